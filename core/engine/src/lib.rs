@@ -1,0 +1,5 @@
+//! Signalling threads, slots, steering, transports.
+
+pub mod machine;
+
+pub use machine::{Input, Machine, Out, Send};

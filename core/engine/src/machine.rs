@@ -1,0 +1,107 @@
+//! The contract between a slot's machine and the thread that runs it.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use sip::{Flow, Message};
+
+/// The protocol logic of one slot: no IO, no clock, no threads.
+///
+/// The thread calls [`handle`](Self::handle) for every input and whenever the
+/// [`deadline`](Self::deadline) has come, then drains [`Out`] once.
+pub trait Machine: std::marker::Send + 'static {
+    /// What an operator may ask of the machine.
+    type Command: std::marker::Send;
+    /// What observers learn from the machine.
+    type Event: std::marker::Send;
+
+    /// Takes one input at `now` and writes all that follows from it to `out`.
+    fn handle(&mut self, now: Instant, input: Input<'_, Self::Command>, out: &mut Out<Self::Event>);
+
+    /// When the machine wants [`Input::Timer`] next.
+    fn deadline(&self) -> Option<Instant>;
+}
+
+/// Everything that can happen to a machine.
+#[derive(Debug)]
+pub enum Input<'a, C> {
+    /// A well-formed SIP message.
+    Message {
+        /// How it came, and how to answer on the same way.
+        flow: Flow,
+        /// The message; it borrows the receive buffer.
+        message: &'a Message<'a>,
+    },
+    /// The deadline has come.
+    Timer,
+    /// An operator's wish.
+    Command(C),
+    /// A media worker's word on a session of this slot.
+    Media(media::Event),
+    /// What was sent to this flow did not arrive: the connection could not be made or broke, or
+    /// the network said that nobody is there.
+    Unreachable {
+        /// The flow of the failed [`Send`]s; its connection is the one that broke, if there was one.
+        flow: Flow,
+    },
+}
+
+/// What a machine wants done, in order. The vectors are reused.
+#[derive(Debug)]
+pub struct Out<E> {
+    /// Text of all messages to send, one after the other.
+    pub bytes: Vec<u8>,
+    /// Messages to send; each is a range of `bytes`.
+    pub send: Vec<Send>,
+    /// Commands for the media workers.
+    pub media: Vec<media::Command>,
+    /// News for observers.
+    pub events: Vec<E>,
+    /// Records that must be on disk before anything in `send` leaves.
+    pub records: Vec<Vec<u8>>,
+}
+
+impl<E> Out<E> {
+    /// An empty one.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { bytes: Vec::new(), send: Vec::new(), media: Vec::new(), events: Vec::new(), records: Vec::new() }
+    }
+
+    /// Queues the message that `write` appends to the buffer.
+    pub fn send_with(&mut self, flow: Flow, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        self.send.push(Send { flow, range: start..self.bytes.len() });
+    }
+
+    /// Queues a message that exists already: a retransmission.
+    pub fn send(&mut self, flow: Flow, message: &[u8]) {
+        self.send_with(flow, |bytes| bytes.extend_from_slice(message));
+    }
+
+    /// Empties all vectors and keeps their memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.send.clear();
+        self.media.clear();
+        self.events.clear();
+        self.records.clear();
+    }
+}
+
+impl<E> Default for Out<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One message to send.
+#[derive(Clone, Debug)]
+pub struct Send {
+    /// Where to. With a connection that is still open it is used; without, datagrams go out from
+    /// `flow.local`, and for stream protocols a connection to `flow.remote` is reused or made.
+    pub flow: Flow,
+    /// The message in [`Out::bytes`].
+    pub range: Range<usize>,
+}

@@ -1,0 +1,103 @@
+//! What the PBX needs to know: an immutable snapshot, replaced as a whole on reload.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::DialPlan;
+
+/// One snapshot of everything configurable that the PBX's machines read.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Digest realm; part of every stored password hash.
+    pub realm: Arc<str>,
+    /// Digest algorithms that are offered, in order.
+    pub algorithms: Vec<Algorithm>,
+    /// How long a nonce is good for.
+    pub nonce_lifetime: Duration,
+    /// Secret from which nonces are made; the same for all slots.
+    pub nonce_secret: [u8; 32],
+    /// Users by name, which is also their digest user name.
+    pub users: HashMap<String, Arc<User>>,
+    /// User names by the number that reaches them.
+    pub numbers: HashMap<String, Arc<User>>,
+    /// What happens to a dialled number.
+    pub dialplan: DialPlan,
+    /// Public addresses.
+    pub network: Network,
+    /// Registration rules.
+    pub registrar: RegistrarConfig,
+    /// Call rules.
+    pub calls: CallConfig,
+    /// Value of Server and User-Agent headers; empty: neither is sent.
+    pub server: Arc<str>,
+}
+
+/// A person or device that may register and call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Digest user name and the user part of the address of record.
+    pub name: String,
+    /// The number that reaches the user; often the name.
+    pub number: String,
+    /// The password in clear: digest with more than one algorithm needs it.
+    pub password: String,
+    /// Shown to those whom the user calls; empty: none.
+    pub display_name: String,
+    /// Most phones at once.
+    pub max_contacts: usize,
+}
+
+/// A digest algorithm (RFC 7616 §3.3, RFC 8760).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Deserialize)]
+pub enum Algorithm {
+    /// What every phone knows.
+    #[serde(rename = "MD5")]
+    Md5,
+    /// SHA-256.
+    #[serde(rename = "SHA-256")]
+    Sha256,
+    /// SHA-512/256.
+    #[serde(rename = "SHA-512-256")]
+    Sha512_256,
+}
+
+/// Which address peers are told: ours as they see it, or a public one.
+#[derive(Clone, Debug, Default)]
+pub struct Network {
+    /// Public address for Via, Contact and Record-Route; none: the local address of the flow.
+    pub signalling: Option<IpAddr>,
+    /// Public address for SDP; none: the local address of the flow.
+    pub media: Option<IpAddr>,
+    /// Networks (address, prefix length) whose peers are told the local address all the same.
+    pub local: Vec<(IpAddr, u8)>,
+}
+
+/// Registration rules (RFC 3261 §10.3).
+#[derive(Clone, Debug)]
+pub struct RegistrarConfig {
+    /// Shorter wishes are answered 423.
+    pub min_expires: Duration,
+    /// For a REGISTER that names no time.
+    pub default_expires: Duration,
+    /// Longer wishes are cut to this.
+    pub max_expires: Duration,
+    /// How often registered phones are asked with OPTIONS whether they are there; zero: never.
+    pub qualify: Duration,
+}
+
+/// Call rules.
+#[derive(Clone, Debug)]
+pub struct CallConfig {
+    /// How long phones ring before the caller hears 480 (or the dial plan goes on).
+    pub ring_timeout: Duration,
+    /// Session-Expires that we ask for (RFC 4028); zero: session timers are not used.
+    pub session_expires: Duration,
+    /// Shortest session interval that we accept.
+    pub min_session_expires: Duration,
+    /// Longest duration of a call; zero: no limit.
+    pub max_duration: Duration,
+    /// Calls at once over all slots; more are answered 503.
+    pub max_calls: usize,
+}

@@ -65,14 +65,23 @@ impl<E> Out<E> {
     /// An empty one.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), send: Vec::new(), media: Vec::new(), events: Vec::new(), records: Vec::new() }
+        Self {
+            bytes: Vec::new(),
+            send: Vec::new(),
+            media: Vec::new(),
+            events: Vec::new(),
+            records: Vec::new(),
+        }
     }
 
     /// Queues the message that `write` appends to the buffer.
     pub fn send_with(&mut self, flow: Flow, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         write(&mut self.bytes);
-        self.send.push(Send { flow, range: start..self.bytes.len() });
+        self.send.push(Send {
+            flow,
+            range: start..self.bytes.len(),
+        });
     }
 
     /// Queues a message that exists already: a retransmission.

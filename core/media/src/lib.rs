@@ -2,4 +2,6 @@
 
 pub mod command;
 
-pub use command::{Codec, Command, Event, Format, Refusal, Remote, SessionId, Side, SideStats, Source, StreamPorts};
+pub use command::{
+    Codec, Command, Event, Format, Refusal, Remote, SessionId, Side, SideStats, Source, StreamPorts,
+};

@@ -19,7 +19,9 @@ impl<K: Ord + Copy> Deadlines<K> {
     /// An empty queue; takes no memory until it is used.
     #[must_use]
     pub const fn new() -> Self {
-        Self { heap: BinaryHeap::new() }
+        Self {
+            heap: BinaryHeap::new(),
+        }
     }
 
     /// Wakes `key` at `at`.

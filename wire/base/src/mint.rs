@@ -20,7 +20,10 @@ impl Mint {
     #[must_use]
     pub fn new(slot: Slot, mut seed: [u8; 32]) -> Self {
         seed[0] ^= slot.number();
-        Self { slot, random: ChaCha8Rng::from_seed(seed) }
+        Self {
+            slot,
+            random: ChaCha8Rng::from_seed(seed),
+        }
     }
 
     /// The slot whose identifiers this mint makes.
@@ -68,7 +71,9 @@ impl Token {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes: [u8; 19] = text.as_bytes().try_into().ok()?;
-        let hex = bytes[3..].iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let hex = bytes[3..]
+            .iter()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         (hex && Slot::of_token(&bytes).is_some()).then_some(Self(bytes))
     }
 

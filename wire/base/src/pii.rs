@@ -20,7 +20,9 @@ impl<T: Display> Display for Pii<T> {
         }
         text.chars().take(2).try_for_each(|c| write!(f, "{c}"))?;
         f.write_str("…")?;
-        text.chars().skip(length - 2).try_for_each(|c| write!(f, "{c}"))
+        text.chars()
+            .skip(length - 2)
+            .try_for_each(|c| write!(f, "{c}"))
     }
 }
 

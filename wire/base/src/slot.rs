@@ -81,7 +81,13 @@ mod tests {
 
     #[test]
     fn foreign_tokens_have_no_slot() {
-        for token in ["", "a7", "a7-short", "A7-0123456789abcdef", "a70123456789abcdef0"] {
+        for token in [
+            "",
+            "a7",
+            "a7-short",
+            "A7-0123456789abcdef",
+            "a70123456789abcdef0",
+        ] {
             assert_eq!(Slot::of_token(token.as_bytes()), None, "{token}");
         }
     }

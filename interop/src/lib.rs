@@ -1,0 +1,1 @@
+//! Tests against real phones and tools.

@@ -1,0 +1,1 @@
+//! Test phone and load generator.

@@ -1,9 +1,19 @@
 //! SIP.
 
+pub mod encode;
+mod error;
 pub mod flow;
+pub mod header;
+mod message;
+mod method;
+mod status;
+pub mod uri;
 
+pub use encode::{Writer, response_flow};
+pub use error::ParseError;
 pub use flow::{ConnectionId, Flow, Protocol};
-
-/// A message.
-#[derive(Debug)]
-pub struct Message<'a>(&'a [u8]);
+pub use header::{CSeq, HeaderName, NameAddr, Params, RAck, SessionExpires, Via};
+pub use message::{Field, MAX_FIELDS, Message, StartLine};
+pub use method::Method;
+pub use status::StatusCode;
+pub use uri::{Scheme, Uri};

@@ -1,0 +1,532 @@
+//! Messages: one pass over the bytes makes an index, header values are typed on demand.
+
+use std::fmt;
+
+use memchr::{memchr, memmem};
+use smallvec::SmallVec;
+
+use crate::header::{CSeq, List, NameAddr, Via, comma_list};
+use crate::{HeaderName, Method, ParseError, StatusCode, Uri};
+
+/// A request or response, borrowed from its bytes (RFC 3261 §7).
+///
+/// Parsing finds the lines and remembers where they are; nothing is copied. A message that has a
+/// usable start line parses even if the rest has faults, so that a request can be refused with the
+/// right status: [`check`](Self::check) tells.
+#[derive(Clone, Debug)]
+pub struct Message<'a> {
+    start: StartLine<'a>,
+    fields: SmallVec<[Field<'a>; 24]>,
+    body: &'a [u8],
+    length: usize,
+    fault: Option<ParseError>,
+}
+
+impl<'a> Message<'a> {
+    /// Parses one message at the front of `bytes`: a whole datagram, or what a stream framer cut out.
+    ///
+    /// Octets behind the length that Content-Length gives are left out of the body.
+    ///
+    /// # Errors
+    /// [`ParseError::NotSip`] if the start line is none, [`ParseError::Encoding`] if the header section
+    /// is not UTF-8, [`ParseError::TooManyHeaders`] above [`MAX_FIELDS`].
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
+        let (head, body, mut fault) = split_head(bytes);
+        let head = std::str::from_utf8(head).map_err(|_| ParseError::Encoding)?;
+        let (line, mut rest) = split_line(head);
+        let (start, start_fault) = StartLine::parse(line)?;
+        fault = fault.or(start_fault);
+        let mut fields = SmallVec::new();
+        while !rest.is_empty() {
+            let (line, after) = split_field(rest);
+            rest = after;
+            match Field::parse(line) {
+                Some(field) if fields.len() < MAX_FIELDS => fields.push(field),
+                Some(_) => return Err(ParseError::TooManyHeaders),
+                None => fault = fault.or(Some(ParseError::HeaderLine)),
+            }
+        }
+        let mut message = Self {
+            start,
+            fields,
+            body,
+            length: bytes.len(),
+            fault,
+        };
+        message.cut_body();
+        Ok(message)
+    }
+
+    /// Whether the message is a well-formed one that may be processed (RFC 3261 §8.1.1, §16.3).
+    ///
+    /// # Errors
+    /// The first fault found; [`ParseError::status`] tells how to refuse a request that has it.
+    pub fn check(&self) -> Result<(), ParseError> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        use HeaderName as N;
+        for name in [N::From, N::To, N::CallId, N::CSeq] {
+            match self
+                .fields
+                .iter()
+                .filter(|field| field.name == name)
+                .count()
+            {
+                0 => return Err(ParseError::Missing),
+                1 => {}
+                _ => return Err(ParseError::Repeated),
+            }
+        }
+        self.top_via()?;
+        self.from()?;
+        self.to()?;
+        if self.call_id().is_empty() {
+            return Err(ParseError::Missing);
+        }
+        let cseq = self.cseq()?;
+        if let StartLine::Request { method, uri } = self.start {
+            if cseq.method != method {
+                return Err(ParseError::CSeq);
+            }
+            Uri::parse(uri)?;
+            self.number(N::MaxForwards)?
+                .filter(|hops| *hops > 255)
+                .map_or(Ok(()), |_| Err(ParseError::Number))?;
+        }
+        Ok(())
+    }
+
+    /// The start line.
+    #[must_use]
+    pub fn start(&self) -> &StartLine<'a> {
+        &self.start
+    }
+
+    /// The method, if this is a request.
+    #[must_use]
+    pub fn method(&self) -> Option<Method<'a>> {
+        match self.start {
+            StartLine::Request { method, .. } => Some(method),
+            StartLine::Response { .. } => None,
+        }
+    }
+
+    /// The Request-URI's text; empty in a response.
+    #[must_use]
+    pub fn request_uri(&self) -> &'a str {
+        match self.start {
+            StartLine::Request { uri, .. } => uri,
+            StartLine::Response { .. } => "",
+        }
+    }
+
+    /// The status, if this is a response.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        match self.start {
+            StartLine::Request { .. } => None,
+            StartLine::Response { status, .. } => Some(status),
+        }
+    }
+
+    /// The body: what Content-Length says, or all that came if it says nothing.
+    #[must_use]
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// The body as text if its Content-Type is `content_type`, compared without case and parameters.
+    #[must_use]
+    pub fn body_of_type(&self, content_type: &str) -> Option<&'a str> {
+        let given = self.header(HeaderName::ContentType)?;
+        let given = given.split_once(';').map_or(given, |(kind, _)| kind).trim();
+        if self.body.is_empty() || !given.eq_ignore_ascii_case(content_type) {
+            return None;
+        }
+        std::str::from_utf8(self.body).ok()
+    }
+
+    /// All header fields in order.
+    #[must_use]
+    pub fn fields(&self) -> &[Field<'a>] {
+        &self.fields
+    }
+
+    /// The first value of a header field, white space trimmed, folds kept.
+    #[must_use]
+    pub fn header(&self, name: HeaderName) -> Option<&'a str> {
+        self.fields
+            .iter()
+            .find(|field| field.name == name)
+            .map(|field| field.value)
+    }
+
+    /// The first value of a header field that [`HeaderName`] does not know.
+    #[must_use]
+    pub fn other_header(&self, name: &str) -> Option<&'a str> {
+        self.fields
+            .iter()
+            .find(|field| field.spelling.eq_ignore_ascii_case(name))
+            .map(|field| field.value)
+    }
+
+    /// Every value of a header field, one field after the other, commas split.
+    pub fn values(&self, name: HeaderName) -> impl Iterator<Item = &'a str> + use<'a, '_> {
+        self.fields
+            .iter()
+            .filter(move |field| field.name == name)
+            .flat_map(|field| -> List<'a> { comma_list(field.value) })
+    }
+
+    /// Whether a comma-separated header field of tokens (Supported, Require, Allow) names `token`.
+    #[must_use]
+    pub fn lists(&self, name: HeaderName, token: &str) -> bool {
+        self.values(name)
+            .any(|value| value.eq_ignore_ascii_case(token))
+    }
+
+    /// The topmost Via.
+    ///
+    /// # Errors
+    /// If there is none or it is malformed.
+    pub fn top_via(&self) -> Result<Via<'a>, ParseError> {
+        Via::parse(
+            self.values(HeaderName::Via)
+                .next()
+                .ok_or(ParseError::Missing)?,
+        )
+    }
+
+    /// From.
+    ///
+    /// # Errors
+    /// If it is missing or malformed.
+    pub fn from(&self) -> Result<NameAddr<'a>, ParseError> {
+        NameAddr::parse(self.header(HeaderName::From).ok_or(ParseError::Missing)?)
+    }
+
+    /// To.
+    ///
+    /// # Errors
+    /// If it is missing or malformed.
+    pub fn to(&self) -> Result<NameAddr<'a>, ParseError> {
+        NameAddr::parse(self.header(HeaderName::To).ok_or(ParseError::Missing)?)
+    }
+
+    /// Call-ID; empty if it is missing.
+    #[must_use]
+    pub fn call_id(&self) -> &'a str {
+        self.header(HeaderName::CallId).unwrap_or("")
+    }
+
+    /// CSeq.
+    ///
+    /// # Errors
+    /// If it is missing or malformed.
+    pub fn cseq(&self) -> Result<CSeq<'a>, ParseError> {
+        CSeq::parse(self.header(HeaderName::CSeq).ok_or(ParseError::Missing)?)
+    }
+
+    /// Contacts in order. A malformed one ends the list with its error.
+    pub fn contacts(&self) -> impl Iterator<Item = Result<NameAddr<'a>, ParseError>> + use<'a, '_> {
+        self.values(HeaderName::Contact).map(NameAddr::parse)
+    }
+
+    /// The number in a header field such as Expires or Max-Forwards; `None` if it is not there.
+    ///
+    /// # Errors
+    /// If what stands there is not a number. One above 2^32−1 counts as 2^32−1.
+    pub fn number(&self, name: HeaderName) -> Result<Option<u32>, ParseError> {
+        self.header(name).map(parse_number).transpose()
+    }
+
+    fn cut_body(&mut self) {
+        let mut length = None;
+        for field in self
+            .fields
+            .iter()
+            .filter(|field| field.name == HeaderName::ContentLength)
+        {
+            match parse_number(field.value) {
+                Ok(number) if length.is_none_or(|known| known == number) => length = Some(number),
+                _ => self.fault = self.fault.or(Some(ParseError::ContentLength)),
+            }
+        }
+        let Some(length) = length else { return };
+        match self.body.get(..length as usize) {
+            Some(body) => {
+                self.length -= self.body.len() - body.len();
+                self.body = body;
+            }
+            None => self.fault = self.fault.or(Some(ParseError::ContentLength)),
+        }
+    }
+
+    /// How many octets of the input belong to the message.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.length
+    }
+}
+
+/// Request line or status line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartLine<'a> {
+    /// `INVITE sip:bob@example.com SIP/2.0`
+    Request {
+        /// The method.
+        method: Method<'a>,
+        /// The Request-URI's text.
+        uri: &'a str,
+    },
+    /// `SIP/2.0 200 OK`
+    Response {
+        /// The status.
+        status: StatusCode,
+        /// The reason phrase, possibly empty.
+        reason: &'a str,
+    },
+}
+
+impl<'a> StartLine<'a> {
+    /// Parses a line; a fault that still lets a request be refused comes beside the result.
+    fn parse(line: &'a str) -> Result<(Self, Option<ParseError>), ParseError> {
+        if let Some(rest) = strip_version(line) {
+            return Self::parse_status(rest).map(|start| (start, None));
+        }
+        let (method, rest) = line.split_once(' ').ok_or(ParseError::NotSip)?;
+        let (uri, version) = rest.rsplit_once(' ').ok_or(ParseError::NotSip)?;
+        let is_sip = version
+            .get(..4)
+            .is_some_and(|name| name.eq_ignore_ascii_case("SIP/"));
+        if method.is_empty()
+            || !method.bytes().all(is_token_byte)
+            || !(is_sip || version.is_empty())
+        {
+            return Err(ParseError::NotSip);
+        }
+        let fault = if version.is_empty() || uri.is_empty() || uri.contains([' ', '\t', '<', '>']) {
+            Some(ParseError::StartLine)
+        } else if !version.eq_ignore_ascii_case("SIP/2.0") {
+            Some(ParseError::Version)
+        } else {
+            None
+        };
+        Ok((
+            Self::Request {
+                method: Method::parse(method),
+                uri,
+            },
+            fault,
+        ))
+    }
+
+    fn parse_status(rest: &'a str) -> Result<Self, ParseError> {
+        let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+        let code = code
+            .bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| code.parse().ok())
+            .flatten();
+        let code = code
+            .filter(|code| (100..700).contains(code))
+            .ok_or(ParseError::NotSip)?;
+        Ok(Self::Response {
+            status: StatusCode(code),
+            reason,
+        })
+    }
+}
+
+/// One header field.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Field<'a> {
+    /// Which one.
+    pub name: HeaderName,
+    /// The name as written.
+    pub spelling: &'a str,
+    /// The value, white space trimmed, folds kept.
+    pub value: &'a str,
+}
+
+impl<'a> Field<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let colon = memchr(b':', line.as_bytes())?;
+        let spelling = line[..colon].trim_ascii_end();
+        if spelling.is_empty() || !spelling.bytes().all(is_token_byte) {
+            return None;
+        }
+        let value = line[colon + 1..].trim_ascii();
+        Some(Self {
+            name: HeaderName::parse(spelling.as_bytes()),
+            spelling,
+            value,
+        })
+    }
+}
+
+impl fmt::Display for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.spelling, self.value)
+    }
+}
+
+/// Most header fields of one message.
+pub const MAX_FIELDS: usize = 256;
+
+/// Header section (with its start line, without the empty line), body, and a missing empty line.
+fn split_head(bytes: &[u8]) -> (&[u8], &[u8], Option<ParseError>) {
+    if let Some(end) = memmem::find(bytes, b"\r\n\r\n") {
+        return (&bytes[..end], &bytes[end + 4..], None);
+    }
+    match memmem::find(bytes, b"\n\n") {
+        Some(end) => (&bytes[..end], &bytes[end + 2..], None),
+        None => (bytes, &[], Some(ParseError::Incomplete)),
+    }
+}
+
+/// The first line without its end, and the rest.
+fn split_line(text: &str) -> (&str, &str) {
+    match memchr(b'\n', text.as_bytes()) {
+        Some(end) => (
+            text[..end].strip_suffix('\r').unwrap_or(&text[..end]),
+            &text[end + 1..],
+        ),
+        None => (text, ""),
+    }
+}
+
+/// The first header field with its continuation lines, and the rest.
+fn split_field(text: &str) -> (&str, &str) {
+    let bytes = text.as_bytes();
+    let mut from = 0;
+    while let Some(end) = memchr(b'\n', &bytes[from..]).map(|end| from + end) {
+        match bytes.get(end + 1) {
+            Some(b' ' | b'\t') => from = end + 1,
+            _ => return (&text[..end], &text[end + 1..]),
+        }
+    }
+    (text, "")
+}
+
+fn strip_version(line: &str) -> Option<&str> {
+    let (version, rest) = line.split_at_checked(8)?;
+    version.eq_ignore_ascii_case("SIP/2.0 ").then_some(rest)
+}
+
+fn parse_number(value: &str) -> Result<u32, ParseError> {
+    let digits = value
+        .split_once([';', '(', ' '])
+        .map_or(value, |(digits, _)| digits);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ParseError::Number);
+    }
+    Ok(digits.parse().unwrap_or(u32::MAX))
+}
+
+/// RFC 3261 §25.1: token.
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INVITE: &str = "INVITE sip:bob@biloxi.com SIP/2.0\r\n\
+        Via: SIP/2.0/UDP pc33.atlanta.com;branch=z9hG4bK776asdhds, SIP/2.0/TCP 10.0.0.1\r\n\
+        v: SIP/2.0/UDP 10.0.0.2\r\n\
+        Max-Forwards: 70\r\n\
+        t: Bob <sip:bob@biloxi.com>\r\n\
+        From: Alice\r\n  <sip:alice@atlanta.com>;tag=1928301774\r\n\
+        Call-ID: a84b4c76e66710@pc33.atlanta.com\r\n\
+        CSeq: 314159 INVITE\r\n\
+        Contact: <sip:alice@pc33.atlanta.com>\r\n\
+        Supported: 100rel,timer\r\n\
+        Content-Type: application/SDP ; x=y\r\n\
+        Content-Length: 4\r\n\r\nv=0\n and more";
+
+    #[test]
+    fn a_request_with_folds_compact_forms_and_lists() {
+        let message = Message::parse(INVITE.as_bytes()).unwrap();
+        message.check().unwrap();
+        assert_eq!(message.method(), Some(Method::Invite));
+        assert_eq!(message.values(HeaderName::Via).count(), 3);
+        assert_eq!(message.from().unwrap().tag(), Some("1928301774"));
+        assert_eq!(message.to().unwrap().display, "Bob");
+        assert!(message.lists(HeaderName::Supported, "Timer"));
+        assert_eq!(message.body(), b"v=0\n");
+        assert_eq!(message.body_of_type("application/sdp"), Some("v=0\n"));
+        assert_eq!(message.length(), INVITE.len() - 9);
+        assert_eq!(message.number(HeaderName::MaxForwards), Ok(Some(70)));
+    }
+
+    #[test]
+    fn a_response() {
+        let message = Message::parse(b"SIP/2.0 183 \r\nl: 0\r\n\r\n").unwrap();
+        assert_eq!(message.status(), Some(StatusCode(183)));
+        assert_eq!(message.check(), Err(ParseError::Missing));
+    }
+
+    #[test]
+    fn what_is_not_sip() {
+        for bytes in [
+            &b""[..],
+            b"\r\n\r\n",
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"SIP/2.0 99 Low\r\n\r\n",
+            b"\x00\x01\x02\xff",
+            b"INVITE\r\n\r\n",
+        ] {
+            assert!(Message::parse(bytes).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn faults_are_kept_for_the_refusal() {
+        let with = |from: &str, to: &str| INVITE.replace(from, to);
+        for (text, fault) in [
+            (
+                with("SIP/2.0\r\nVia", "SIP/7.0\r\nVia"),
+                ParseError::Version,
+            ),
+            (
+                with("Content-Length: 4", "Content-Length: 4000"),
+                ParseError::ContentLength,
+            ),
+            (
+                with("Content-Length: 4", "Content-Length: -4"),
+                ParseError::ContentLength,
+            ),
+            (
+                with("Max-Forwards: 70", "Max-Forwards 70"),
+                ParseError::HeaderLine,
+            ),
+            (
+                with("CSeq: 314159 INVITE", "CSeq: 314159 BYE"),
+                ParseError::CSeq,
+            ),
+            (with("Call-ID: ", "X-Call-ID: "), ParseError::Missing),
+            (
+                with("Max-Forwards: 70", "CSeq: 314159 INVITE"),
+                ParseError::Repeated,
+            ),
+            (
+                with("sip:bob@biloxi.com SIP", "mailto:bob@biloxi.com SIP"),
+                ParseError::Scheme,
+            ),
+            (with("\r\n\r\n", "\r\n"), ParseError::Incomplete),
+        ] {
+            assert_eq!(
+                Message::parse(text.as_bytes()).unwrap().check(),
+                Err(fault),
+                "{text}"
+            );
+        }
+    }
+}

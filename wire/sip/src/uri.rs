@@ -1,0 +1,318 @@
+//! URIs.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::header::Params;
+use crate::{ParseError, Protocol};
+
+/// A SIP, SIPS or TEL URI, borrowed from its text (RFC 3261 §19.1, RFC 3966).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Uri<'a> {
+    /// The scheme.
+    pub scheme: Scheme,
+    /// User part as written (percent-escapes kept), with a password if there is one; the number of a
+    /// TEL URI. Empty: no user part.
+    pub user: &'a str,
+    /// Host; an IPv6 address keeps its brackets. Empty for TEL.
+    pub host: &'a str,
+    /// Port, if one is written.
+    pub port: Option<u16>,
+    /// URI parameters.
+    pub params: Params<'a>,
+    /// Header part, behind the question mark.
+    pub headers: &'a str,
+}
+
+impl<'a> Uri<'a> {
+    /// Parses a URI.
+    ///
+    /// # Errors
+    /// [`ParseError::Scheme`] if the scheme is none of ours, [`ParseError::Uri`] if it is malformed.
+    pub fn parse(text: &'a str) -> Result<Self, ParseError> {
+        let (scheme, rest) = text.split_once(':').ok_or(ParseError::Uri)?;
+        let scheme = Scheme::parse(scheme)?;
+        if rest.contains(|c: char| {
+            c.is_ascii_whitespace() || c.is_ascii_control() || matches!(c, '<' | '>' | '"')
+        }) {
+            return Err(ParseError::Uri);
+        }
+        match scheme {
+            Scheme::Tel => Self::parse_tel(rest),
+            Scheme::Sip | Scheme::Sips => Self::parse_sip(scheme, rest),
+        }
+    }
+
+    /// The user part without its password, percent-escapes resolved.
+    #[must_use]
+    pub fn user_name(&self) -> Cow<'a, str> {
+        unescape(
+            self.user
+                .split_once(':')
+                .map_or(self.user, |(user, _)| user),
+        )
+    }
+
+    /// The host as an address, if it is one.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse()
+            .ok()
+    }
+
+    /// Where the URI points if its host is an address: that address with the port or the scheme's
+    /// default port.
+    #[must_use]
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        let default = if self.scheme == Scheme::Sips {
+            5061
+        } else {
+            5060
+        };
+        Some(SocketAddr::new(
+            self.address()?,
+            self.port.unwrap_or(default),
+        ))
+    }
+
+    /// The transport parameter; UDP if there is none (RFC 3263 §4.1). `None`: a transport that we
+    /// don't speak.
+    #[must_use]
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.params
+            .find("transport")
+            .map_or(Some(Protocol::Udp), |name| name.parse().ok())
+    }
+
+    /// Whether both URIs name the same resource.
+    ///
+    /// # Source
+    /// RFC 3261 §19.1.4: user case-sensitive, host without case, a port that is absent differs from
+    /// the default one; of the parameters user, ttl, method, maddr and transport must agree if either
+    /// URI has them, others if both have them.
+    #[must_use]
+    pub fn equivalent(&self, other: &Uri<'_>) -> bool {
+        self.scheme == other.scheme
+            && unescape(self.user) == unescape(other.user)
+            && self.host.eq_ignore_ascii_case(other.host)
+            && self.port == other.port
+            && self.headers == other.headers
+            && params_agree(self.params, other.params)
+            && params_agree(other.params, self.params)
+    }
+
+    fn parse_tel(rest: &'a str) -> Result<Self, ParseError> {
+        let (number, params) = rest.split_once(';').unwrap_or((rest, ""));
+        if number.is_empty() || number.contains('@') {
+            return Err(ParseError::Uri);
+        }
+        Ok(Self {
+            scheme: Scheme::Tel,
+            user: number,
+            host: "",
+            port: None,
+            params: Params(params),
+            headers: "",
+        })
+    }
+
+    fn parse_sip(scheme: Scheme, rest: &'a str) -> Result<Self, ParseError> {
+        // The user part may hold ';' and '?', so the last '@' before the host counts first.
+        let (user, rest) = match rest.rfind('@') {
+            Some(at) => (&rest[..at], &rest[at + 1..]),
+            None => ("", rest),
+        };
+        let (rest, headers) = rest.split_once('?').unwrap_or((rest, ""));
+        let (host_port, params) = rest.split_once(';').unwrap_or((rest, ""));
+        let (host, port) = parse_host_port(host_port).ok_or(ParseError::Uri)?;
+        if user.contains('@') || !escapes_are_whole(user) {
+            return Err(ParseError::Uri);
+        }
+        Ok(Self {
+            scheme,
+            user,
+            host,
+            port,
+            params: Params(params),
+            headers,
+        })
+    }
+}
+
+/// The scheme of a URI.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scheme {
+    /// `sip:`
+    Sip,
+    /// `sips:`
+    Sips,
+    /// `tel:`
+    Tel,
+}
+
+impl Scheme {
+    fn parse(name: &str) -> Result<Self, ParseError> {
+        [("sip", Self::Sip), ("sips", Self::Sips), ("tel", Self::Tel)]
+            .into_iter()
+            .find(|(known, _)| name.eq_ignore_ascii_case(known))
+            .map(|(_, scheme)| scheme)
+            .ok_or(ParseError::Scheme)
+    }
+}
+
+/// Splits `host[:port]`; the host of an IPv6 reference keeps its brackets. `None` if malformed.
+pub(crate) fn parse_host_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, rest) = if text.starts_with('[') {
+        let (host, rest) = text.split_at(text.find(']')? + 1);
+        host[1..host.len() - 1].parse::<std::net::Ipv6Addr>().ok()?;
+        (host, rest.trim_start())
+    } else {
+        let end = text
+            .bytes()
+            .position(|b| !is_host_byte(b))
+            .unwrap_or(text.len());
+        let (host, rest) = text.split_at(end);
+        (host, rest.trim_start())
+    };
+    if host.is_empty() {
+        return None;
+    }
+    if rest.is_empty() {
+        return Some((host, None));
+    }
+    let digits = rest.strip_prefix(':')?.trim();
+    let port = digits
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| digits.parse().ok())??;
+    Some((host, Some(port)))
+}
+
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
+}
+
+/// Resolves percent-escapes. What does not decode to UTF-8 is left as written.
+#[must_use]
+pub fn unescape(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let bytes = text.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut index = 0;
+    while index < bytes.len() {
+        let escape = bytes
+            .get(index + 1..index + 3)
+            .filter(|_| bytes[index] == b'%');
+        match escape.and_then(|pair| Some(hex(pair[0])? << 4 | hex(pair[1])?)) {
+            Some(byte) => {
+                plain.push(byte);
+                index += 3;
+            }
+            None => {
+                plain.push(bytes[index]);
+                index += 1;
+            }
+        }
+    }
+    String::from_utf8(plain).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+fn escapes_are_whole(text: &str) -> bool {
+    text.split('%').skip(1).all(|after| {
+        let digits = after.as_bytes();
+        digits.len() >= 2 && hex(digits[0]).is_some() && hex(digits[1]).is_some()
+    })
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).map(|value| value as u8)
+}
+
+fn params_agree(ours: Params<'_>, theirs: Params<'_>) -> bool {
+    const BINDING: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
+    ours.iter().all(|(name, value)| match theirs.find(name) {
+        Some(other) => unescape(value).eq_ignore_ascii_case(&unescape(other)),
+        None => !BINDING
+            .iter()
+            .any(|binding| name.eq_ignore_ascii_case(binding)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn same(a: &str, b: &str) -> bool {
+        Uri::parse(a).unwrap().equivalent(&Uri::parse(b).unwrap())
+    }
+
+    #[test]
+    fn parts() {
+        let uri = Uri::parse("sips:al%69ce:pw;x=1@[2001:db8::1]:5070;transport=tcp;lr?Subject=x")
+            .unwrap();
+        assert_eq!(uri.user, "al%69ce:pw;x=1");
+        assert_eq!(uri.user_name(), "alice");
+        assert_eq!(uri.socket_address(), "[2001:db8::1]:5070".parse().ok());
+        assert_eq!(uri.protocol(), Some(Protocol::Tcp));
+        assert!(uri.params.has("lr"));
+        assert_eq!(uri.headers, "Subject=x");
+        assert_eq!(
+            Uri::parse("tel:+49301234;phone-context=x").unwrap().user,
+            "+49301234"
+        );
+    }
+
+    #[test]
+    fn broken_uris_are_refused() {
+        for text in [
+            "",
+            "sip:",
+            "sip:@",
+            "sip:a@",
+            "sip:a b@c",
+            "sip:a@b:x",
+            "sip:a@b:70000",
+            "sip:%zz@b",
+            "sip:a@[::1",
+            "tel:",
+        ] {
+            assert_eq!(Uri::parse(text), Err(ParseError::Uri), "{text}");
+        }
+        assert_eq!(Uri::parse("http://a"), Err(ParseError::Scheme));
+    }
+
+    /// RFC 3261 §19.1.4: the examples of the section.
+    #[test]
+    fn rfc3261_19_1_4_equality() {
+        assert!(same(
+            "sip:%61lice@atlanta.com;transport=TCP",
+            "sip:alice@AtlanTa.CoM;Transport=tcp"
+        ));
+        assert!(same(
+            "sip:carol@chicago.com",
+            "sip:carol@chicago.com;newparam=5"
+        ));
+        assert!(same(
+            "sip:carol@chicago.com;security=on",
+            "sip:carol@chicago.com;newparam=5"
+        ));
+        assert!(!same(
+            "SIP:ALICE@AtLanTa.CoM;Transport=udp",
+            "sip:alice@AtLanTa.CoM;Transport=UDP"
+        ));
+        assert!(!same("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"));
+        assert!(!same(
+            "sip:bob@biloxi.com",
+            "sip:bob@biloxi.com;transport=udp"
+        ));
+        assert!(!same(
+            "sip:carol@chicago.com;security=on",
+            "sip:carol@chicago.com;security=off"
+        ));
+    }
+}

@@ -7,6 +7,7 @@ pub mod header;
 mod message;
 mod method;
 mod status;
+pub mod transaction;
 pub mod uri;
 
 pub use encode::{Writer, response_flow};
@@ -16,4 +17,5 @@ pub use header::{CSeq, HeaderName, NameAddr, Params, RAck, SessionExpires, Via};
 pub use message::{Field, MAX_FIELDS, Message, StartLine};
 pub use method::Method;
 pub use status::StatusCode;
+pub use transaction::{ClientKey, Expired, Received, ServerKey, Transactions, Transmit};
 pub use uri::{Scheme, Uri};

@@ -1,0 +1,520 @@
+//! Transactions (RFC 3261 §17 with RFC 6026): retransmission, absorption of retransmissions, time-outs.
+//!
+//! One [`Transactions`] holds all transactions of a slot. The transaction user hands it every message
+//! first and acts on what comes back:
+//!
+//! ```text
+//! request  → receive_request  → New(key)      → handle, then respond(key, …)
+//!                             → Absorbed      → nothing to do
+//! response → receive_response → Some(key)     → handle
+//! deadline → expire           → Expired::…    → handle, until None
+//! ```
+//!
+//! Two duties that RFC 3261 gives to the user are done here, because the bytes and timers are here:
+//! 2xx answers to INVITE are repeated until [`Transactions::acknowledge`] (§13.3.1.4), and reliable
+//! provisional ones until [`Transactions::acknowledge_provisional`] (RFC 3262 §3).
+
+mod client;
+mod server;
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
+use std::time::{Duration, Instant};
+
+use base::{Deadlines, Mint, Token};
+
+use crate::header::HeaderName;
+use crate::{Flow, Message, Method, StatusCode};
+use client::Client;
+use server::Server;
+
+/// T1: an estimate of the round trip (RFC 3261 §17.1.1.1).
+pub const T1: Duration = Duration::from_millis(500);
+/// T2: the longest interval between repetitions of a non-INVITE request or an INVITE's answer.
+pub const T2: Duration = Duration::from_secs(4);
+/// T4: how long a message stays in the network.
+pub const T4: Duration = Duration::from_secs(5);
+/// 64×T1: timers B, F, H, J, L and M; how long anything is tried.
+pub const GIVE_UP: Duration = Duration::from_secs(32);
+
+/// Takes messages for the network.
+pub trait Transmit {
+    /// Queues `message` for `flow`.
+    fn transmit(&mut self, flow: Flow, message: &[u8]);
+}
+
+/// All transactions of one slot.
+#[derive(Debug)]
+pub struct Transactions {
+    clients: HashMap<ClientKey, Client, Keyed>,
+    servers: HashMap<ServerKey, Server, Keyed>,
+    deadlines: Deadlines<Key>,
+    seed: [u64; 2],
+}
+
+impl Transactions {
+    /// None yet. `mint` gives the secret that keeps peers from choosing colliding keys.
+    #[must_use]
+    pub fn new(mint: &mut Mint) -> Self {
+        Self {
+            clients: HashMap::default(),
+            servers: HashMap::default(),
+            deadlines: Deadlines::new(),
+            seed: [mint.number64(), mint.number64()],
+        }
+    }
+
+    /// When [`expire`](Self::expire) wants to be called next.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// How many transactions are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.clients.len() + self.servers.len()
+    }
+
+    /// Whether there is no transaction.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Matches a request to its server transaction, or makes one (RFC 3261 §17.2.3).
+    ///
+    /// ACK never makes one: for a 2xx it comes back as [`Received::New`] with a key that belongs to no
+    /// transaction.
+    pub fn receive_request(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        request: &Message<'_>,
+        out: &mut impl Transmit,
+    ) -> Received {
+        let method = request.method().unwrap_or(Method::Other(""));
+        let key = self.server_key(request, method);
+        if let Some(server) = self.servers.get_mut(&key) {
+            let absorbed = server.receive(now, method, out);
+            self.arm_server(key);
+            return if absorbed {
+                Received::Absorbed
+            } else {
+                Received::New(key)
+            };
+        }
+        if method != Method::Ack {
+            let back = crate::response_flow(request, flow);
+            self.servers.insert(key, Server::new(method, back));
+        }
+        Received::New(key)
+    }
+
+    /// The INVITE transaction that a CANCEL is about (RFC 3261 §9.2).
+    #[must_use]
+    pub fn cancelled(&self, cancel: &Message<'_>) -> Option<ServerKey> {
+        let key = self.server_key(cancel, Method::Invite);
+        self.servers.contains_key(&key).then_some(key)
+    }
+
+    /// Sends a response in a transaction and keeps it for repetitions. A final answer to a
+    /// transaction that has one already is not sent.
+    pub fn respond(
+        &mut self,
+        now: Instant,
+        key: ServerKey,
+        status: StatusCode,
+        response: &[u8],
+        out: &mut impl Transmit,
+    ) {
+        if let Some(server) = self.servers.get_mut(&key) {
+            server.respond(now, status, response, out);
+            self.arm_server(key);
+        }
+    }
+
+    /// Sends a provisional response to INVITE and repeats it until
+    /// [`acknowledge_provisional`](Self::acknowledge_provisional) (RFC 3262 §3).
+    pub fn respond_reliably(
+        &mut self,
+        now: Instant,
+        key: ServerKey,
+        response: &[u8],
+        out: &mut impl Transmit,
+    ) {
+        if let Some(server) = self.servers.get_mut(&key) {
+            server.respond_reliably(now, response, out);
+            self.arm_server(key);
+        }
+    }
+
+    /// The PRACK for the reliable provisional response has come.
+    pub fn acknowledge_provisional(&mut self, key: ServerKey) {
+        if let Some(server) = self.servers.get_mut(&key) {
+            server.acknowledge_provisional();
+        }
+    }
+
+    /// The ACK for the 2xx response has come.
+    pub fn acknowledge(&mut self, now: Instant, key: ServerKey) {
+        if let Some(server) = self.servers.get_mut(&key) {
+            server.acknowledge(now);
+            self.arm_server(key);
+        }
+    }
+
+    /// Forgets a server transaction that was answered without it, or never will be.
+    pub fn forget(&mut self, key: ServerKey) {
+        self.servers.remove(&key);
+    }
+
+    /// Sends a request and makes its client transaction. The topmost Via of `request` must carry the
+    /// branch `z9hG4bK` + `branch`.
+    pub fn request(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        method: Method<'_>,
+        branch: Token,
+        request: &[u8],
+        out: &mut impl Transmit,
+    ) -> ClientKey {
+        let key = ClientKey {
+            branch,
+            cancel: method == Method::Cancel,
+        };
+        out.transmit(flow, request);
+        self.clients
+            .insert(key, Client::new(now, flow, method, request));
+        self.arm_client(key);
+        key
+    }
+
+    /// Gives up a pending INVITE: sends CANCEL, at once or as soon as a provisional response has come
+    /// (RFC 3261 §9.1). `reason` is the value of a Reason header field. If no final response follows
+    /// within 64×T1, the INVITE expires.
+    pub fn cancel(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        reason: Option<&str>,
+        out: &mut impl Transmit,
+    ) {
+        let Some(client) = self.clients.get_mut(&key) else {
+            return;
+        };
+        if let Some(cancel) = client.cancel(now, reason) {
+            let flow = client.flow();
+            self.arm_client(key);
+            self.request(now, flow, Method::Cancel, key.branch, &cancel, out);
+        }
+    }
+
+    /// Matches a response to its client transaction (RFC 3261 §17.1.3). `None`: it is a stray one or a
+    /// repetition that was absorbed.
+    pub fn receive_response(
+        &mut self,
+        now: Instant,
+        response: &Message<'_>,
+        out: &mut impl Transmit,
+    ) -> Option<ClientKey> {
+        let status = response.status()?;
+        let branch = Token::parse(response.top_via().ok()?.branch_token()?)?;
+        let method = response.cseq().ok()?.method;
+        let key = ClientKey {
+            branch,
+            cancel: method == Method::Cancel,
+        };
+        let client = self
+            .clients
+            .get_mut(&key)
+            .filter(|client| client.method() == method)?;
+        let wanted = client.receive(now, status, response, out);
+        if let Some((cancel, flow)) = client.take_cancel(now) {
+            self.request(now, flow, Method::Cancel, branch, &cancel, out);
+        }
+        self.arm_client(key);
+        (wanted && !key.cancel).then_some(key)
+    }
+
+    /// What was sent to `flow` did not arrive: takes the client transactions that still wait for a
+    /// first answer there, for which no answer can come any more.
+    pub fn unreachable(&mut self, flow: &Flow) -> Vec<ClientKey> {
+        let lost: Vec<_> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| client.waits_for(flow))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in &lost {
+            self.clients.remove(key);
+        }
+        lost
+    }
+
+    /// Repeats what is due and tells what has timed out. Call until it returns `None`.
+    pub fn expire(&mut self, now: Instant, out: &mut impl Transmit) -> Option<Expired> {
+        while let Some(key) = self.deadlines.pop_due(now) {
+            let expired = match key {
+                Key::Client(key) => self.expire_client(now, key, out),
+                Key::Server(key) => self.expire_server(now, key, out),
+            };
+            if expired.is_some() {
+                return expired;
+            }
+        }
+        None
+    }
+
+    fn expire_client(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        out: &mut impl Transmit,
+    ) -> Option<Expired> {
+        let client = self.clients.get_mut(&key)?;
+        client.disarm(now);
+        match client.expire(now, out) {
+            Fate::Lives => {
+                self.arm_client(key);
+                None
+            }
+            Fate::Over => {
+                self.clients.remove(&key);
+                None
+            }
+            Fate::TimedOut => {
+                self.clients.remove(&key);
+                (!key.cancel).then_some(Expired::Client(key))
+            }
+        }
+    }
+
+    fn expire_server(
+        &mut self,
+        now: Instant,
+        key: ServerKey,
+        out: &mut impl Transmit,
+    ) -> Option<Expired> {
+        let server = self.servers.get_mut(&key)?;
+        server.disarm(now);
+        match server.expire(now, out) {
+            Fate::Lives => {
+                self.arm_server(key);
+                None
+            }
+            Fate::Over => {
+                self.servers.remove(&key);
+                None
+            }
+            Fate::TimedOut if server.is_provisional() => {
+                server.acknowledge_provisional();
+                self.arm_server(key);
+                Some(Expired::Provisional(key))
+            }
+            Fate::TimedOut => {
+                self.servers.remove(&key);
+                Some(Expired::Accepted(key))
+            }
+        }
+    }
+
+    fn arm_client(&mut self, key: ClientKey) {
+        if let Some(at) = self
+            .clients
+            .get_mut(&key)
+            .and_then(|client| client.timer.arm())
+        {
+            self.deadlines.arm(at, Key::Client(key));
+        }
+    }
+
+    fn arm_server(&mut self, key: ServerKey) {
+        if let Some(at) = self
+            .servers
+            .get_mut(&key)
+            .and_then(|server| server.timer.arm())
+        {
+            self.deadlines.arm(at, Key::Server(key));
+        }
+    }
+
+    /// RFC 3261 §17.2.3: branch, sent-by and method; without the magic cookie Request-URI, From tag,
+    /// Call-ID, CSeq and the whole Via. An ACK counts as an INVITE.
+    fn server_key(&self, request: &Message<'_>, method: Method<'_>) -> ServerKey {
+        let mut hashes = [Hash::new(self.seed[0]), Hash::new(self.seed[1])];
+        let method = if method == Method::Ack {
+            Method::Invite
+        } else {
+            method
+        };
+        let via = request.top_via().ok();
+        for hash in &mut hashes {
+            hash.part(method.as_str());
+            match via.and_then(|via| Some((via, via.branch_token()?))) {
+                Some((via, token)) => {
+                    hash.part(token);
+                    hash.part_without_case(via.host);
+                    hash.0.write_u16(via.port.unwrap_or(0));
+                }
+                None => {
+                    hash.part(request.values(HeaderName::Via).next().unwrap_or(""));
+                    hash.part(request.request_uri());
+                    hash.part(
+                        request
+                            .from()
+                            .ok()
+                            .and_then(|from| from.tag())
+                            .unwrap_or(""),
+                    );
+                    hash.part(request.call_id());
+                    hash.0
+                        .write_u32(request.cseq().map_or(0, |cseq| cseq.number));
+                }
+            }
+        }
+        ServerKey(u128::from(hashes[0].0.finish()) << 64 | u128::from(hashes[1].0.finish()))
+    }
+}
+
+/// What a request turned out to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Received {
+    /// A request to act on. Answer it with this key.
+    New(ServerKey),
+    /// A repetition, or the ACK of a refusal: it has been dealt with.
+    Absorbed,
+}
+
+/// A transaction that ran out of time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expired {
+    /// No (final) answer came: timers B and F. Act as if 408 had come (RFC 3261 §8.1.3.1).
+    Client(ClientKey),
+    /// No ACK came for a 2xx: the dialog should be ended (RFC 3261 §13.3.1.4).
+    Accepted(ServerKey),
+    /// No PRACK came for a reliable provisional response: the request should be refused (RFC 3262 §3).
+    Provisional(ServerKey),
+}
+
+/// Names a client transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ClientKey {
+    branch: Token,
+    cancel: bool,
+}
+
+/// Names a server transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ServerKey(u128);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Key {
+    Client(ClientKey),
+    Server(ServerKey),
+}
+
+/// What a timer leaves of a transaction.
+enum Fate {
+    Lives,
+    Over,
+    TimedOut,
+}
+
+/// The one deadline of a transaction, and the earliest entry for it in the slot's queue.
+#[derive(Debug, Default)]
+struct Timer {
+    due: Option<Instant>,
+    armed: Option<Instant>,
+}
+
+impl Timer {
+    fn set(&mut self, due: Instant) {
+        self.due = Some(due);
+    }
+
+    fn stop(&mut self) {
+        self.due = None;
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+
+    /// The entry to add to the queue, if none there is early enough.
+    fn arm(&mut self) -> Option<Instant> {
+        let due = self.due?;
+        if self.armed.is_some_and(|armed| armed <= due) {
+            return None;
+        }
+        self.armed = Some(due);
+        Some(due)
+    }
+
+    /// The queue's entry has come up.
+    fn disarm(&mut self, now: Instant) {
+        if self.armed.is_some_and(|armed| armed <= now) {
+            self.armed = None;
+        }
+    }
+}
+
+/// Keys are random or keyed hashes already, so their own bits serve.
+#[derive(Clone, Debug, Default)]
+struct Keyed;
+
+impl std::hash::BuildHasher for Keyed {
+    type Hasher = Fold;
+
+    fn build_hasher(&self) -> Fold {
+        Fold(0)
+    }
+}
+
+#[derive(Debug)]
+struct Fold(u64);
+
+impl Hasher for Fold {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+}
+
+/// A keyed hash over length-separated parts.
+struct Hash(DefaultHasher);
+
+impl Hash {
+    fn new(seed: u64) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(seed);
+        Self(hasher)
+    }
+
+    fn part(&mut self, text: &str) {
+        self.0.write_usize(text.len());
+        self.0.write(text.as_bytes());
+    }
+
+    fn part_without_case(&mut self, text: &str) {
+        self.0.write_usize(text.len());
+        for byte in text.bytes() {
+            self.0.write_u8(byte.to_ascii_lowercase());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -84,11 +84,6 @@ impl<E> Out<E> {
         });
     }
 
-    /// Queues a message that exists already: a retransmission.
-    pub fn send(&mut self, flow: Flow, message: &[u8]) {
-        self.send_with(flow, |bytes| bytes.extend_from_slice(message));
-    }
-
     /// Empties all vectors and keeps their memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -96,6 +91,12 @@ impl<E> Out<E> {
         self.media.clear();
         self.events.clear();
         self.records.clear();
+    }
+}
+
+impl<E> sip::Transmit for Out<E> {
+    fn transmit(&mut self, flow: Flow, message: &[u8]) {
+        self.send_with(flow, |bytes| bytes.extend_from_slice(message));
     }
 }
 

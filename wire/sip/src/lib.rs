@@ -1,5 +1,23 @@
-//! SIP.
+//! SIP: messages, URIs, digest, transactions, dialogs.
+//!
+//! ```
+//! use sip::{HeaderName, Message, Method};
+//! let bytes = b"OPTIONS sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+//!     From: <sip:a@example.com>;tag=1\r\nTo: <sip:bob@example.com>\r\nCall-ID: 7\r\nCSeq: 1 OPTIONS\r\n\r\n";
+//! let message = Message::parse(bytes)?;
+//! message.check()?;
+//! assert_eq!(message.method(), Some(Method::Options));
+//! assert_eq!(message.header(HeaderName::CallId), Some("7"));
+//! # Ok::<(), sip::ParseError>(())
+//! ```
+//!
+//! Reading order is data order: [`flow`] (how a message came), [`Message`] (one pass, nothing copied),
+//! [`header`] and [`uri`] (typed on demand), [`transaction`] (repetitions and time-outs), [`dialog`]
+//! (what lasts between requests), [`encode`] (writing).
+//!
+//! No sockets, no clock, no randomness: time and identifiers are arguments.
 
+pub mod dialog;
 pub mod encode;
 mod error;
 pub mod flow;
@@ -10,6 +28,7 @@ mod status;
 pub mod transaction;
 pub mod uri;
 
+pub use dialog::Dialog;
 pub use encode::{Writer, response_flow};
 pub use error::ParseError;
 pub use flow::{ConnectionId, Flow, Protocol};

@@ -1,1 +1,33 @@
-//! Users and bindings.
+//! What outlives a message: who is registered where, on disk and in memory, and what was called.
+//!
+//! ```no_run
+//! # fn main() -> std::io::Result<()> {
+//! use std::sync::Arc;
+//!
+//! let (journal, records) = store::Journal::open("srv/state".as_ref())?;
+//! let bindings = Arc::new(store::Bindings::new());
+//! bindings.restore(&records, base::UnixTime(1_700_000_000));
+//! journal.maintain(Arc::clone(&bindings))?;
+//! // A signalling thread: change the directory first, then the journal, then send the 200.
+//! bindings.replace("1001", Vec::new());
+//! journal.append(&[store::record::encode("1001", &[])])?;
+//! # Ok(()) }
+//! ```
+//!
+//! - [`bindings`]: the registration directory, written by the owning slot and read by all.
+//! - [`record`]: a user's contacts as one versioned record.
+//! - [`journal`]: those records on disk, written before the 200 leaves.
+//! - [`call_log`]: one JSON line for each ended call, by month.
+//! - [`calendar`]: dates for file names and lines.
+//!
+//! It knows nothing of passwords or dial plans: those are files that people edit.
+
+pub mod bindings;
+pub mod calendar;
+pub mod call_log;
+pub mod journal;
+pub mod record;
+
+pub use bindings::{Bindings, Contact, Reach};
+pub use call_log::CallLog;
+pub use journal::Journal;

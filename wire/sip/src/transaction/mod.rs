@@ -44,15 +44,18 @@ pub trait Transmit {
 }
 
 /// All transactions of one slot.
+///
+/// `C` and `S` are what the user keeps beside a client or server transaction; they live as long as it
+/// does.
 #[derive(Debug)]
-pub struct Transactions {
-    clients: HashMap<ClientKey, Client, Keyed>,
-    servers: HashMap<ServerKey, Server, Keyed>,
+pub struct Transactions<C, S> {
+    clients: HashMap<ClientKey, (Client, Option<C>), Keyed>,
+    servers: HashMap<ServerKey, (Server, Option<S>), Keyed>,
     deadlines: Deadlines<Key>,
     seed: [u64; 2],
 }
 
-impl Transactions {
+impl<C, S: Clone> Transactions<C, S> {
     /// None yet. `mint` gives the secret that keeps peers from choosing colliding keys.
     #[must_use]
     pub fn new(mint: &mut Mint) -> Self {
@@ -95,7 +98,7 @@ impl Transactions {
     ) -> Received {
         let method = request.method().unwrap_or(Method::Other(""));
         let key = self.server_key(request, method);
-        if let Some(server) = self.servers.get_mut(&key) {
+        if let Some((server, _)) = self.servers.get_mut(&key) {
             let absorbed = server.receive(now, method, out);
             self.arm_server(key);
             return if absorbed {
@@ -106,7 +109,7 @@ impl Transactions {
         }
         if method != Method::Ack {
             let back = crate::response_flow(request, flow);
-            self.servers.insert(key, Server::new(method, back));
+            self.servers.insert(key, (Server::new(method, back), None));
         }
         Received::New(key)
     }
@@ -128,7 +131,7 @@ impl Transactions {
         response: &[u8],
         out: &mut impl Transmit,
     ) {
-        if let Some(server) = self.servers.get_mut(&key) {
+        if let Some((server, _)) = self.servers.get_mut(&key) {
             server.respond(now, status, response, out);
             self.arm_server(key);
         }
@@ -143,7 +146,7 @@ impl Transactions {
         response: &[u8],
         out: &mut impl Transmit,
     ) {
-        if let Some(server) = self.servers.get_mut(&key) {
+        if let Some((server, _)) = self.servers.get_mut(&key) {
             server.respond_reliably(now, response, out);
             self.arm_server(key);
         }
@@ -151,14 +154,14 @@ impl Transactions {
 
     /// The PRACK for the reliable provisional response has come.
     pub fn acknowledge_provisional(&mut self, key: ServerKey) {
-        if let Some(server) = self.servers.get_mut(&key) {
+        if let Some((server, _)) = self.servers.get_mut(&key) {
             server.acknowledge_provisional();
         }
     }
 
     /// The ACK for the 2xx response has come.
     pub fn acknowledge(&mut self, now: Instant, key: ServerKey) {
-        if let Some(server) = self.servers.get_mut(&key) {
+        if let Some((server, _)) = self.servers.get_mut(&key) {
             server.acknowledge(now);
             self.arm_server(key);
         }
@@ -178,17 +181,32 @@ impl Transactions {
         method: Method<'_>,
         branch: Token,
         request: &[u8],
+        owner: C,
         out: &mut impl Transmit,
     ) -> ClientKey {
         let key = ClientKey {
             branch,
-            cancel: method == Method::Cancel,
+            cancel: false,
         };
-        out.transmit(flow, request);
-        self.clients
-            .insert(key, Client::new(now, flow, method, request));
-        self.arm_client(key);
+        self.start_client(now, flow, method, key, request, Some(owner), out);
         key
+    }
+
+    /// What the user keeps beside a client transaction.
+    pub fn client(&mut self, key: ClientKey) -> Option<&mut C> {
+        self.clients.get_mut(&key)?.1.as_mut()
+    }
+
+    /// What the user keeps beside a server transaction.
+    pub fn server(&self, key: ServerKey) -> Option<&S> {
+        self.servers.get(&key)?.1.as_ref()
+    }
+
+    /// Keeps something beside a server transaction.
+    pub fn keep(&mut self, key: ServerKey, owner: S) {
+        if let Some((_, kept)) = self.servers.get_mut(&key) {
+            *kept = Some(owner);
+        }
     }
 
     /// Gives up a pending INVITE: sends CANCEL, at once or as soon as a provisional response has come
@@ -201,13 +219,13 @@ impl Transactions {
         reason: Option<&str>,
         out: &mut impl Transmit,
     ) {
-        let Some(client) = self.clients.get_mut(&key) else {
+        let Some((client, _)) = self.clients.get_mut(&key) else {
             return;
         };
         if let Some(cancel) = client.cancel(now, reason) {
             let flow = client.flow();
             self.arm_client(key);
-            self.request(now, flow, Method::Cancel, key.branch, &cancel, out);
+            self.send_cancel(now, flow, key.branch, &cancel, out);
         }
     }
 
@@ -226,13 +244,13 @@ impl Transactions {
             branch,
             cancel: method == Method::Cancel,
         };
-        let client = self
+        let (client, _) = self
             .clients
             .get_mut(&key)
-            .filter(|client| client.method() == method)?;
+            .filter(|(client, _)| client.method() == method)?;
         let wanted = client.receive(now, status, response, out);
         if let Some((cancel, flow)) = client.take_cancel(now) {
-            self.request(now, flow, Method::Cancel, branch, &cancel, out);
+            self.send_cancel(now, flow, branch, &cancel, out);
         }
         self.arm_client(key);
         (wanted && !key.cancel).then_some(key)
@@ -240,21 +258,20 @@ impl Transactions {
 
     /// What was sent to `flow` did not arrive: takes the client transactions that still wait for a
     /// first answer there, for which no answer can come any more.
-    pub fn unreachable(&mut self, flow: &Flow) -> Vec<ClientKey> {
+    pub fn unreachable(&mut self, flow: &Flow) -> Vec<(ClientKey, C)> {
         let lost: Vec<_> = self
             .clients
             .iter()
-            .filter(|(_, client)| client.waits_for(flow))
+            .filter(|(_, (client, _))| client.waits_for(flow))
             .map(|(key, _)| *key)
             .collect();
-        for key in &lost {
-            self.clients.remove(key);
-        }
-        lost
+        lost.into_iter()
+            .filter_map(|key| Some((key, self.clients.remove(&key)?.1?)))
+            .collect()
     }
 
     /// Repeats what is due and tells what has timed out. Call until it returns `None`.
-    pub fn expire(&mut self, now: Instant, out: &mut impl Transmit) -> Option<Expired> {
+    pub fn expire(&mut self, now: Instant, out: &mut impl Transmit) -> Option<Expired<C, S>> {
         while let Some(key) = self.deadlines.pop_due(now) {
             let expired = match key {
                 Key::Client(key) => self.expire_client(now, key, out),
@@ -272,8 +289,8 @@ impl Transactions {
         now: Instant,
         key: ClientKey,
         out: &mut impl Transmit,
-    ) -> Option<Expired> {
-        let client = self.clients.get_mut(&key)?;
+    ) -> Option<Expired<C, S>> {
+        let (client, _) = self.clients.get_mut(&key)?;
         client.disarm(now);
         match client.expire(now, out) {
             Fate::Lives => {
@@ -285,8 +302,8 @@ impl Transactions {
                 None
             }
             Fate::TimedOut => {
-                self.clients.remove(&key);
-                (!key.cancel).then_some(Expired::Client(key))
+                let (_, owner) = self.clients.remove(&key)?;
+                owner.map(|owner| Expired::Client(key, owner))
             }
         }
     }
@@ -296,8 +313,8 @@ impl Transactions {
         now: Instant,
         key: ServerKey,
         out: &mut impl Transmit,
-    ) -> Option<Expired> {
-        let server = self.servers.get_mut(&key)?;
+    ) -> Option<Expired<C, S>> {
+        let (server, kept) = self.servers.get_mut(&key)?;
         server.disarm(now);
         match server.expire(now, out) {
             Fate::Lives => {
@@ -310,21 +327,54 @@ impl Transactions {
             }
             Fate::TimedOut if server.is_provisional() => {
                 server.acknowledge_provisional();
+                let owner = kept.clone();
                 self.arm_server(key);
-                Some(Expired::Provisional(key))
+                owner.map(Expired::Provisional)
             }
             Fate::TimedOut => {
-                self.servers.remove(&key);
-                Some(Expired::Accepted(key))
+                let (_, owner) = self.servers.remove(&key)?;
+                owner.map(Expired::Accepted)
             }
         }
+    }
+
+    fn send_cancel(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        branch: Token,
+        cancel: &[u8],
+        out: &mut impl Transmit,
+    ) {
+        let key = ClientKey {
+            branch,
+            cancel: true,
+        };
+        self.start_client(now, flow, Method::Cancel, key, cancel, None, out);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one transaction")]
+    fn start_client(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        method: Method<'_>,
+        key: ClientKey,
+        request: &[u8],
+        owner: Option<C>,
+        out: &mut impl Transmit,
+    ) {
+        out.transmit(flow, request);
+        self.clients
+            .insert(key, (Client::new(now, flow, method, request), owner));
+        self.arm_client(key);
     }
 
     fn arm_client(&mut self, key: ClientKey) {
         if let Some(at) = self
             .clients
             .get_mut(&key)
-            .and_then(|client| client.timer.arm())
+            .and_then(|(client, _)| client.timer.arm())
         {
             self.deadlines.arm(at, Key::Client(key));
         }
@@ -334,7 +384,7 @@ impl Transactions {
         if let Some(at) = self
             .servers
             .get_mut(&key)
-            .and_then(|server| server.timer.arm())
+            .and_then(|(server, _)| server.timer.arm())
         {
             self.deadlines.arm(at, Key::Server(key));
         }
@@ -388,14 +438,17 @@ pub enum Received {
 }
 
 /// A transaction that ran out of time.
+///
+/// Each comes with what the user kept beside the transaction; one beside which nothing was kept ends
+/// without a word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Expired {
+pub enum Expired<C, S> {
     /// No (final) answer came: timers B and F. Act as if 408 had come (RFC 3261 §8.1.3.1).
-    Client(ClientKey),
+    Client(ClientKey, C),
     /// No ACK came for a 2xx: the dialog should be ended (RFC 3261 §13.3.1.4).
-    Accepted(ServerKey),
+    Accepted(S),
     /// No PRACK came for a reliable provisional response: the request should be refused (RFC 3262 §3).
-    Provisional(ServerKey),
+    Provisional(S),
 }
 
 /// Names a client transaction.

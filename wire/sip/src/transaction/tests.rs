@@ -26,7 +26,7 @@ impl Wire {
 struct World {
     start: Instant,
     mint: Mint,
-    transactions: Transactions,
+    transactions: Transactions<&'static str, ServerKey>,
     wire: Wire,
 }
 
@@ -71,6 +71,7 @@ impl World {
             method,
             branch,
             &bytes,
+            "owner",
             &mut self.wire,
         );
         (key, branch)
@@ -113,7 +114,7 @@ impl World {
     }
 
     /// Lets time run to `ms`; gives the times of all sendings and the time-out, if one comes.
-    fn run(&mut self, ms: u64) -> (Vec<u64>, Option<(u64, Expired)>) {
+    fn run(&mut self, ms: u64) -> (Vec<u64>, Option<(u64, Expired<&'static str, ServerKey>)>) {
         let mut times = Vec::new();
         while let Some(at) = self.transactions.deadline().filter(|at| *at <= self.at(ms)) {
             let expired = self.transactions.expire(at, &mut self.wire);
@@ -144,7 +145,7 @@ fn rfc3261_17_1_1_2_an_unanswered_invite_is_repeated_and_given_up() {
     assert_eq!(world.wire.sent(), ["INVITE sip:b@h SIP/2.0"]);
     let (times, end) = world.run(60_000);
     assert_eq!(times, [500, 1500, 3500, 7500, 15_500, 31_500]);
-    assert_eq!(end, Some((32_000, Expired::Client(key))));
+    assert_eq!(end, Some((32_000, Expired::Client(key, "owner"))));
     assert!(world.transactions.is_empty());
 }
 
@@ -161,7 +162,7 @@ fn rfc3261_17_1_2_2_an_unanswered_bye_is_repeated_and_given_up() {
             500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500
         ]
     );
-    assert_eq!(end, Some((32_000, Expired::Client(key))));
+    assert_eq!(end, Some((32_000, Expired::Client(key, "owner"))));
 }
 
 #[test]
@@ -218,7 +219,7 @@ fn rfc3261_9_1_cancel_waits_for_a_provisional_answer() {
     assert_eq!(world.answer(120, branch, 200, "CANCEL"), None);
     assert_eq!(world.answer(130, branch, 180, "INVITE"), Some(key));
     let (_, end) = world.run(60_000);
-    assert_eq!(end, Some((32_100, Expired::Client(key))));
+    assert_eq!(end, Some((32_100, Expired::Client(key, "owner"))));
 }
 
 #[test]
@@ -284,6 +285,7 @@ fn a_2xx_without_ack_expires() {
     let Received::New(key) = world.receive(0, "INVITE", "z9hG4bKj") else {
         panic!()
     };
+    world.transactions.keep(key, key);
     world.respond(0, key, 200);
     assert_eq!(world.run(60_000).1, Some((32_000, Expired::Accepted(key))));
 }
@@ -310,6 +312,9 @@ fn rfc3262_3_reliable_provisional_answers() {
 fn a_broken_connection_ends_what_waits_for_its_first_answer() {
     let mut world = World::new();
     let (key, _) = world.request(Method::Invite, Protocol::Tcp);
-    assert_eq!(world.transactions.unreachable(&flow(Protocol::Tcp)), [key]);
+    assert_eq!(
+        world.transactions.unreachable(&flow(Protocol::Tcp)),
+        [(key, "owner")]
+    );
     assert!(world.transactions.is_empty());
 }

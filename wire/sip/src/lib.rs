@@ -18,6 +18,7 @@
 //! No sockets, no clock, no randomness: time and identifiers are arguments.
 
 pub mod dialog;
+pub mod digest;
 pub mod encode;
 mod error;
 pub mod flow;

@@ -1,7 +1,51 @@
-//! Media workers: pinned threads that own the RTP sockets.
+//! Media workers: threads that own the RTP sockets and move packets between them.
+//!
+//! Signalling sends [`Command`]s through a [`Handle`] and hears [`Event`]s from the [`Plane`]:
+//!
+//! ```
+//! use std::sync::{Arc, mpsc};
+//! use base::Slot;
+//! use media::{Command, Config, Event, Plane, SessionId};
+//!
+//! let (sender, events) = mpsc::channel();
+//! let config = Config { ports: 41000..=41099, ..Config::default() };
+//! let plane = Plane::start(config, Arc::new(move |event| _ = sender.send(event)))?;
+//!
+//! let session = SessionId::new(Slot::new(1), 1);
+//! let local = Some("127.0.0.1".parse().unwrap());
+//! plane.handle().submit(&mut vec![
+//!     Command::Allocate { session, local: [local, local], streams: 1 },
+//!     Command::Close { session },
+//! ]);
+//! assert!(matches!(events.recv().unwrap(), Event::Allocated { .. }));
+//! assert!(matches!(events.recv().unwrap(), Event::Closed { .. }));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! - [`command`]: the contract with signalling.
+//! - `plane`, `mailbox`: starting, stopping and reaching the workers.
+//! - `worker`: a thread's loop: commands, packets, time.
+//! - `sessions`, `leg`: the state; `ports`, `socket`: what it is bound to.
+//! - `relay`: the packet path; `latch`: whose packets are accepted.
+//!
+//! Each session lives in one worker, chosen by its number, which owns all its sockets: nothing is
+//! allocated, locked or logged for a packet. Payloads are passed on untouched, so any codec and
+//! SRTP between the parties work.
 
 pub mod command;
+mod config;
+mod latch;
+mod leg;
+mod mailbox;
+mod plane;
+mod ports;
+mod relay;
+mod sessions;
+mod socket;
+mod worker;
 
 pub use command::{
     Codec, Command, Event, Format, Refusal, Remote, SessionId, Side, SideStats, Source, StreamPorts,
 };
+pub use config::Config;
+pub use plane::{Deliver, Handle, Plane};

@@ -1,0 +1,235 @@
+//! One side of one stream: its sockets, whom it talks to, what it has received.
+
+use std::net::SocketAddr;
+
+use rtp::{Header, Sequence, rtcp};
+
+use crate::latch::{Latch, Verdict};
+use crate::socket::Pair;
+use crate::{Remote, SessionId, SideStats};
+
+/// A pair of sockets and, while a session uses it, the state of that side of the stream.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    pub(crate) pair: Pair,
+    /// `None` while the pair is idle.
+    pub(crate) session: Option<SessionId>,
+    /// The leg on the other side of the stream.
+    pub(crate) other: Option<usize>,
+    remote: Option<Remote>,
+    latch: Latch,
+    /// Where RTCP comes from, on its own port.
+    rtcp_source: Option<SocketAddr>,
+    /// The RTP socket receives from, and sends to, this address only.
+    connected: bool,
+    received: Received,
+}
+
+impl Leg {
+    pub(crate) fn idle(pair: Pair) -> Self {
+        Self {
+            pair,
+            session: None,
+            other: None,
+            remote: None,
+            latch: Latch::default(),
+            rtcp_source: None,
+            connected: false,
+            received: Received::default(),
+        }
+    }
+
+    /// Gives an idle leg to a session; what has arrived for the one before is thrown away.
+    pub(crate) fn occupy(&mut self, session: SessionId) {
+        self.pair.rtp.drain();
+        self.pair.rtcp.drain();
+        self.session = Some(session);
+    }
+
+    /// Takes the leg from its session.
+    pub(crate) fn vacate(&mut self) {
+        self.disconnect();
+        self.session = None;
+        self.other = None;
+        self.remote = None;
+        self.latch = Latch::default();
+        self.rtcp_source = None;
+        self.received = Received::default();
+    }
+
+    /// Takes the address that signalling tells.
+    pub(crate) fn signal(&mut self, remote: Option<Remote>) {
+        let before = self.latch.source();
+        self.latch.signal(remote.map(|r| r.rtp));
+        if self.latch.source() != before {
+            self.disconnect();
+        }
+        if self.remote.map(|r| r.rtcp) != remote.map(|r| r.rtcp) {
+            self.rtcp_source = None;
+        }
+        self.remote = remote;
+    }
+
+    /// Whether signalling has told an address.
+    pub(crate) fn is_open(&self) -> bool {
+        self.remote.is_some()
+    }
+
+    /// What has been received so far.
+    pub(crate) fn stats(&self) -> SideStats {
+        SideStats {
+            lost: self.received.sequence.map_or(0, |s| s.lost()),
+            ..self.received.stats
+        }
+    }
+
+    /// When the last valid packet came, in milliseconds.
+    pub(crate) fn heard(&self) -> u64 {
+        self.received.at
+    }
+
+    /// Takes a datagram from the RTP socket.
+    pub(crate) fn receive_rtp(
+        &self,
+        buffer: &mut [u8],
+    ) -> rustix::io::Result<(usize, Option<SocketAddr>)> {
+        if self.connected {
+            return Ok((self.pair.rtp.receive_connected(buffer)?, None));
+        }
+        self.pair.rtp.receive(buffer)
+    }
+
+    /// Whether an RTP datagram of `len` bytes that came from `from` (`None`: the connected peer)
+    /// belongs to the stream. Counts it.
+    pub(crate) fn admit_rtp(
+        &mut self,
+        from: Option<SocketAddr>,
+        header: &Header,
+        len: usize,
+        now: u64,
+    ) -> bool {
+        match self.latch.judge(from, header, now) {
+            Verdict::Accept | Verdict::Moved => {
+                self.received.count(header, len, now);
+                true
+            }
+            Verdict::Probation => false,
+            Verdict::Reject => {
+                self.received.stats.rejected += 1;
+                false
+            }
+        }
+    }
+
+    /// Whether an RTCP datagram on the RTP port belongs to the stream.
+    pub(crate) fn admit_muxed_rtcp(
+        &mut self,
+        from: Option<SocketAddr>,
+        datagram: &[u8],
+        now: u64,
+    ) -> bool {
+        let known = from.is_none_or(|from| self.latch.knows(from));
+        self.note_rtcp(known && rtcp::sender(datagram).is_ok(), now)
+    }
+
+    /// Whether an RTCP datagram on the RTCP port belongs to the stream: it comes from where
+    /// signalling said, or from the host that the RTP has been learnt to come from. A learnt port
+    /// changes only for the sender of the RTP.
+    pub(crate) fn admit_rtcp(&mut self, from: SocketAddr, datagram: &[u8], now: u64) -> bool {
+        let known = match (self.remote, rtcp::sender(datagram)) {
+            (Some(remote), Ok(ssrc)) => {
+                let host = self.latch.source().map(|source| source.ip());
+                let free = self.rtcp_source.is_none_or(|source| source == from);
+                from == remote.rtcp
+                    || host == Some(from.ip()) && (free || self.received.ssrc == Some(ssrc))
+            }
+            _ => false,
+        };
+        if known {
+            self.rtcp_source = Some(from);
+        }
+        self.note_rtcp(known, now)
+    }
+
+    /// Sends RTP to this side.
+    pub(crate) fn send_rtp(&self, datagram: &[u8]) {
+        if self.connected {
+            self.pair.rtp.send(datagram);
+        } else if let Some(to) = self.latch.target() {
+            self.pair.rtp.send_to(datagram, to);
+        }
+    }
+
+    /// Sends RTCP to this side, on the port that it agreed to.
+    pub(crate) fn send_rtcp(&self, datagram: &[u8]) {
+        match self.remote {
+            Some(remote) if remote.mux => self.send_rtp(datagram),
+            Some(remote) => {
+                let to = self.rtcp_source.unwrap_or(remote.rtcp);
+                self.pair.rtcp.send_to(datagram, to);
+            }
+            None => {}
+        }
+    }
+
+    /// Connects the RTP socket once its peer is certain, which makes packets cheaper and lets the
+    /// kernel keep strangers out, and disconnects it when the peer is silent, so that a new source
+    /// can prove itself.
+    pub(crate) fn tend(&mut self, now: u64) {
+        if self.connected {
+            if self.latch.is_silent(now) {
+                self.disconnect();
+            }
+        } else if !self.latch.is_silent(now)
+            && let Some(peer) = self.latch.settled(now, SETTLED_MS)
+        {
+            self.connected = self.pair.rtp.connect(peer);
+        }
+    }
+
+    fn disconnect(&mut self) {
+        if self.connected {
+            self.pair.rtp.disconnect();
+            self.connected = false;
+        }
+    }
+
+    fn note_rtcp(&mut self, known: bool, now: u64) -> bool {
+        if known {
+            self.received.at = now;
+        } else {
+            self.received.stats.rejected += 1;
+        }
+        known
+    }
+}
+
+#[derive(Debug, Default)]
+struct Received {
+    stats: SideStats,
+    at: u64,
+    ssrc: Option<u32>,
+    sequence: Option<Sequence>,
+}
+
+impl Received {
+    fn count(&mut self, header: &Header, len: usize, now: u64) {
+        self.stats.packets += 1;
+        self.stats.octets += len as u64;
+        self.at = now;
+        let sequence = self
+            .sequence
+            .get_or_insert_with(|| Sequence::new(header.sequence));
+        if self
+            .ssrc
+            .replace(header.ssrc)
+            .is_some_and(|ssrc| ssrc != header.ssrc)
+        {
+            sequence.restart(header.sequence);
+        }
+        sequence.update(header.sequence);
+    }
+}
+
+/// How long a source learnt by probation leaves room for the signalled one to appear.
+const SETTLED_MS: u64 = 3000;

@@ -1,0 +1,61 @@
+//! What becomes of a datagram: the packet path.
+
+use crate::leg::Leg;
+use crate::sessions::{Port, Sessions, Token};
+use rtp::{Header, Kind};
+
+/// The largest datagram that is taken for media; a longer one is dropped.
+pub(crate) const MAX_DATAGRAM: usize = 4095;
+
+/// The space that datagrams are received into, one byte longer than the largest, so that a cut one
+/// shows.
+pub(crate) type Buffer = [u8; MAX_DATAGRAM + 1];
+
+impl Sessions {
+    /// Takes one datagram from a readable socket and passes it on. `now` is in milliseconds.
+    pub(crate) fn readable(&mut self, token: Token, buffer: &mut Buffer, now: u64) {
+        let Some(leg) = self.legs.get_mut(token.leg) else {
+            return;
+        };
+        let received = match token.port {
+            Port::Rtp => leg.receive_rtp(buffer),
+            Port::Rtcp => leg.pair.rtcp.receive(buffer),
+        };
+        let (len, from) = match received {
+            Ok(received) => received,
+            // Gone, or the peer's refusal of something that we have sent.
+            Err(_) => return,
+        };
+        if len > MAX_DATAGRAM || leg.session.is_none() {
+            return;
+        }
+        let datagram = &mut buffer[..len];
+        match (Kind::of(datagram), token.port) {
+            (Kind::Rtp, Port::Rtp) => {
+                let Ok(header) = Header::parse(datagram) else {
+                    return;
+                };
+                if leg.admit_rtp(from, &header, len, now)
+                    && let Some(other) = other_of(leg)
+                {
+                    self.legs[other].send_rtp(datagram);
+                }
+            }
+            (Kind::Rtcp, port) => {
+                let admitted = match (port, from) {
+                    (Port::Rtp, from) => leg.admit_muxed_rtcp(from, datagram, now),
+                    (Port::Rtcp, Some(from)) => leg.admit_rtcp(from, datagram, now),
+                    (Port::Rtcp, None) => false,
+                };
+                if admitted && let Some(other) = other_of(leg) {
+                    self.legs[other].send_rtcp(datagram);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn other_of(leg: &Leg) -> Option<usize> {
+    leg.other
+}

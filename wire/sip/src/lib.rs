@@ -22,6 +22,7 @@ pub mod digest;
 pub mod encode;
 mod error;
 pub mod flow;
+pub mod framing;
 pub mod header;
 mod message;
 mod method;

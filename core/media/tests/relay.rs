@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{Phone, V4, V6, World, is_quiet, receive, rtp_packet};
-use media::{Config, Event, Refusal, Side};
+use common::{Phone, V4, V6, World, receive};
+use media::{Config, Side};
 
 fn world(first: u16) -> World {
     World::new(Config {

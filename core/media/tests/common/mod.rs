@@ -1,5 +1,6 @@
 //! A plane under test, and phones with plain sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};

@@ -1,5 +1,7 @@
 //! Relayed calls over loopback sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+
 mod common;
 
 use common::{Phone, V4, V6, World, receive};

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use arrayvec::ArrayVec;
 use memchr::{memchr, memmem};
-use smallvec::SmallVec;
 
 use crate::header::{CSeq, List, NameAddr, Via, comma_list};
 use crate::{HeaderName, Method, ParseError, StatusCode, Uri};
@@ -16,7 +16,7 @@ use crate::{HeaderName, Method, ParseError, StatusCode, Uri};
 #[derive(Clone, Debug)]
 pub struct Message<'a> {
     start: StartLine<'a>,
-    fields: SmallVec<[Field<'a>; 24]>,
+    fields: Fields<'a>,
     body: &'a [u8],
     length: usize,
     fault: Option<ParseError>,
@@ -36,12 +36,12 @@ impl<'a> Message<'a> {
         let (line, mut rest) = split_line(head);
         let (start, start_fault) = StartLine::parse(line)?;
         fault = fault.or(start_fault);
-        let mut fields = SmallVec::new();
+        let mut fields = Fields::Few(ArrayVec::new());
         while !rest.is_empty() {
             let (line, after) = split_field(rest);
             rest = after;
             match Field::parse(line) {
-                Some(field) if fields.len() < MAX_FIELDS => fields.push(field),
+                Some(field) if fields.as_slice().len() < MAX_FIELDS => fields.push(field),
                 Some(_) => return Err(ParseError::TooManyHeaders),
                 None => fault = fault.or(Some(ParseError::HeaderLine)),
             }
@@ -68,7 +68,7 @@ impl<'a> Message<'a> {
         use HeaderName as N;
         for name in [N::From, N::To, N::CallId, N::CSeq] {
             match self
-                .fields
+                .fields()
                 .iter()
                 .filter(|field| field.name == name)
                 .count()
@@ -150,13 +150,13 @@ impl<'a> Message<'a> {
     /// All header fields in order.
     #[must_use]
     pub fn fields(&self) -> &[Field<'a>] {
-        &self.fields
+        self.fields.as_slice()
     }
 
     /// The first value of a header field, white space trimmed, folds kept.
     #[must_use]
     pub fn header(&self, name: HeaderName) -> Option<&'a str> {
-        self.fields
+        self.fields()
             .iter()
             .find(|field| field.name == name)
             .map(|field| field.value)
@@ -165,7 +165,7 @@ impl<'a> Message<'a> {
     /// The first value of a header field that [`HeaderName`] does not know.
     #[must_use]
     pub fn other_header(&self, name: &str) -> Option<&'a str> {
-        self.fields
+        self.fields()
             .iter()
             .find(|field| field.spelling.eq_ignore_ascii_case(name))
             .map(|field| field.value)
@@ -173,7 +173,7 @@ impl<'a> Message<'a> {
 
     /// Every value of a header field, one field after the other, commas split.
     pub fn values(&self, name: HeaderName) -> impl Iterator<Item = &'a str> + use<'a, '_> {
-        self.fields
+        self.fields()
             .iter()
             .filter(move |field| field.name == name)
             .flat_map(|field| -> List<'a> { comma_list(field.value) })
@@ -245,6 +245,7 @@ impl<'a> Message<'a> {
         let mut length = None;
         for field in self
             .fields
+            .as_slice()
             .iter()
             .filter(|field| field.name == HeaderName::ContentLength)
         {
@@ -372,6 +373,37 @@ impl fmt::Display for Field<'_> {
     }
 }
 
+/// The fields of a message: without an allocation unless there are very many.
+///
+/// Covariant, other than `SmallVec`: a message may be lent for less than its bytes live.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
+enum Fields<'a> {
+    Few(ArrayVec<Field<'a>, 24>),
+    Many(Vec<Field<'a>>),
+}
+
+impl<'a> Fields<'a> {
+    fn as_slice(&self) -> &[Field<'a>] {
+        match self {
+            Self::Few(fields) => fields,
+            Self::Many(fields) => fields,
+        }
+    }
+
+    fn push(&mut self, field: Field<'a>) {
+        match self {
+            Self::Many(fields) => fields.push(field),
+            Self::Few(fields) if !fields.is_full() => fields.push(field),
+            Self::Few(fields) => {
+                let mut many = fields.to_vec();
+                many.push(field);
+                *self = Self::Many(many);
+            }
+        }
+    }
+}
+
 /// Most header fields of one message.
 pub const MAX_FIELDS: usize = 256;
 
@@ -471,6 +503,23 @@ mod tests {
         let message = Message::parse(b"SIP/2.0 183 \r\nl: 0\r\n\r\n").unwrap();
         assert_eq!(message.status(), Some(StatusCode(183)));
         assert_eq!(message.check(), Err(ParseError::Missing));
+    }
+
+    #[test]
+    fn many_fields_keep_their_order() {
+        let mut text = String::from("OPTIONS sip:a@b SIP/2.0\r\n");
+        for number in 0..MAX_FIELDS {
+            text.push_str(&format!("X: {number}\r\n"));
+        }
+        let message = Message::parse(text.as_bytes()).unwrap();
+        for (number, field) in message.fields().iter().enumerate() {
+            assert_eq!(field.value, number.to_string());
+        }
+        assert_eq!(message.fields().len(), MAX_FIELDS);
+        drop(message);
+        text.push_str("X: one too many\r\n");
+        let error = Message::parse(text.as_bytes()).unwrap_err();
+        assert_eq!(error, ParseError::TooManyHeaders);
     }
 
     #[test]

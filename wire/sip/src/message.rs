@@ -3,8 +3,9 @@
 use std::fmt;
 
 use arrayvec::ArrayVec;
-use memchr::{memchr, memmem};
+use memchr::memchr;
 
+use crate::framing::find_empty_line;
 use crate::header::{CSeq, List, NameAddr, Via, comma_list};
 use crate::{HeaderName, Method, ParseError, StatusCode, Uri};
 
@@ -25,13 +26,15 @@ pub struct Message<'a> {
 impl<'a> Message<'a> {
     /// Parses one message at the front of `bytes`: a whole datagram, or what a stream framer cut out.
     ///
-    /// Octets behind the length that Content-Length gives are left out of the body.
+    /// Line ends before the start line are passed over (RFC 3261 §7.5). Octets behind the length that
+    /// Content-Length gives are left out of the body.
     ///
     /// # Errors
     /// [`ParseError::NotSip`] if the start line is none, [`ParseError::Encoding`] if the header section
     /// is not UTF-8, [`ParseError::TooManyHeaders`] above [`MAX_FIELDS`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
-        let (head, body, mut fault) = split_head(bytes);
+        let first = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+        let (head, body, mut fault) = split_head(&bytes[first.unwrap_or(0)..]);
         let head = std::str::from_utf8(head).map_err(|_| ParseError::Encoding)?;
         let (line, mut rest) = split_line(head);
         let (start, start_fault) = StartLine::parse(line)?;
@@ -79,6 +82,9 @@ impl<'a> Message<'a> {
             }
         }
         self.top_via()?;
+        self.values(N::Via)
+            .skip(1)
+            .try_for_each(|via| Via::parse(via).map(drop))?;
         self.from()?;
         self.to()?;
         if self.call_id().is_empty() {
@@ -89,7 +95,10 @@ impl<'a> Message<'a> {
             if cseq.method != method {
                 return Err(ParseError::CSeq);
             }
-            Uri::parse(uri)?;
+            // Headers have no place in a Request-URI (RFC 3261 §19.1.1).
+            if !Uri::parse(uri)?.headers.is_empty() {
+                return Err(ParseError::Uri);
+            }
             self.number(N::MaxForwards)?
                 .filter(|hops| *hops > 255)
                 .map_or(Ok(()), |_| Err(ParseError::Number))?;
@@ -409,12 +418,9 @@ pub const MAX_FIELDS: usize = 256;
 
 /// Header section (with its start line, without the empty line), body, and a missing empty line.
 fn split_head(bytes: &[u8]) -> (&[u8], &[u8], Option<ParseError>) {
-    if let Some(end) = memmem::find(bytes, b"\r\n\r\n") {
-        return (&bytes[..end], &bytes[end + 4..], None);
-    }
-    match memmem::find(bytes, b"\n\n") {
-        Some(end) => (&bytes[..end], &bytes[end + 2..], None),
-        None => (bytes, &[], Some(ParseError::Incomplete)),
+    match find_empty_line(bytes, 0) {
+        Ok(at) => (&bytes[..at.head], &bytes[at.body..], None),
+        Err(_) => (bytes, &[], Some(ParseError::Incomplete)),
     }
 }
 
@@ -496,6 +502,20 @@ mod tests {
         assert_eq!(message.body_of_type("application/sdp"), Some("v=0\n"));
         assert_eq!(message.length(), INVITE.len() - 9);
         assert_eq!(message.number(HeaderName::MaxForwards), Ok(Some(70)));
+    }
+
+    #[test]
+    fn line_ends_before_a_datagram_are_passed_over() {
+        let bytes = format!("\r\n\n{INVITE}");
+        let message = Message::parse(bytes.as_bytes()).unwrap();
+        assert_eq!(message.check(), Ok(()));
+        assert_eq!(message.length(), bytes.len() - 9);
+    }
+
+    #[test]
+    fn the_first_empty_line_ends_the_header_section() {
+        let message = Message::parse(b"SIP/2.0 200 OK\nl: 4\n\na\r\n\r\n").unwrap();
+        assert_eq!(message.body(), b"a\r\n\r");
     }
 
     #[test]

@@ -56,11 +56,7 @@ impl<'a> Uri<'a> {
     /// The host as an address, if it is one.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
-        self.host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .parse()
-            .ok()
+        parse_address(self.host)
     }
 
     /// Where the URI points if its host is an address: that address with the port or the scheme's
@@ -167,7 +163,7 @@ impl Scheme {
 pub(crate) fn parse_host_port(text: &str) -> Option<(&str, Option<u16>)> {
     let (host, rest) = if text.starts_with('[') {
         let (host, rest) = text.split_at(text.find(']')? + 1);
-        host[1..host.len() - 1].parse::<std::net::Ipv6Addr>().ok()?;
+        parse_address(host).filter(IpAddr::is_ipv6)?;
         (host, rest.trim_start())
     } else {
         let end = text
@@ -189,6 +185,22 @@ pub(crate) fn parse_host_port(text: &str) -> Option<(&str, Option<u16>)> {
         .all(|b| b.is_ascii_digit())
         .then(|| digits.parse().ok())??;
     Some((host, Some(port)))
+}
+
+/// An address as SIP writes it, in brackets or not.
+pub(crate) fn parse_address(host: &str) -> Option<IpAddr> {
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let host = bracketed.unwrap_or(host);
+    host.parse().ok().or_else(|| parse_three_colons(host))
+}
+
+/// RFC 3261's grammar wrote three colons before an embedded IPv4 address (RFC 5118 §4.10).
+fn parse_three_colons(host: &str) -> Option<IpAddr> {
+    let (front, v4) = host.split_once(":::")?;
+    v4.parse::<std::net::Ipv4Addr>().ok()?;
+    format!("{front}::{v4}").parse().ok()
 }
 
 fn is_host_byte(byte: u8) -> bool {

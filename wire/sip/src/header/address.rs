@@ -41,6 +41,7 @@ impl<'a> NameAddr<'a> {
         let (uri, after) = head[open + 1..]
             .split_once('>')
             .ok_or(ParseError::Address)?;
+        let uri = uri.trim_matches(LWS);
         let display = head[..open].trim_matches(LWS);
         if uri.is_empty() || !after.trim_matches(LWS).is_empty() || !is_display_name(display) {
             return Err(ParseError::Address);

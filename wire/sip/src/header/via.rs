@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{LWS, Params, split_outside};
 use crate::ParseError;
-use crate::uri::parse_host_port;
+use crate::uri::{parse_address, parse_host_port};
 
 /// One Via value (RFC 3261 §20.42).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,22 +55,26 @@ impl<'a> Via<'a> {
             .filter(|branch| !branch.is_empty())
     }
 
-    /// The part of the branch behind the magic cookie, if it has the cookie (RFC 3261 §8.1.1.7).
+    /// The part of the branch behind the magic cookie, if it has the cookie and more (RFC 3261
+    /// §8.1.1.7).
     #[must_use]
     pub fn branch_token(&self) -> Option<&'a str> {
         let branch = self.branch()?;
         let (cookie, token) = branch.split_at_checked(MAGIC_COOKIE.len())?;
-        cookie.eq_ignore_ascii_case(MAGIC_COOKIE).then_some(token)
+        (cookie.eq_ignore_ascii_case(MAGIC_COOKIE) && !token.is_empty()).then_some(token)
+    }
+
+    /// The `received` parameter: where the request really came from. Brackets around an IPv6
+    /// address may be there or not (RFC 5118 §4.5).
+    #[must_use]
+    pub fn received(&self) -> Option<IpAddr> {
+        parse_address(self.params.find("received")?)
     }
 
     /// The host of sent-by as an address, if it is one.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
-        self.host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .parse()
-            .ok()
+        parse_address(self.host)
     }
 }
 

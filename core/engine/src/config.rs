@@ -1,0 +1,96 @@
+//! What the engine needs to know before it starts.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use sip::Protocol;
+
+/// Settings of the engine.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Addresses to listen on.
+    pub listen: Vec<Listen>,
+    /// Signalling threads; none: one for each CPU that the process may use, at most 8.
+    pub threads: Option<NonZeroUsize>,
+    /// What peers may use up.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The default settings with these addresses.
+    #[must_use]
+    pub fn new(listen: Vec<Listen>) -> Self {
+        Self {
+            listen,
+            threads: None,
+            limits: Limits::default(),
+        }
+    }
+
+    pub(crate) fn thread_count(&self) -> usize {
+        let cpus = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.threads
+            .map_or_else(|| cpus().min(8), NonZeroUsize::get)
+            .min(base::SLOTS)
+    }
+}
+
+/// One address to listen on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Listen {
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// Address and port. The unspecified address stands for all addresses of its family; port 0 for
+    /// any free port.
+    pub address: SocketAddr,
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.protocol, self.address)
+    }
+}
+
+/// Bounds on what peers may use up.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest message on a connection, in octets.
+    pub message: usize,
+    /// Most connections at once.
+    pub connections: usize,
+    /// Most connections at once with one peer address.
+    pub connections_per_peer: usize,
+    /// How long a connection may take to be made.
+    pub connect: Duration,
+    /// How long a begun message may stay unfinished.
+    pub unfinished: Duration,
+    /// How long a connection may stay silent that never carried a valid message.
+    pub unproven: Duration,
+    /// How long any other connection may stay silent.
+    pub idle: Duration,
+    /// Octets that wait for a slow reader before its connection is closed.
+    pub unsent: usize,
+    /// Inputs that wait for one thread.
+    pub mailbox: usize,
+    /// Octets of messages that wait for one thread.
+    pub mailbox_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message: 64 * 1024,
+            connections: 8192,
+            connections_per_peer: 1024,
+            connect: Duration::from_secs(10),
+            unfinished: Duration::from_secs(30),
+            unproven: Duration::from_secs(60),
+            idle: Duration::from_secs(3600),
+            unsent: 256 * 1024,
+            mailbox: 4096,
+            mailbox_bytes: 16 << 20,
+        }
+    }
+}

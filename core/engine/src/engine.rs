@@ -1,0 +1,262 @@
+//! Starting, stopping, and speaking to the threads.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use base::{SLOTS, Slot};
+use sip::Protocol;
+
+use crate::config::{Config, Listen};
+use crate::machine::Machine;
+use crate::mailbox::Mail;
+use crate::poll::Poll;
+use crate::residents::{Build, Residents};
+use crate::services::Services;
+use crate::shared::{Ends, Shared};
+use crate::socket::{check_free, open_shared};
+use crate::stats::Stats;
+use crate::thread::{Parts, Thread, WAKER};
+use crate::udp::UdpSocket;
+
+/// Running signalling threads. Dropping it stops them.
+#[derive(Debug)]
+pub struct Engine<M: Machine> {
+    handle: Handle<M::Command>,
+    listening: Vec<Listen>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl<M: Machine> Engine<M> {
+    /// Listens, builds a machine for each slot, and starts the threads: [`bind`] and [`Bound::start`]
+    /// in one.
+    ///
+    /// # Errors
+    /// See [`bind`] and [`Bound::start`].
+    pub fn start(
+        config: Config,
+        build: impl FnMut(Slot) -> M + Send + 'static,
+        services: Services<M::Event>,
+    ) -> io::Result<Self> {
+        bind(config)?.start(build, services)
+    }
+
+    /// The way to speak to the machines from any thread.
+    #[must_use]
+    pub fn handle(&self) -> &Handle<M::Command> {
+        &self.handle
+    }
+
+    /// The addresses that are listened on, with the ports that were chosen.
+    #[must_use]
+    pub fn listening(&self) -> &[Listen] {
+        &self.listening
+    }
+
+    /// Lets the threads finish what they were told before, then ends them.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl<M: Machine> Drop for Engine<M> {
+    fn drop(&mut self) {
+        for mailbox in &self.handle.shared.mailboxes {
+            mailbox.put_waiting(Mail::Stop);
+        }
+        for thread in self.threads.drain(..) {
+            // A thread catches every panic; if one got through, it has been reported by now.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Opens the sockets, so that a port that is taken is found before anything else is built.
+///
+/// # Errors
+/// If an address cannot be listened on: taken by another program, not ours, not permitted. The text
+/// names the address, the reason and a remedy.
+pub fn bind<C>(config: Config) -> io::Result<Bound<C>> {
+    check_free(&config.listen)?;
+    let threads = config.thread_count();
+    let (shared, ends) = Shared::new(config.limits, threads)?;
+    let mut listening = config.listen;
+    let mut parts = Vec::new();
+    for (index, ends) in ends.into_iter().enumerate() {
+        let poll = Poll::new()?;
+        poll.add(shared.mailboxes[index].waker(), WAKER, false)?;
+        let mut udp = Vec::new();
+        for listen in &mut listening {
+            match listen.protocol {
+                Protocol::Udp => {
+                    let socket = UdpSocket::new(open_shared(*listen)?)?;
+                    listen.address = socket.address();
+                    poll.add(&socket, udp.len() as u64, false)?;
+                    udp.push(socket);
+                }
+                Protocol::Tcp => return Err(io::ErrorKind::Unsupported.into()),
+            }
+        }
+        parts.push(BoundThread { ends, poll, udp });
+    }
+    Ok(Bound {
+        handle: Handle { shared },
+        listening,
+        threads: parts,
+    })
+}
+
+/// Sockets that listen, and mailboxes, before there are machines. Messages wait in the kernel.
+#[derive(Debug)]
+pub struct Bound<C> {
+    handle: Handle<C>,
+    listening: Vec<Listen>,
+    threads: Vec<BoundThread<C>>,
+}
+
+struct BoundThread<C> {
+    ends: Ends<C>,
+    poll: Poll,
+    udp: Vec<UdpSocket>,
+}
+
+impl<C> fmt::Debug for BoundThread<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundThread").finish_non_exhaustive()
+    }
+}
+
+impl<C> Bound<C> {
+    /// The way to speak to the machines; what is said before [`start`](Self::start) waits.
+    #[must_use]
+    pub fn handle(&self) -> &Handle<C> {
+        &self.handle
+    }
+
+    /// The addresses that are listened on, with the ports that were chosen.
+    #[must_use]
+    pub fn listening(&self) -> &[Listen] {
+        &self.listening
+    }
+
+    /// Builds a machine for each slot and starts the threads. A machine that panics is thrown away and
+    /// built again.
+    ///
+    /// # Errors
+    /// If a thread cannot be made.
+    pub fn start<M>(
+        self,
+        build: impl FnMut(Slot) -> M + Send + 'static,
+        services: Services<M::Event>,
+    ) -> io::Result<Engine<M>>
+    where
+        M: Machine<Command = C>,
+        C: Send + 'static,
+    {
+        let count = self.threads.len();
+        let build: Build<M> = Arc::new(Mutex::new(build));
+        let mut engine = Engine {
+            handle: self.handle,
+            listening: self.listening,
+            threads: Vec::new(),
+        };
+        for (index, bound) in self.threads.into_iter().enumerate() {
+            let parts = Parts {
+                index,
+                shared: Arc::clone(&engine.handle.shared),
+                ends: bound.ends,
+                poll: bound.poll,
+                udp: bound.udp,
+                residents: Residents::new(index, count, Arc::clone(&build), services.clone()),
+            };
+            let thread = std::thread::Builder::new()
+                .name(format!("sip-{index}"))
+                .spawn(move || Thread::new(parts).run())?;
+            engine.threads.push(thread);
+        }
+        Ok(engine)
+    }
+}
+
+/// Speaks to the machines from any thread. Nothing here waits.
+pub struct Handle<C> {
+    shared: Arc<Shared<C>>,
+}
+
+impl<C> Handle<C> {
+    /// Gives a command to the machine of a slot.
+    ///
+    /// # Errors
+    /// [`Full`] with the command, if too much waits for the slot's thread.
+    pub fn command(&self, slot: Slot, command: C) -> Result<(), Full<C>> {
+        match self
+            .shared
+            .mailbox_of(slot)
+            .put(Mail::Command(slot, command))
+        {
+            Err(Mail::Command(_, command)) => Err(Full(command)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives a command to the machine of every slot.
+    ///
+    /// # Errors
+    /// The slots that did not get it, because too much waits for their threads.
+    pub fn broadcast(&self, command: impl Fn() -> C) -> Result<(), Vec<Slot>> {
+        let missed: Vec<Slot> = (0..SLOTS)
+            .map(|number| Slot::new(number as u8))
+            .filter(|&slot| self.command(slot, command()).is_err())
+            .collect();
+        if missed.is_empty() {
+            Ok(())
+        } else {
+            Err(missed)
+        }
+    }
+
+    /// Gives a media worker's event to the slot that owns the session.
+    ///
+    /// # Errors
+    /// [`Full`] with the event, if too much waits for the slot's thread.
+    pub fn media(&self, event: media::Event) -> Result<(), Full<media::Event>> {
+        let mailbox = self.shared.mailbox_of(event.session().slot());
+        match mailbox.put(Mail::Media(event)) {
+            Err(Mail::Media(event)) => Err(Full(event)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The counters of all threads.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+}
+
+impl<C> Clone for Handle<C> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<C> fmt::Debug for Handle<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+/// Too much waits for the thread, or it has ended; here is back what was given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Full<T>(pub T);
+
+impl<T> fmt::Display for Full<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("too much waits for the signalling thread")
+    }
+}
+
+impl<T: fmt::Debug> std::error::Error for Full<T> {}

@@ -1,0 +1,111 @@
+//! What one thread has for the others: collected, then handed over together.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use base::Slot;
+use sip::Flow;
+
+use crate::mailbox::{Mail, Parcel};
+use crate::shared::Shared;
+use crate::stats::Counter;
+
+/// The outgoing post of one thread.
+pub(crate) struct Post<C> {
+    index: usize,
+    shared: Arc<Shared<C>>,
+    /// Emptied parcels that came back.
+    returned: Receiver<Box<Parcel>>,
+    received: Vec<Option<Box<Parcel>>>,
+    transmit: Vec<Option<Box<Parcel>>>,
+}
+
+impl<C> Post<C> {
+    pub(crate) fn new(
+        index: usize,
+        shared: Arc<Shared<C>>,
+        returned: Receiver<Box<Parcel>>,
+    ) -> Self {
+        let none = || (0..shared.threads()).map(|_| None).collect();
+        Self {
+            index,
+            received: none(),
+            transmit: none(),
+            shared,
+            returned,
+        }
+    }
+
+    /// Forwards a message that came in here to the thread of its slot.
+    pub(crate) fn forward(&mut self, slot: Slot, flow: Flow, message: &[u8]) {
+        let thread = self.shared.thread_of(slot);
+        self.received[thread]
+            .get_or_insert_with(|| fresh(&self.returned, self.index))
+            .push(slot, flow, message);
+    }
+
+    /// Has a message sent by the thread that owns its connection.
+    pub(crate) fn transmit(&mut self, thread: usize, slot: Slot, flow: Flow, message: &[u8]) {
+        self.transmit[thread]
+            .get_or_insert_with(|| fresh(&self.returned, self.index))
+            .push(slot, flow, message);
+    }
+
+    /// Tells the thread of `slot` that a message of the slot did not arrive.
+    pub(crate) fn unreachable(&mut self, slot: Slot, flow: Flow) {
+        let thread = self.shared.thread_of(slot);
+        if self.shared.mailboxes[thread]
+            .put(Mail::Unreachable(slot, flow))
+            .is_err()
+        {
+            self.lost(1);
+        }
+    }
+
+    /// Hands over all that was collected.
+    pub(crate) fn flush(&mut self) {
+        for thread in 0..self.received.len() {
+            if let Some(parcel) = self.received[thread].take() {
+                let count = parcel.items.len();
+                match self.shared.mailboxes[thread].put(Mail::Received(parcel)) {
+                    Ok(()) => {
+                        self.shared.tallies[self.index].many(Counter::Forwarded, count as u64)
+                    }
+                    Err(_) => self.lost(count),
+                }
+            }
+            if let Some(parcel) = self.transmit[thread].take() {
+                let count = parcel.items.len();
+                if self.shared.mailboxes[thread]
+                    .put(Mail::Transmit(parcel))
+                    .is_err()
+                {
+                    self.lost(count);
+                }
+            }
+        }
+    }
+
+    /// Gives a read parcel back to the thread that filled it.
+    pub(crate) fn give_back(&self, mut parcel: Box<Parcel>) {
+        if parcel.bytes.capacity() > MOST_KEPT {
+            return;
+        }
+        parcel.clear();
+        // A full stock needs no more.
+        let _ = self.shared.stocks[parcel.origin].try_send(parcel);
+    }
+
+    fn lost(&self, count: usize) {
+        self.shared.tallies[self.index].many(Counter::MailboxFull, count as u64);
+    }
+}
+
+fn fresh(returned: &Receiver<Box<Parcel>>, origin: usize) -> Box<Parcel> {
+    let mut parcel = returned.try_recv().unwrap_or_default();
+    parcel.origin = origin;
+    parcel
+}
+
+/// Largest buffer that is kept for another parcel.
+const MOST_KEPT: usize = 256 * 1024;

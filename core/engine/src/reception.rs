@@ -1,0 +1,75 @@
+//! What happens to a message on its way from a transport to its machine.
+
+use std::time::Instant;
+
+use base::Slot;
+use sip::{Flow, Message};
+
+use crate::machine::{Input, Machine};
+use crate::post::Post;
+use crate::refusal::refuse;
+use crate::residents::Residents;
+use crate::stats::{Counter, Tally};
+use crate::steer::steer;
+
+/// Everything that a received message may touch.
+pub(crate) struct Reception<'t, M: Machine> {
+    pub(crate) now: Instant,
+    pub(crate) index: usize,
+    pub(crate) threads: usize,
+    pub(crate) residents: &'t mut Residents<M>,
+    pub(crate) post: &'t mut Post<M::Command>,
+    pub(crate) tally: &'t Tally,
+}
+
+/// What a peer sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    /// A well-formed SIP message.
+    Valid,
+    /// A SIP message with a fault; it has been refused or dropped.
+    Malformed,
+    /// Something else.
+    NotSip,
+}
+
+impl<M: Machine> Reception<'_, M> {
+    /// Checks a message, finds its slot, and hands it to the machine or forwards it to the machine's
+    /// thread.
+    pub(crate) fn receive(&mut self, flow: Flow, bytes: &[u8]) -> Verdict {
+        let Ok(message) = Message::parse(bytes) else {
+            self.tally.one(Counter::NotSip);
+            return Verdict::NotSip;
+        };
+        self.tally.one(Counter::Received);
+        if let Err(fault) = message.check() {
+            self.tally.one(Counter::Malformed);
+            let slot = Slot::of_key(message.call_id().as_bytes());
+            self.residents
+                .answer(slot, |bytes| refuse(bytes, &message, flow, fault.status()));
+            return Verdict::Malformed;
+        }
+        match steer(&message) {
+            None => self.tally.one(Counter::Stray),
+            Some(slot) if slot.index() % self.threads == self.index => {
+                let message = &message;
+                self.deliver(slot, Input::Message { flow, message });
+            }
+            Some(slot) => self.post.forward(slot, flow, &bytes[..message.length()]),
+        }
+        Verdict::Valid
+    }
+
+    /// Hands a message to its machine that another thread has checked.
+    pub(crate) fn receive_forwarded(&mut self, slot: Slot, flow: Flow, bytes: &[u8]) {
+        if let Ok(message) = Message::parse(bytes) {
+            let message = &message;
+            self.deliver(slot, Input::Message { flow, message });
+        }
+    }
+
+    /// Gives one input to the machine of `slot`, which must live on this thread.
+    pub(crate) fn deliver(&mut self, slot: Slot, input: Input<'_, M::Command>) {
+        self.residents.handle(self.now, slot, input, self.tally);
+    }
+}

@@ -1,0 +1,248 @@
+//! The machines that live on one thread.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use base::{SLOTS, Slot};
+use sip::Flow;
+
+use crate::machine::{Input, Machine, Out};
+use crate::seldom::Seldom;
+use crate::services::Services;
+use crate::stats::{Counter, Tally};
+use crate::transports::Transports;
+
+/// The machines of one thread's slots, and what they want done.
+pub(crate) struct Residents<M: Machine> {
+    machines: Vec<Resident<M>>,
+    threads: usize,
+    /// Not later than any machine's deadline.
+    next: Option<Instant>,
+    out: Out<M::Event>,
+    /// One for each message in `out`.
+    origins: Vec<Origin>,
+    services: Services<M::Event>,
+    build: Build<M>,
+    full_disk: Seldom,
+}
+
+/// Makes the machine of a slot.
+pub(crate) type Build<M> = Arc<Mutex<dyn FnMut(Slot) -> M + Send>>;
+
+struct Resident<M> {
+    slot: Slot,
+    machine: M,
+    deadline: Option<Instant>,
+}
+
+/// Who wants a message sent, and whether records of the same call must be safe before.
+#[derive(Clone, Copy)]
+struct Origin {
+    slot: Slot,
+    recorded: bool,
+}
+
+impl<M: Machine> Residents<M> {
+    /// Builds the machines of the slots that live on thread `index` of `threads`.
+    pub(crate) fn new(
+        index: usize,
+        threads: usize,
+        build: Build<M>,
+        services: Services<M::Event>,
+    ) -> Self {
+        let machines: Vec<_> = (index..SLOTS)
+            .step_by(threads)
+            .map(|number| {
+                let slot = Slot::new(number as u8);
+                let machine = make(&build, slot);
+                let deadline = machine.deadline();
+                Resident {
+                    slot,
+                    machine,
+                    deadline,
+                }
+            })
+            .collect();
+        Self {
+            next: machines.iter().filter_map(|m| m.deadline).min(),
+            machines,
+            threads,
+            out: Out::new(),
+            origins: Vec::new(),
+            services,
+            build,
+            full_disk: Seldom::default(),
+        }
+    }
+
+    /// When the next machine wants to be called, or earlier.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// Gives one input to the machine of `slot`, which must live here.
+    pub(crate) fn handle(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        input: Input<'_, M::Command>,
+        tally: &Tally,
+    ) {
+        let before = Lengths::of(&self.out);
+        let resident = &mut self.machines[slot.index() / self.threads];
+        let out = &mut self.out;
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            resident.machine.handle(now, input, out);
+            resident.machine.deadline()
+        }));
+        resident.deadline = called.unwrap_or_else(|_| {
+            tracing::error!(%slot, "the machine of this slot failed; its calls are lost and it starts afresh");
+            tally.one(Counter::Panics);
+            before.cut(out);
+            resident.machine = make(&self.build, slot);
+            resident.machine.deadline()
+        });
+        self.next = earlier(self.next, resident.deadline);
+        if !self.out.events.is_empty() {
+            (self.services.events)(slot, &mut self.out.events);
+            self.out.events.clear();
+        }
+        self.end_call(slot, before.records < self.out.records.len());
+    }
+
+    /// Queues an answer that no machine made.
+    pub(crate) fn answer(
+        &mut self,
+        slot: Slot,
+        write: impl FnOnce(&mut Vec<u8>) -> Option<Flow>,
+    ) -> bool {
+        let start = self.out.bytes.len();
+        let Some(flow) = write(&mut self.out.bytes) else {
+            self.out.bytes.truncate(start);
+            return false;
+        };
+        self.out.send.push(crate::Send {
+            flow,
+            range: start..self.out.bytes.len(),
+        });
+        self.end_call(slot, false);
+        true
+    }
+
+    /// Calls all machines whose deadline has come.
+    pub(crate) fn handle_deadlines(&mut self, now: Instant, tally: &Tally) {
+        if self.next.is_none_or(|next| next > now) {
+            return;
+        }
+        for index in 0..self.machines.len() {
+            let resident = &self.machines[index];
+            if resident.deadline.is_some_and(|deadline| deadline <= now) {
+                self.handle(now, resident.slot, Input::Timer, tally);
+                let resident = &mut self.machines[index];
+                // A machine that does not move its deadline must not keep the thread from its work.
+                resident.deadline = resident.deadline.map(|at| at.max(now + SHORTEST));
+            }
+        }
+        self.next = self.machines.iter().filter_map(|m| m.deadline).min();
+    }
+
+    /// Does all that the machines wanted since the last time: writes the records, then sends.
+    pub(crate) fn commit(&mut self, now: Instant, transports: &mut Transports, tally: &Tally) {
+        let written = self.write_records(now);
+        if !self.out.media.is_empty() {
+            (self.services.media)(&mut self.out.media);
+        }
+        if !self.out.send.is_empty() {
+            let messages = self.out.send.iter().zip(&self.origins);
+            let allowed = messages
+                .filter(|(_, origin)| written || !origin.recorded)
+                .map(|(send, origin)| (origin.slot, send));
+            transports.transmit(&self.out.bytes, allowed, tally);
+            if !written {
+                let withheld = self.origins.iter().filter(|origin| origin.recorded);
+                tally.many(Counter::Withheld, withheld.count() as u64);
+            }
+        }
+        self.abandon();
+        self.out.bytes.shrink_to(MOST_KEPT);
+    }
+
+    /// Throws away what the machines wanted since the last commit.
+    pub(crate) fn abandon(&mut self) {
+        self.origins.clear();
+        self.out.clear();
+    }
+
+    /// Whether so much waits to be sent that a commit should not be put off.
+    pub(crate) fn is_full(&self) -> bool {
+        self.out.bytes.len() > MOST_KEPT
+    }
+
+    fn end_call(&mut self, slot: Slot, recorded: bool) {
+        self.origins
+            .resize(self.out.send.len(), Origin { slot, recorded });
+    }
+
+    fn write_records(&mut self, now: Instant) -> bool {
+        if self.out.records.is_empty() {
+            return true;
+        }
+        let result: io::Result<()> = (self.services.records)(&self.out.records);
+        if let Err(error) = &result
+            && let Some(suppressed) = self.full_disk.allows(now)
+        {
+            tracing::error!(%error, suppressed, "records cannot be written; what depends on them is not answered");
+        }
+        result.is_ok()
+    }
+}
+
+/// How far the vectors of an [`Out`] were filled.
+struct Lengths {
+    bytes: usize,
+    send: usize,
+    media: usize,
+    events: usize,
+    records: usize,
+}
+
+impl Lengths {
+    fn of<E>(out: &Out<E>) -> Self {
+        Self {
+            bytes: out.bytes.len(),
+            send: out.send.len(),
+            media: out.media.len(),
+            events: out.events.len(),
+            records: out.records.len(),
+        }
+    }
+
+    fn cut<E>(&self, out: &mut Out<E>) {
+        out.bytes.truncate(self.bytes);
+        out.send.truncate(self.send);
+        out.media.truncate(self.media);
+        out.events.truncate(self.events);
+        out.records.truncate(self.records);
+    }
+}
+
+fn make<M>(build: &Build<M>, slot: Slot) -> M {
+    // A panic while building one machine leaves nothing behind that could be wrong for another.
+    let mut build = build.lock().unwrap_or_else(PoisonError::into_inner);
+    build(slot)
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Shortest time between two calls of a machine whose deadline does not move.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// Octets of buffer that are kept for the next batch.
+const MOST_KEPT: usize = 1 << 20;

@@ -1,0 +1,56 @@
+//! What the signalling threads use and do not own.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use base::Slot;
+
+/// The ways out of the engine besides the network. All are called on signalling threads.
+pub struct Services<E> {
+    /// Writes records; when it returns without an error they are safe. Several calls of machines share
+    /// one call of this. Blocking here delays every slot of the thread.
+    pub records: Arc<WriteRecords>,
+    /// Takes the commands for the media workers out of the vector; must not block.
+    pub media: Arc<SubmitMedia>,
+    /// Takes what the slot's machine has to tell observers out of the vector; must not block. Which
+    /// events may be lost when observers lag, and which may not, is decided behind this function.
+    pub events: Arc<PublishEvents<E>>,
+}
+
+impl<E> Services<E> {
+    /// Services that write, submit and publish nothing: for machines that need none.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            records: Arc::new(|_| Ok(())),
+            media: Arc::new(|commands| commands.clear()),
+            events: Arc::new(|_, events| events.clear()),
+        }
+    }
+}
+
+impl<E> Clone for Services<E> {
+    fn clone(&self) -> Self {
+        Self {
+            records: Arc::clone(&self.records),
+            media: Arc::clone(&self.media),
+            events: Arc::clone(&self.events),
+        }
+    }
+}
+
+impl<E> fmt::Debug for Services<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Services").finish_non_exhaustive()
+    }
+}
+
+/// Form of [`Services::records`].
+pub type WriteRecords = dyn Fn(&[Vec<u8>]) -> io::Result<()> + Send + Sync;
+
+/// Form of [`Services::media`].
+pub type SubmitMedia = dyn Fn(&mut Vec<media::Command>) + Send + Sync;
+
+/// Form of [`Services::events`].
+pub type PublishEvents<E> = dyn Fn(Slot, &mut Vec<E>) + Send + Sync;

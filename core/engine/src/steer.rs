@@ -1,0 +1,113 @@
+//! Which slot a message belongs to.
+//!
+//! Everything that a peer echoes to us was minted by a slot and carries its number, so most messages
+//! are steered by two digits. What we did not mint is steered by a hash of a key that stays the same
+//! for all messages that belong together.
+
+use base::Slot;
+use sip::{Message, Method};
+
+/// The slot of a message; `None` for a response to something that we did not send.
+///
+/// - A response: by the branch of its topmost Via.
+/// - REGISTER: by the user that it registers, because one slot owns all bindings of a user.
+/// - A request inside a dialog: by the To tag, which we minted.
+/// - Any other request: by the Call-ID.
+///
+/// # Source
+/// RFC 3261 §18.1.2 (a response whose Via is not ours is dropped), §12.2.
+#[must_use]
+pub fn steer(message: &Message<'_>) -> Option<Slot> {
+    let Some(method) = message.method() else {
+        let via = message.top_via().ok()?;
+        return Slot::of_token(via.branch_token()?.as_bytes());
+    };
+    if method == Method::Register {
+        return Some(registration(message));
+    }
+    let minted = message
+        .to()
+        .ok()
+        .and_then(|to| Slot::of_token(to.tag()?.as_bytes()));
+    Some(minted.unwrap_or_else(|| Slot::of_key(message.call_id().as_bytes())))
+}
+
+/// The slot that owns the bindings of the user called `user`, percent-escapes resolved.
+#[must_use]
+pub fn slot_of_user(user: &str) -> Slot {
+    Slot::of_key(user.as_bytes())
+}
+
+fn registration(message: &Message<'_>) -> Slot {
+    let Ok(to) = message.to() else {
+        return Slot::of_key(message.call_id().as_bytes());
+    };
+    match to.parse_uri() {
+        Ok(uri) if !uri.user.is_empty() => slot_of_user(&uri.user_name()),
+        _ => Slot::of_key(to.uri.as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot_of(start: &str, via: &str, to: &str, call_id: &str) -> Option<Slot> {
+        let text = format!(
+            "{start}\r\nVia: SIP/2.0/UDP h;branch={via}\r\nTo: {to}\r\nCall-ID: {call_id}\r\n\r\n"
+        );
+        steer(&Message::parse(text.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn responses_go_where_the_request_came_from() {
+        let ours = "z9hG4bKc3-0123456789abcdef";
+        assert_eq!(
+            slot_of("SIP/2.0 200 OK", ours, "<sip:a@b>;tag=x", "1"),
+            Some(Slot::new(0xc3))
+        );
+        for foreign in ["z9hG4bK776asdhds", "c3-0123456789abcdef", ""] {
+            assert_eq!(
+                slot_of("SIP/2.0 200 OK", foreign, "<sip:a@b>;tag=x", "1"),
+                None
+            );
+        }
+    }
+
+    #[test]
+    fn requests_go_by_our_tag_or_by_call_id() {
+        let bye = "BYE sip:a@b SIP/2.0";
+        assert_eq!(
+            slot_of(bye, "z9hG4bK1", "<sip:a@b>;tag=7f-0123456789abcdef", "1"),
+            Some(Slot::new(0x7f))
+        );
+        let by_call_id = Some(Slot::of_key(b"1@x"));
+        assert_eq!(
+            slot_of(bye, "z9hG4bK1", "<sip:a@b>;tag=theirs", "1@x"),
+            by_call_id
+        );
+        for start in ["INVITE sip:a@b SIP/2.0", "CANCEL sip:a@b SIP/2.0"] {
+            assert_eq!(slot_of(start, "z9hG4bK1", "<sip:a@b>", "1@x"), by_call_id);
+        }
+    }
+
+    #[test]
+    fn registrations_go_by_user() {
+        let start = "REGISTER sip:b SIP/2.0";
+        let alice = Some(slot_of_user("alice"));
+        assert_eq!(slot_of(start, "z9hG4bK1", "<sip:alice@b>", "1"), alice);
+        assert_eq!(
+            slot_of(
+                start,
+                "z9hG4bK1",
+                "A <sip:al%69ce@c;x=y>;tag=01-0123456789abcdef",
+                "2"
+            ),
+            alice
+        );
+        assert_eq!(
+            slot_of(start, "z9hG4bK1", "<sip:b>", "1"),
+            Some(Slot::of_key(b"sip:b"))
+        );
+    }
+}

@@ -1,0 +1,211 @@
+//! Datagrams in batches, one system call for up to [`BATCH`] of them.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce, SndBuf, SndBufForce};
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, setsockopt};
+
+use super::outbox::Outbox;
+
+/// A UDP socket that never blocks.
+pub(super) struct BatchSocket {
+    socket: UdpSocket,
+    /// Where a datagram without an address goes.
+    peer: SocketAddr,
+    is_connected: bool,
+    receiving: MultiHeaders<SockaddrStorage>,
+    sending: MultiHeaders<SockaddrStorage>,
+    buffers: Vec<[u8; DATAGRAM]>,
+    /// Datagrams that the system refused to send.
+    pub(super) unsent: u64,
+}
+
+impl BatchSocket {
+    /// A socket on a free port of `local`'s address, or on its port if it has one, that sends to
+    /// `peer` by default.
+    pub(super) fn bind(local: SocketAddr, peer: SocketAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind(local)?;
+        socket.set_nonblocking(true)?;
+        enlarge(&socket);
+        Ok(Self::new(socket, peer))
+    }
+
+    fn new(socket: UdpSocket, peer: SocketAddr) -> Self {
+        Self {
+            socket,
+            peer,
+            is_connected: false,
+            receiving: MultiHeaders::preallocate(BATCH, None),
+            sending: MultiHeaders::preallocate(BATCH, None),
+            buffers: vec![[0; DATAGRAM]; BATCH],
+            unsent: 0,
+        }
+    }
+
+    /// A function that makes the same socket, not connected, in another thread, where the tables of
+    /// the system calls can't follow.
+    pub(super) fn into_thread(self) -> impl FnOnce() -> Self + Send + 'static {
+        let Self { socket, peer, .. } = self;
+        move || Self::new(socket, peer)
+    }
+
+    /// Talks to `peer` alone from now on, and learns when nothing listens there.
+    pub(super) fn connect(&mut self, peer: SocketAddr) -> io::Result<()> {
+        self.socket.connect(peer)?;
+        self.peer = peer;
+        self.is_connected = true;
+        Ok(())
+    }
+
+    pub(super) fn local(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Sends everything and empties the outbox. What the system refuses is counted; retransmission
+    /// covers it.
+    pub(super) fn send(&mut self, out: &mut Outbox) -> io::Result<()> {
+        let refused = self.send_all(out);
+        out.clear();
+        refused
+    }
+
+    fn send_all(&mut self, out: &Outbox) -> io::Result<()> {
+        let mut slices = [[IoSlice::new(&[])]; BATCH];
+        let mut to = [None; BATCH];
+        let mut datagrams = out.datagrams();
+        let mut refused = Ok(());
+        loop {
+            let mut count = 0;
+            for (place, (bytes, address)) in slices.iter_mut().zip(datagrams.by_ref()) {
+                *place = [IoSlice::new(bytes)];
+                let address = address.unwrap_or(self.peer);
+                to[count] = (!self.is_connected).then(|| SockaddrStorage::from(address));
+                count += 1;
+                if count == BATCH {
+                    break;
+                }
+            }
+            if count == 0 {
+                return refused;
+            }
+            let sent = self.send_batch(&slices[..count], &to[..count]);
+            refused = refused.and(sent);
+        }
+    }
+
+    fn send_batch(
+        &mut self,
+        slices: &[[IoSlice<'_>; 1]],
+        to: &[Option<SockaddrStorage>],
+    ) -> io::Result<()> {
+        let mut done = 0;
+        let mut refused = Ok(());
+        while done < slices.len() {
+            let fd = self.socket.as_raw_fd();
+            let sent = sendmmsg(
+                fd,
+                &mut self.sending,
+                &slices[done..],
+                &to[done..],
+                [],
+                MsgFlags::empty(),
+            );
+            match sent.map(Iterator::count) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(sent) => done += sent,
+                Err(errno) => {
+                    refused = Err(errno.into());
+                    self.unsent += 1;
+                    done += 1;
+                }
+            }
+        }
+        refused
+    }
+
+    /// Hands every datagram that has come, up to [`BATCH`], to `take`; returns how many there were.
+    pub(super) fn receive(&mut self, mut take: impl FnMut(&[u8], SocketAddr)) -> io::Result<usize> {
+        let mut buffers = self.buffers.iter_mut();
+        let mut slices: [[IoSliceMut<'_>; 1]; BATCH] = std::array::from_fn(|_| {
+            // There are BATCH buffers.
+            [IoSliceMut::new(buffers.next().map_or(&mut [], |b| b))]
+        });
+        let fd = self.socket.as_raw_fd();
+        let received = recvmmsg(
+            fd,
+            &mut self.receiving,
+            slices.iter_mut(),
+            MsgFlags::empty(),
+            None,
+        );
+        let messages = match received {
+            Ok(messages) => messages,
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(0),
+            Err(errno) => return Err(errno.into()),
+        };
+        let mut count = 0;
+        for message in messages {
+            count += 1;
+            let from = if self.is_connected {
+                Some(self.peer)
+            } else {
+                address(message.address.as_ref())
+            };
+            if let (Some(bytes), Some(from)) = (message.iovs().next(), from) {
+                take(bytes, from);
+            }
+        }
+        Ok(count)
+    }
+
+    /// Waits until something has come, at most `limit`.
+    pub(super) fn wait(&self, limit: Duration) -> io::Result<()> {
+        wait_any(&[self], limit)
+    }
+}
+
+/// Waits until something has come to one of the sockets, at most `limit`.
+pub(super) fn wait_any<const N: usize>(
+    sockets: &[&BatchSocket; N],
+    limit: Duration,
+) -> io::Result<()> {
+    // Rounded up: a wait of less than a millisecond would be none.
+    let millis = u16::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
+    let mut fds = sockets.map(|one| PollFd::new(one.socket.as_fd(), PollFlags::POLLIN));
+    match poll(&mut fds, PollTimeout::from(millis)) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Asks for large buffers, by privilege if we have it; without, the system gives what it allows.
+fn enlarge(socket: &UdpSocket) {
+    const SIZE: usize = 8 << 20;
+    if setsockopt(socket, RcvBufForce, &SIZE).is_err() {
+        let _ = setsockopt(socket, RcvBuf, &SIZE);
+    }
+    if setsockopt(socket, SndBufForce, &SIZE).is_err() {
+        let _ = setsockopt(socket, SndBuf, &SIZE);
+    }
+}
+
+fn address(storage: Option<&SockaddrStorage>) -> Option<SocketAddr> {
+    let storage = storage?;
+    match storage.as_sockaddr_in() {
+        Some(v4) => Some(SocketAddr::V4((*v4).into())),
+        None => storage
+            .as_sockaddr_in6()
+            .map(|v6| SocketAddr::V6((*v6).into())),
+    }
+}
+
+/// Most datagrams in one system call.
+pub(super) const BATCH: usize = 64;
+
+/// Octets of the longest message that we take.
+const DATAGRAM: usize = 8192;

@@ -1,1 +1,47 @@
 //! Tests against real phones and tools.
+//!
+//! A test runs in a [`Lab`]: a folder for everything that it writes, and ports that no other test
+//! has. In the lab it starts the binary that users get, and peers that strangers wrote.
+//!
+//! ```no_run
+//! use interop::{Lab, peer};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! Lab::run("hello", &[peer::SIPP], |lab| {
+//!     let server = lab.server()?;
+//!     lab.sipp("options.xml")?.to(server.sip()).run()
+//! })
+//! # }
+//! ```
+//!
+//! - [`lab`]: folder, capture and clean-up of one test.
+//! - [`ports`]: free ports.
+//! - [`peer`]: programs that must be there, and how they get there.
+//! - [`server`]: our own binary.
+//! - [`baresip`], [`linphone`], [`sipp`]: drivers of phones.
+//! - [`capture`]: what went over the wire, judged by tshark.
+//! - [`rtp`]: the voice in a capture.
+//! - [`sound`]: tones to play, and what is in a recording.
+//! - [`wait`]: waiting for something that can be looked at.
+//!
+//! When all goes well the folder is removed; when not, the test names it. `DIALTONE_BIN` names the
+//! binary to test; without it cargo builds one. `DIALTONE_INTEROP=skip` leaves out tests whose peer
+//! is missing instead of failing them.
+
+pub mod baresip;
+pub mod capture;
+pub mod lab;
+pub mod linphone;
+pub mod peer;
+pub mod ports;
+pub mod process;
+pub mod rtp;
+pub mod server;
+pub mod sipp;
+pub mod sound;
+pub mod wait;
+
+pub use baresip::Baresip;
+pub use lab::Lab;
+pub use linphone::Linphone;
+pub use server::Server;

@@ -1,0 +1,172 @@
+//! What went over the wire, judged by tshark.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+
+use crate::process::Process;
+use crate::rtp;
+use crate::wait::until;
+
+/// A running capture on the loopback interface.
+#[derive(Debug)]
+pub struct Capture {
+    process: Process,
+    file: PathBuf,
+    sip_port: u16,
+}
+
+impl Capture {
+    /// Captures all packets with a port of the block; `sip_port` speaks SIP.
+    ///
+    /// # Errors
+    /// When dumpcap may not capture.
+    pub fn start(folder: &Path, block: (u16, u16), sip_port: u16) -> Result<Self> {
+        let file = folder.join("capture.pcap");
+        let mut command = Command::new("dumpcap");
+        command
+            .args(["-q", "-P", "-i", "lo", "-B", "32", "-w"])
+            .arg(&file);
+        command.args(["-f", &format!("portrange {}-{}", block.0, block.1)]);
+        let mut process = Process::start(&mut command, &folder.join("dumpcap.log"))?;
+        until("the start of the capture", Duration::from_secs(10), || {
+            let output = process.output()?;
+            ensure!(
+                process.is_running()?,
+                "dumpcap may not capture: {}",
+                output.trim()
+            );
+            Ok(output.contains("File: ").then_some(()))
+        })?;
+        Ok(Self {
+            process,
+            file,
+            sip_port,
+        })
+    }
+
+    /// Ends the capture.
+    ///
+    /// # Errors
+    /// When dumpcap does not end.
+    pub fn stop(mut self) -> Result<Trace> {
+        self.process.signal(Signal::INT)?;
+        self.process.end(Duration::from_secs(10))?;
+        Ok(Trace {
+            file: self.file.clone(),
+            sip_port: self.sip_port,
+        })
+    }
+
+    /// What has been captured up to now; the very last packets may be missing.
+    #[must_use]
+    pub fn so_far(&self) -> Trace {
+        Trace {
+            file: self.file.clone(),
+            sip_port: self.sip_port,
+        }
+    }
+}
+
+/// A finished capture.
+#[derive(Debug)]
+pub struct Trace {
+    file: PathBuf,
+    sip_port: u16,
+}
+
+impl Trace {
+    /// Checks that no dissector complains about anything sent from our ports.
+    ///
+    /// # Errors
+    /// Shows the packets and the complaints; or says that there are no packets of ours at all.
+    pub fn nothing_malformed_from(&self, sip_port: u16, media: (u16, u16)) -> Result<()> {
+        let signalling = format!("(udp.srcport=={sip_port} || tcp.srcport=={sip_port})");
+        let media = format!("(udp.srcport>={} && udp.srcport<={})", media.0, media.1);
+        let seen = self.read(&format!("sip && {signalling}"), &["frame.number"])?;
+        ensure!(!seen.is_empty(), "the capture has no SIP of ours");
+        let bad = format!("({signalling} || {media}) && ({COMPLAINTS})");
+        let bad = self.read(
+            &bad,
+            &["frame.number", "_ws.col.Info", "_ws.expert.message"],
+        )?;
+        ensure!(
+            bad.is_empty(),
+            "tshark complains about what we sent:\n{}",
+            bad.join("\n")
+        );
+        Ok(())
+    }
+
+    /// All RTP packets so far.
+    ///
+    /// # Errors
+    /// When the capture can't be read.
+    pub fn rtp(&self) -> Result<Vec<rtp::Packet>> {
+        rtp::read(&self.file)
+    }
+
+    /// Waits until `count` RTP packets have been sent to one of the ports from now on, and returns
+    /// them.
+    ///
+    /// # Errors
+    /// When they do not come.
+    pub fn next_rtp(&self, to: (u16, u16), count: usize) -> Result<Vec<rtp::Packet>> {
+        let before = self.rtp()?.len();
+        until("RTP packets", Duration::from_secs(20), || {
+            let later = self.rtp()?.into_iter().skip(before);
+            let packets: Vec<_> = later
+                .filter(|packet| (to.0..=to.1).contains(&packet.to))
+                .collect();
+            Ok((packets.len() >= count).then_some(packets))
+        })
+    }
+
+    /// Waits until a packet has come that a display filter lets through; captured packets reach the
+    /// file with a delay.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub fn see(&self, filter: &str) -> Result<()> {
+        until(
+            &format!("a packet with {filter}"),
+            Duration::from_secs(10),
+            || Ok((!self.read(filter, &["frame.number"])?.is_empty()).then_some(())),
+        )
+    }
+
+    /// The given fields of all packets that a display filter lets through, tab-separated.
+    ///
+    /// # Errors
+    /// When tshark fails.
+    pub fn read(&self, filter: &str, fields: &[&str]) -> Result<Vec<String>> {
+        let mut command = Command::new("tshark");
+        command
+            .arg("-r")
+            .arg(&self.file)
+            .args(["-Y", filter, "-T", "fields"]);
+        // Where a session description did not say so, or something came in between.
+        command.args([
+            "--enable-heuristic",
+            "rtp_udp",
+            "--enable-heuristic",
+            "rtcp_udp",
+        ]);
+        for transport in ["udp", "tcp"] {
+            command.args(["-d", &format!("{transport}.port=={},sip", self.sip_port)]);
+        }
+        for field in fields {
+            command.args(["-e", field]);
+        }
+        let output = command.output().context("start tshark")?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "tshark: {errors}");
+        let text = String::from_utf8_lossy(&output.stdout);
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+}
+
+const COMPLAINTS: &str = "_ws.malformed || _ws.expert.severity == error";

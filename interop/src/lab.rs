@@ -1,0 +1,141 @@
+//! Folder, capture and clean-up of one test.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::capture::{Capture, Trace};
+use crate::peer::{self, Peer};
+use crate::ports::Ports;
+use crate::server::Server;
+use crate::sipp::Sipp;
+
+/// A place for one test.
+#[derive(Debug)]
+pub struct Lab {
+    folder: PathBuf,
+    ports: Ports,
+    sip: SocketAddr,
+    media: (u16, u16),
+    capture: Option<Capture>,
+}
+
+impl Lab {
+    /// Runs a test in a lab of its own, and then judges what the server sent.
+    ///
+    /// # Errors
+    /// The test's own error, a missing peer, or what tshark says of our packets; the folder with
+    /// logs and capture is kept then, and named.
+    pub fn run(
+        name: &str,
+        peers: &[Peer],
+        test: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        if !peer::ensure_all(&[peers, &[peer::TSHARK]].concat())? {
+            return Ok(());
+        }
+        let mut lab = Self::open(name)?;
+        let result = lab.observe(test);
+        if result.is_ok() {
+            fs::remove_dir_all(&lab.folder)?;
+        }
+        result.with_context(|| format!("logs and capture are in {}", lab.folder.display()))
+    }
+
+    fn open(name: &str) -> Result<Self> {
+        let process = std::process::id();
+        let folder = std::env::temp_dir().join(format!("dialtone-{name}-{process}"));
+        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        let mut ports = Ports::claim()?;
+        let sip = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.port()?));
+        let media = ports.range(MEDIA_PORTS)?;
+        Ok(Self {
+            folder,
+            ports,
+            sip,
+            media,
+            capture: None,
+        })
+    }
+
+    fn observe(&mut self, test: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let capture = Capture::start(&self.folder, self.ports.block(), self.sip.port())?;
+        self.capture = Some(capture);
+        test(self)?;
+        let capture = self
+            .capture
+            .take()
+            .context("a capture runs from the start to the end")?;
+        let trace = capture.stop()?;
+        trace.nothing_malformed_from(self.sip.port(), self.media)
+    }
+
+    /// What has gone over the wire up to now.
+    ///
+    /// # Errors
+    /// When no capture runs.
+    pub fn trace(&self) -> Result<Trace> {
+        let capture = self.capture.as_ref().context("no capture runs")?;
+        Ok(capture.so_far())
+    }
+
+    /// Starts the server with the seeded configuration.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn server(&self) -> Result<Server> {
+        Server::start(self, &[])
+    }
+
+    /// A scenario file of `interop/scenarios`, ready to be pointed at somebody.
+    ///
+    /// # Errors
+    /// When there are no ports left.
+    pub fn sipp(&mut self, scenario: &str) -> Result<Sipp> {
+        Sipp::new(self, scenario)
+    }
+
+    /// A folder for one of the test's programs.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.folder.join(name);
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    /// A path for one file.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The folder of the test.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the server of this lab listens.
+    #[must_use]
+    pub fn sip(&self) -> SocketAddr {
+        self.sip
+    }
+
+    /// First and last port of the server's media.
+    #[must_use]
+    pub fn media(&self) -> (u16, u16) {
+        self.media
+    }
+
+    /// Ports for the peers.
+    pub fn ports(&mut self) -> &mut Ports {
+        &mut self.ports
+    }
+}
+
+/// Enough for ten calls.
+const MEDIA_PORTS: u16 = 40;

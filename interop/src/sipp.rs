@@ -1,0 +1,188 @@
+//! Scripted user agents: sipp and the files in `interop/scenarios`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::lab::Lab;
+use crate::process::Process;
+use crate::wait::until;
+
+/// One run of one scenario.
+#[derive(Debug)]
+pub struct Sipp {
+    scenario: String,
+    command: Command,
+    target: Option<SocketAddr>,
+    log: PathBuf,
+    port: u16,
+    calls: u32,
+}
+
+impl Sipp {
+    /// A run of `scenario` with one call, from a port of its own.
+    ///
+    /// # Errors
+    /// When there are no ports left.
+    pub fn new(lab: &mut Lab, scenario: &str) -> Result<Self> {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("scenarios")
+            .join(scenario);
+        let port = lab.ports().port()?;
+        let media = lab.ports().port()?;
+        let log = lab.path(&format!("sipp-{scenario}-{port}.log"));
+        let mut command = Command::new("sipp");
+        command.current_dir(lab.root()).arg("-sf").arg(file);
+        command.args(["-i", "127.0.0.1", "-mp", &media.to_string(), "-nostdin"]);
+        command
+            .args(["-trace_err", "-error_file"])
+            .arg(log.with_extension("err"));
+        command
+            .args(["-trace_msg", "-message_file"])
+            .arg(log.with_extension("msg"));
+        Ok(Self {
+            scenario: scenario.to_owned(),
+            command,
+            target: None,
+            log,
+            port,
+            calls: 1,
+        })
+    }
+
+    /// Sends to this address.
+    #[must_use]
+    pub fn to(mut self, target: SocketAddr) -> Self {
+        self.target = Some(target);
+        self
+    }
+
+    /// Uses this port, so that a phone that has registered from it can be called there.
+    #[must_use]
+    pub fn at(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Plays the scenario so many times.
+    #[must_use]
+    pub fn calls(mut self, calls: u32) -> Self {
+        self.calls = calls;
+        self
+    }
+
+    /// Replaces `[key]` in the scenario.
+    #[must_use]
+    pub fn key(mut self, key: &str, value: &str) -> Self {
+        self.command.args(["-key", key, value]);
+        self
+    }
+
+    /// Answers challenges in this user's name.
+    #[must_use]
+    pub fn auth(mut self, user: &str, password: &str) -> Self {
+        self.command.args(["-au", user, "-ap", password]);
+        self.key("user", user)
+    }
+
+    /// Takes `[field0]` and so on from the lines of a file.
+    #[must_use]
+    pub fn lines(mut self, file: &Path) -> Self {
+        self.command.arg("-inf").arg(file);
+        self
+    }
+
+    /// Uses one TCP connection instead of UDP.
+    #[must_use]
+    pub fn tcp(mut self) -> Self {
+        self.command.args(["-t", "t1"]);
+        self
+    }
+
+    /// The port it speaks from.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// When a call went otherwise than the scenario says; shows where.
+    pub fn run(self) -> Result<()> {
+        self.start()?.finish()
+    }
+
+    /// Starts it and waits until it listens.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start(mut self) -> Result<Running> {
+        self.command
+            .args(["-p", &self.port.to_string(), "-m", &self.calls.to_string()]);
+        if let Some(target) = self.target {
+            self.command.arg(target.to_string());
+        }
+        let mut process = Process::start(&mut self.command, &self.log)?;
+        let port = self.port;
+        until("sipp's socket", Duration::from_secs(10), || {
+            // One that has failed or done its job already shows that in `finish`.
+            Ok((listens(port)? || !process.is_running()?).then_some(()))
+        })?;
+        Ok(Running {
+            scenario: self.scenario,
+            process,
+            log: self.log,
+        })
+    }
+}
+
+/// A scenario that is being played.
+#[derive(Debug)]
+pub struct Running {
+    scenario: String,
+    process: Process,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Waits for the end of all its calls.
+    ///
+    /// # Errors
+    /// When a call went otherwise than the scenario says; shows where.
+    pub fn finish(mut self) -> Result<()> {
+        let status = self
+            .process
+            .end(LIMIT)
+            .with_context(|| self.scenario.clone());
+        if status.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            return Ok(());
+        }
+        let errors = std::fs::read_to_string(self.log.with_extension("err")).unwrap_or_default();
+        match status {
+            Ok(status) => bail!("sipp {} ended with {status}\n{errors}", self.scenario),
+            Err(error) => bail!("sipp {error:#}\n{errors}"),
+        }
+    }
+}
+
+/// Whether somebody has a UDP or TCP socket at this port of 127.0.0.1.
+fn listens(port: u16) -> Result<bool> {
+    let wanted = format!("0100007F:{port:04X}");
+    for table in ["/proc/net/udp", "/proc/net/tcp"] {
+        let table = std::fs::read_to_string(table)?;
+        if table
+            .lines()
+            .any(|line| line.split_whitespace().nth(1) == Some(&wanted))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Longer than any scenario takes: 64×T1 and some.
+const LIMIT: Duration = Duration::from_secs(60);

@@ -1,6 +1,7 @@
 //! What signalling tells the media workers, and what it hears from them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use base::Slot;
 
@@ -131,7 +132,7 @@ pub enum Source {
     /// A sine of this frequency in hertz at 0 dBm0 (−3.14 dB of full scale for G.711 µ-law).
     Tone(f32),
     /// A built-in spoken prompt by name; [`Event::Finished`] follows its end.
-    Prompt(&'static str),
+    Prompt(Arc<str>),
     /// Nothing is sent.
     Silence,
 }

@@ -11,6 +11,27 @@ pub struct DialPlan {
     pub extensions: Vec<Extension>,
 }
 
+impl DialPlan {
+    /// What happens when `number` is dialled, with `{number}` filled in; nothing if no extension
+    /// matches.
+    #[must_use]
+    pub fn steps(&self, number: &str) -> Vec<Step> {
+        let extension = self
+            .extensions
+            .iter()
+            .find(|extension| extension.matches(number));
+        extension
+            .map(|extension| {
+                extension
+                    .steps
+                    .iter()
+                    .map(|step| step.filled_in(number))
+                    .collect()
+            })
+            .unwrap_or_default()
+    }
+}
+
 /// A number or pattern and what happens when it is dialled.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,6 +41,33 @@ pub struct Extension {
     pub number: String,
     /// Steps in order; a call that has gone through all of them is hung up.
     pub steps: Vec<Step>,
+}
+
+impl Extension {
+    /// Whether the extension is for `number`.
+    #[must_use]
+    pub fn matches(&self, number: &str) -> bool {
+        let mut digits = number.chars();
+        let mut pattern = self.number.chars().peekable();
+        while let Some(sign) = pattern.next() {
+            let Some(digit) = digits.next() else {
+                return false;
+            };
+            if sign == '.' && pattern.peek().is_none() {
+                return true;
+            }
+            let fits = match sign {
+                'X' => digit.is_ascii_digit(),
+                'Z' => matches!(digit, '1'..='9'),
+                'N' => matches!(digit, '2'..='9'),
+                literal => digit == literal,
+            };
+            if !fits {
+                return false;
+            }
+        }
+        digits.next().is_none()
+    }
 }
 
 /// One thing that a call does.
@@ -37,4 +85,56 @@ pub enum Step {
     Play(String),
     /// `{ hangup = 486 }`: refuses the call with this status, or ends it if it has been answered.
     Hangup(u16),
+}
+
+impl Step {
+    fn filled_in(&self, number: &str) -> Self {
+        match self {
+            Self::Dial(target) => Self::Dial(target.replace("{number}", number)),
+            other => other.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, number: &str) -> bool {
+        Extension {
+            number: pattern.to_owned(),
+            steps: Vec::new(),
+        }
+        .matches(number)
+    }
+
+    #[test]
+    fn patterns() {
+        assert!(matches("600", "600"));
+        assert!(!matches("600", "6000"));
+        assert!(!matches("600", "60"));
+        assert!(matches("1XXX", "1002"));
+        assert!(!matches("1XXX", "100"));
+        assert!(matches("0ZN.", "0123"));
+        assert!(!matches("0ZN.", "012"));
+        assert!(matches(".", "alice"));
+        assert!(!matches(".", ""));
+    }
+
+    #[test]
+    fn the_first_match_wins_and_the_number_is_filled_in() {
+        let extension = |number: &str, step| Extension {
+            number: number.to_owned(),
+            steps: vec![step],
+        };
+        let plan = DialPlan {
+            extensions: vec![
+                extension("600", Step::Echo),
+                extension(".", Step::Dial("{number}".to_owned())),
+            ],
+        };
+        assert_eq!(plan.steps("600"), [Step::Echo]);
+        assert_eq!(plan.steps("1002"), [Step::Dial("1002".to_owned())]);
+        assert!(DialPlan::default().steps("1").is_empty());
+    }
 }

@@ -1,7 +1,32 @@
-//! The PBX role.
+//! The PBX role: registrar, back-to-back user agent and dial plan.
+//!
+//! [`Pbx`] is the machine of one slot. It registers the slot's users, lets callers in by digest, walks
+//! the dial plan and joins two legs, each with a dialog of its own, through the media workers:
+//!
+//! ```text
+//! INVITE → auth → route (dial plan) → media ports → INVITE to each phone → answer → both connected
+//! ```
+//!
+//! - [`config`] and [`dialplan`]: the snapshot that all decisions are made by.
+//! - `registrar` and `auth`: who is where, and who is who.
+//! - `call`: one call from INVITE to record.
+//! - `network`: which address a peer is told, and reached at.
+//! - [`event`]: what observers learn.
+//!
+//! It opens no socket and reads no clock: `engine` runs it, and so does the simulation.
 
+mod auth;
+mod call;
 pub mod config;
+mod context;
 pub mod dialplan;
+pub mod event;
+mod machine;
+mod network;
+mod registrar;
 
 pub use config::{Config, Network, User};
+pub use context::Services;
 pub use dialplan::{DialPlan, Extension, Step};
+pub use event::{CallRecord, Cause, Command, Event};
+pub use machine::{Load, Pbx};

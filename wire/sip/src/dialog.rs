@@ -106,10 +106,10 @@ impl Dialog {
 
     /// Takes the Contact of a target refresh: of an INVITE, UPDATE or their 2xx (RFC 3261 §12.2).
     pub fn retarget(&mut self, message: &Message<'_>) {
-        if let Some(Ok(contact)) = message.contacts().next() {
-            if Uri::parse(contact.uri).is_ok() {
-                self.remote_target = contact.uri.into();
-            }
+        if let Some(Ok(contact)) = message.contacts().next()
+            && Uri::parse(contact.uri).is_ok()
+        {
+            self.remote_target = contact.uri.into();
         }
     }
 

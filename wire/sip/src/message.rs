@@ -19,7 +19,7 @@ pub struct Message<'a> {
     start: StartLine<'a>,
     fields: Fields<'a>,
     body: &'a [u8],
-    length: usize,
+    bytes: &'a [u8],
     fault: Option<ParseError>,
 }
 
@@ -53,7 +53,7 @@ impl<'a> Message<'a> {
             start,
             fields,
             body,
-            length: bytes.len(),
+            bytes,
             fault,
         };
         message.cut_body();
@@ -266,17 +266,17 @@ impl<'a> Message<'a> {
         let Some(length) = length else { return };
         match self.body.get(..length as usize) {
             Some(body) => {
-                self.length -= self.body.len() - body.len();
+                self.bytes = &self.bytes[..self.bytes.len() - (self.body.len() - body.len())];
                 self.body = body;
             }
             None => self.fault = self.fault.or(Some(ParseError::ContentLength)),
         }
     }
 
-    /// How many octets of the input belong to the message.
+    /// The octets that the message was parsed from, without what followed it.
     #[must_use]
-    pub fn length(&self) -> usize {
-        self.length
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 }
 
@@ -500,7 +500,7 @@ mod tests {
         assert!(message.lists(HeaderName::Supported, "Timer"));
         assert_eq!(message.body(), b"v=0\n");
         assert_eq!(message.body_of_type("application/sdp"), Some("v=0\n"));
-        assert_eq!(message.length(), INVITE.len() - 9);
+        assert_eq!(message.bytes().len(), INVITE.len() - 9);
         assert_eq!(message.number(HeaderName::MaxForwards), Ok(Some(70)));
     }
 

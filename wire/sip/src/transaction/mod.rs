@@ -174,6 +174,7 @@ impl<C, S: Clone> Transactions<C, S> {
 
     /// Sends a request and makes its client transaction. The topmost Via of `request` must carry the
     /// branch `z9hG4bK` + `branch`.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one transaction")]
     pub fn request(
         &mut self,
         now: Instant,

@@ -1,0 +1,470 @@
+//! Changes of a session: re-INVITE and UPDATE of one party, passed on to the other.
+
+use media::Side;
+use sdp::Sdp;
+use sip::{ClientKey, Flow, HeaderName, Message, Method, SessionExpires, StatusCode};
+
+use super::fork::put_timer;
+use super::leg::put_capabilities;
+use super::steps::{offer_of, streams_of};
+use super::{Alive, Call, Stage};
+use crate::Cause;
+use crate::context::{Context, Pending, SDP};
+
+/// A change that one party asked for and the other has not answered yet.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// Who asked.
+    from: Side,
+    pending: Pending,
+    /// What we sent to the other party, and how.
+    client: ClientKey,
+    method: Method<'static>,
+    /// The request carried the offer; else the answer to it does.
+    offered: bool,
+}
+
+/// A change that waits for ports of further streams.
+#[derive(Debug)]
+pub(super) struct Growing {
+    from: Side,
+    pending: Pending,
+}
+
+/// An ACK that waits for the other party's, because that brings the answer it must carry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LateAck {
+    pub(super) side: Side,
+    pub(super) cseq: u32,
+}
+
+impl Call {
+    /// A re-INVITE or UPDATE of one party.
+    pub(super) fn change(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        from: Side,
+        pending: Pending,
+        request: &Message<'_>,
+    ) -> Alive {
+        let is_invite = request.method() == Some(Method::Invite);
+        if let Some(status) = self.objection(ctx, from, request, is_invite) {
+            self.refuse_change(ctx, &pending, request, status);
+            return Some(self);
+        }
+        let offer = match offer_of(request) {
+            Ok(offer) => offer,
+            Err(_) => {
+                self.refuse_change(ctx, &pending, request, 488);
+                return Some(self);
+            }
+        };
+        if let Some(leg) = self.side(from) {
+            leg.dialog.retarget(request);
+        }
+        match offer {
+            None if !is_invite => {
+                self.accept_change(ctx, from, &pending, None);
+                Some(self)
+            }
+            offer if self.stage == Stage::Serving => {
+                self.change_served(ctx, &pending, offer.as_ref());
+                Some(self)
+            }
+            offer => self.pass_on(ctx, from, pending, offer.as_ref(), is_invite),
+        }
+    }
+
+    /// Why a change can't be made now, as a status.
+    fn objection(
+        &mut self,
+        ctx: &Context<'_>,
+        from: Side,
+        request: &Message<'_>,
+        is_invite: bool,
+    ) -> Option<u16> {
+        let least = ctx.config.calls.min_session_expires.as_secs() as u32;
+        let asked = request
+            .header(HeaderName::SessionExpires)
+            .and_then(|value| SessionExpires::parse(value).ok());
+        if asked.is_some_and(|asked| asked.seconds < least) {
+            return Some(422);
+        }
+        let refreshes_only = !is_invite && request.body().is_empty();
+        if refreshes_only {
+            return None;
+        }
+        let refreshing = |leg: Option<&mut super::Leg>| {
+            leg.and_then(|leg| leg.refresh)
+                .is_some_and(|refresh| refresh.method == Method::Invite)
+        };
+        if self.exchange.is_some() || self.growing.is_some() || self.late_ack.is_some() {
+            return Some(491);
+        }
+        // Glare with our own refresh counts only where that carries a description.
+        if refreshing(self.side(from)) || refreshing(self.side(from.other())) {
+            return Some(491);
+        }
+        match self.stage {
+            Stage::Serving | Stage::Talking if self.invite.is_none() => None,
+            _ => Some(491),
+        }
+    }
+
+    fn refuse_change(
+        &self,
+        ctx: &mut Context<'_>,
+        pending: &Pending,
+        request: &Message<'_>,
+        status: u16,
+    ) {
+        let min_se = ctx.config.calls.min_session_expires.as_secs();
+        ctx.respond(
+            pending.server,
+            &pending.flow,
+            request,
+            status,
+            "",
+            |mut writer| {
+                if status == 422 {
+                    writer.header(HeaderName::MinSe, min_se);
+                }
+                writer.finish();
+            },
+        );
+    }
+
+    fn change_served(&mut self, ctx: &mut Context<'_>, pending: &Pending, offer: Option<&Sdp<'_>>) {
+        let sdp = match offer {
+            Some(offer) => self.serve_offer(ctx, offer),
+            None => {
+                let cseq = 0;
+                self.late_ack = Some(LateAck {
+                    side: Side::Callee,
+                    cseq,
+                });
+                Some(self.own_offer(ctx))
+            }
+        };
+        match sdp {
+            Some(sdp) => self.accept_change(ctx, Side::Caller, pending, Some(&sdp)),
+            None => ctx.refuse_pending(pending, 488, ""),
+        }
+    }
+
+    /// Sends the change on to the other party, once there are ports for all its streams.
+    fn pass_on(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        from: Side,
+        pending: Pending,
+        offer: Option<&Sdp<'_>>,
+        is_invite: bool,
+    ) -> Alive {
+        let Some(session) = self.sessions.first_mut() else {
+            return Some(self);
+        };
+        let streams = offer.map_or(0, streams_of);
+        if is_invite && let Some(request) = pending.message() {
+            ctx.refuse(pending.server, &pending.flow, &request, 100, "");
+        }
+        if streams > session.wanted {
+            session.grow(ctx, streams);
+            self.growing = Some(Growing { from, pending });
+            return Some(self);
+        }
+        self.send_change(ctx, from, pending, offer, is_invite);
+        Some(self)
+    }
+
+    /// The ports that a change waited for are there.
+    pub(super) fn resume_change(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        growing: Growing,
+    ) -> Alive {
+        let Growing { from, pending } = growing;
+        let waiting = pending.clone();
+        if let Some(request) = waiting.message() {
+            let offer = offer_of(&request).ok().flatten();
+            self.send_change(
+                ctx,
+                from,
+                pending,
+                offer.as_ref(),
+                request.method() == Some(Method::Invite),
+            );
+        }
+        Some(self)
+    }
+
+    fn send_change(
+        &mut self,
+        ctx: &mut Context<'_>,
+        from: Side,
+        pending: Pending,
+        offer: Option<&Sdp<'_>>,
+        is_invite: bool,
+    ) {
+        let call = self.id;
+        let other = match from {
+            Side::Caller => self.callee.as_mut(),
+            Side::Callee => Some(&mut self.caller),
+        };
+        let (Some(other), Some(session)) = (other, self.sessions.first()) else {
+            ctx.refuse_pending(&pending, 491, "");
+            return;
+        };
+        let sdp = offer.map(|offer| other.describe(ctx, session, offer));
+        let method = if is_invite || !other.takes_update {
+            Method::Invite
+        } else {
+            Method::Update
+        };
+        let client = other.offer(ctx, call, method, sdp.as_deref());
+        self.exchange = Some(Exchange {
+            from,
+            pending,
+            client,
+            method,
+            offered: offer.is_some(),
+        });
+    }
+
+    /// The other party answers a change, or our own refresh is answered.
+    pub(crate) fn change_answered(
+        self: Box<Self>,
+        ctx: &mut Context<'_>,
+        key: ClientKey,
+        response: &Message<'_>,
+        flow: Flow,
+    ) -> Alive {
+        let status = response.status().unwrap_or(StatusCode(500));
+        if status.is_provisional() {
+            return Some(self);
+        }
+        if self
+            .exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.client == key)
+        {
+            return self.exchange_answered(ctx, response, status, flow);
+        }
+        self.refresh_answered(ctx, key, response, status)
+    }
+
+    fn exchange_answered(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        response: &Message<'_>,
+        status: StatusCode,
+        flow: Flow,
+    ) -> Alive {
+        let Some(exchange) = self.exchange.take() else {
+            return Some(self);
+        };
+        if !status.is_success() {
+            ctx.refuse_pending(&exchange.pending, status.0, "");
+            // RFC 3261 §12.2.1.2: the other party does not know the dialog any more.
+            let gone = matches!(status.0, 408 | 481);
+            return if gone {
+                self.end(ctx, Cause::SessionTimeout, Some(exchange.from.other()))
+            } else {
+                Some(self)
+            };
+        }
+        let Some(other) = self.side(exchange.from.other()) else {
+            return Some(self);
+        };
+        other.dialog.retarget(response);
+        other.learn(response, flow);
+        other.accept_timer(ctx.now, response);
+        let (dialog, cseq) = (other.dialog.clone(), other.invite_cseq);
+        if exchange.method == Method::Invite && exchange.offered {
+            ctx.acknowledge(&dialog, cseq, None);
+        }
+        let Some(answer) = response
+            .body_of_type(SDP)
+            .and_then(|text| Sdp::parse(text).ok())
+        else {
+            if !exchange.offered {
+                ctx.acknowledge(&dialog, cseq, None);
+            }
+            ctx.refuse_pending(&exchange.pending, 502, "");
+            return Some(self);
+        };
+        self.relay_answer(ctx, &exchange, &answer, cseq);
+        Some(self)
+    }
+
+    fn relay_answer(
+        &mut self,
+        ctx: &mut Context<'_>,
+        exchange: &Exchange,
+        answer: &Sdp<'_>,
+        cseq: u32,
+    ) {
+        let from = exchange.from;
+        let leg = match from {
+            Side::Caller => Some(&mut self.caller),
+            Side::Callee => self.callee.as_mut(),
+        };
+        let (Some(leg), Some(session)) = (leg, self.sessions.first()) else {
+            return;
+        };
+        let sdp = leg.describe(ctx, session, answer);
+        if exchange.offered {
+            let request = exchange.pending.message();
+            if let Some(Ok(Some(offer))) = request.as_ref().map(offer_of) {
+                session.agree(ctx, from, &offer, answer);
+            }
+        } else {
+            session.connect(ctx, from.other(), answer, |_| false);
+            self.late_ack = Some(LateAck {
+                side: from.other(),
+                cseq,
+            });
+        }
+        self.accept_change(ctx, from, &exchange.pending, Some(&sdp));
+    }
+
+    /// Sends the 200 to a re-INVITE or UPDATE.
+    fn accept_change(
+        &mut self,
+        ctx: &mut Context<'_>,
+        from: Side,
+        pending: &Pending,
+        sdp: Option<&str>,
+    ) {
+        let Some(request) = pending.message() else {
+            return;
+        };
+        let Some(leg) = self.side(from) else { return };
+        let timer = leg.grant_timer(ctx, &request);
+        let contact = leg.contact(ctx);
+        if request.method() == Some(Method::Invite) {
+            leg.unacknowledged = Some(pending.server);
+            ctx.transactions.keep(pending.server, leg.tag());
+        }
+        ctx.respond(
+            pending.server,
+            &pending.flow,
+            &request,
+            200,
+            "",
+            |mut writer| {
+                put_capabilities(&mut writer, &contact);
+                put_timer(&mut writer, timer.as_deref());
+                match sdp {
+                    Some(sdp) => writer.body(SDP, sdp.as_bytes()),
+                    None => writer.finish(),
+                }
+            },
+        );
+    }
+
+    /// The party that asked for a change gives it up.
+    pub(super) fn cancel_change(&mut self, ctx: &mut Context<'_>, server: sip::ServerKey) {
+        if let Some(exchange) = self
+            .exchange
+            .as_ref()
+            .filter(|exchange| exchange.pending.server == server)
+        {
+            ctx.transactions
+                .cancel(ctx.now, exchange.client, None, ctx.out);
+        }
+        if let Some(growing) = self
+            .growing
+            .take_if(|growing| growing.pending.server == server)
+        {
+            growing.refuse(ctx, 487);
+        }
+    }
+
+    fn refresh_answered(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        key: ClientKey,
+        response: &Message<'_>,
+        status: StatusCode,
+    ) -> Alive {
+        let Some(leg) = self.refreshing(key) else {
+            return Some(self);
+        };
+        let Some(refresh) = leg.refresh.take() else {
+            return Some(self);
+        };
+        if status.is_success() {
+            if refresh.method == Method::Invite {
+                ctx.acknowledge(&leg.dialog, leg.invite_cseq, None);
+            }
+            leg.dialog.retarget(response);
+            leg.accept_timer(ctx.now, response);
+            return Some(self);
+        }
+        match status.0 {
+            408 | 481 => {
+                let side = leg.side;
+                let cause = if refresh.probe {
+                    Cause::MediaTimeout
+                } else {
+                    Cause::SessionTimeout
+                };
+                self.end(ctx, cause, Some(side))
+            }
+            // Glare, or a party that can't just now: again in a moment (RFC 3261 §14.1).
+            _ => {
+                let pause =
+                    std::time::Duration::from_millis(2100 + u64::from(ctx.mint.below(1900)));
+                if let Some(timer) = leg.timer.as_mut().filter(|timer| timer.ours) {
+                    timer.due = ctx.now + pause;
+                }
+                Some(self)
+            }
+        }
+    }
+
+    /// A change or refresh got no answer at all.
+    pub(crate) fn change_lost(mut self: Box<Self>, ctx: &mut Context<'_>, key: ClientKey) -> Alive {
+        if let Some(exchange) = self.exchange.take_if(|exchange| exchange.client == key) {
+            ctx.refuse_pending(&exchange.pending, 408, "");
+            return self.end(ctx, Cause::SessionTimeout, None);
+        }
+        let Some(refresh) = self.refreshing(key).and_then(|leg| leg.refresh.take()) else {
+            return Some(self);
+        };
+        let cause = if refresh.probe {
+            Cause::MediaTimeout
+        } else {
+            Cause::SessionTimeout
+        };
+        self.end(ctx, cause, None)
+    }
+
+    fn refreshing(&mut self, key: ClientKey) -> Option<&mut super::Leg> {
+        let is_it =
+            |leg: &&mut super::Leg| leg.refresh.is_some_and(|refresh| refresh.client == key);
+        [Some(&mut self.caller), self.callee.as_mut()]
+            .into_iter()
+            .flatten()
+            .find(is_it)
+    }
+
+    /// Answers whatever change is open when the call ends.
+    pub(super) fn close_exchange(&mut self, ctx: &mut Context<'_>) {
+        if let Some(exchange) = self.exchange.take() {
+            ctx.refuse_pending(&exchange.pending, 487, "");
+            ctx.transactions
+                .cancel(ctx.now, exchange.client, None, ctx.out);
+        }
+        if let Some(growing) = self.growing.take() {
+            growing.refuse(ctx, 487);
+        }
+    }
+}
+
+impl Growing {
+    pub(super) fn refuse(self, ctx: &mut Context<'_>, status: u16) {
+        ctx.refuse_pending(&self.pending, status, "");
+    }
+}

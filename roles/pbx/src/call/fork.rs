@@ -1,0 +1,547 @@
+//! Ringing: one INVITE for each phone of the callee; the first to answer wins.
+
+use media::Side;
+use sdp::Sdp;
+use sip::{ClientKey, Dialog, Flow, HeaderName, Message, Method, StatusCode, Writer};
+use store::Contact;
+
+use super::leg::{Leg, put_capabilities};
+use super::steps::offer_of;
+use super::{Alive, Call, Stage};
+use crate::context::{Context, Owner, SDP};
+use crate::{Cause, Event, User};
+
+/// One phone that rings.
+#[derive(Debug)]
+pub(super) struct Fork {
+    leg: Leg,
+    /// The INVITE; none before it is sent.
+    client: Option<ClientKey>,
+    user: Box<str>,
+    /// Session-Expires to ask for, in seconds; 0: none.
+    interval: u64,
+    /// RSeq of the last reliable provisional response (RFC 3262 §4).
+    rseq: u32,
+    /// The phone has answered with a description before its final answer.
+    early: bool,
+}
+
+impl Call {
+    /// Prepares the INVITE to one phone.
+    pub(super) fn add_fork(
+        &mut self,
+        ctx: &mut Context<'_>,
+        user: &User,
+        contact: &Contact,
+        flow: Flow,
+    ) {
+        let tag = ctx.mint.token();
+        let host = ctx.config.network.signalling_address(&flow).ip();
+        let host = if host.is_ipv6() {
+            format!("[{host}]")
+        } else {
+            host.to_string()
+        };
+        let caller = &*self.record.caller;
+        let shown = ctx
+            .config
+            .users
+            .get(caller)
+            .map(|user| user.display_name.replace(['"', '\\'], ""))
+            .unwrap_or_default();
+        let number = ctx
+            .config
+            .users
+            .get(caller)
+            .map_or(caller, |user| user.number.as_str())
+            .to_owned();
+        let local = if shown.is_empty() {
+            format!("<sip:{number}@{host}>")
+        } else {
+            format!("\"{shown}\" <sip:{number}@{host}>")
+        };
+        let remote = format!("<sip:{}@{host}>", user.number);
+        let call_id = ctx.mint.token();
+        let mut dialog = Dialog::begin(call_id.as_str(), tag, &local, &remote, &contact.uri, flow);
+        dialog.route_set = contact
+            .path
+            .iter()
+            .map(|route| route.as_str().into())
+            .collect();
+        let described = u64::from(ctx.mint.number());
+        self.forks.push(Fork {
+            leg: Leg::new(dialog, Side::Callee, &number, described),
+            client: None,
+            user: user.name.as_str().into(),
+            interval: ctx.config.calls.session_expires.as_secs(),
+            rseq: 0,
+            early: false,
+        });
+    }
+
+    /// Sends the INVITEs.
+    pub(super) fn ring(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        self.stage = Stage::Ringing {
+            until: ctx.now + ctx.config.calls.ring_timeout,
+        };
+        let Some(invite) = self.invite.clone() else {
+            return self.end(ctx, Cause::Completed, None);
+        };
+        let Some(request) = invite.message() else {
+            return self.refuse(ctx, StatusCode(500), Cause::Refused);
+        };
+        if let Ok(Some(offer)) = offer_of(&request) {
+            for session in &self.sessions {
+                session.connect(ctx, Side::Caller, &offer, |_| true);
+            }
+        }
+        for index in 0..self.forks.len() {
+            self.invite_fork(ctx, index, &request);
+        }
+        Some(self)
+    }
+
+    fn invite_fork(&mut self, ctx: &mut Context<'_>, index: usize, request: &Message<'_>) {
+        let Some(fork) = self.forks.get_mut(index) else {
+            return;
+        };
+        let callee = fork.leg.dialog.flow.local.ip();
+        let Some(session) = self
+            .sessions
+            .iter()
+            .find(|session| session.is_towards(callee))
+        else {
+            return;
+        };
+        let sdp = offer_of(request)
+            .ok()
+            .flatten()
+            .map(|offer| fork.leg.describe(ctx, session, &offer));
+        let contact = fork.leg.contact(ctx);
+        let (interval, min_se) = (
+            fork.interval,
+            ctx.config.calls.min_session_expires.as_secs(),
+        );
+        let owner = Owner::Fork { call: self.id };
+        let client = ctx.request(&mut fork.leg.dialog, Method::Invite, owner, |mut writer| {
+            put_capabilities(&mut writer, &contact);
+            if interval > 0 {
+                writer
+                    .header(HeaderName::SessionExpires, interval)
+                    .header(HeaderName::MinSe, min_se);
+            }
+            if let Some(alert) = request.header(HeaderName::AlertInfo) {
+                writer.header(HeaderName::AlertInfo, alert);
+            }
+            match sdp {
+                Some(sdp) => writer.body(SDP, sdp.as_bytes()),
+                None => writer.finish(),
+            }
+        });
+        fork.leg.invite_cseq = fork.leg.dialog.local_cseq;
+        fork.client = Some(client);
+    }
+
+    /// An answer to one of the INVITEs.
+    pub(crate) fn fork_answered(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        key: ClientKey,
+        response: &Message<'_>,
+        flow: Flow,
+    ) -> Alive {
+        let status = response.status().unwrap_or(StatusCode(500));
+        let Some(index) = self.forks.iter().position(|fork| fork.client == Some(key)) else {
+            self.acknowledge_again(ctx, status, response);
+            return Some(self);
+        };
+        if status == StatusCode(100) {
+            return Some(self);
+        }
+        if status.is_provisional() {
+            return self.fork_rings(ctx, index, response, flow);
+        }
+        if status.is_success() {
+            return self.fork_accepts(ctx, index, response, flow);
+        }
+        if status == StatusCode(422) && self.ask_longer(ctx, index, response) {
+            return Some(self);
+        }
+        self.fork_fails(ctx, index, status)
+    }
+
+    /// A phone did not answer, or could not be reached.
+    pub(crate) fn fork_lost(self: Box<Self>, ctx: &mut Context<'_>, key: ClientKey) -> Alive {
+        match self.forks.iter().position(|fork| fork.client == Some(key)) {
+            Some(index) => self.fork_fails(ctx, index, StatusCode(480)),
+            None => Some(self),
+        }
+    }
+
+    fn fork_rings(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        index: usize,
+        response: &Message<'_>,
+        flow: Flow,
+    ) -> Alive {
+        let alone = self.forks.len() == 1;
+        let Some(fork) = self.forks.get_mut(index) else {
+            return Some(self);
+        };
+        fork.leg.dialog.establish(response);
+        fork.leg.learn(response, flow);
+        if !fork.acknowledge_provisional(ctx, response) {
+            return Some(self);
+        }
+        let status = response.status().map_or(180, |status| status.0);
+        let answer = response
+            .body_of_type(SDP)
+            .and_then(|text| Sdp::parse(text).ok());
+        // With several phones ringing the caller hears its own ringback, not one phone's early media.
+        let answer = answer.filter(|_| {
+            alone && self.with_invite(|invite, _| !invite.body().is_empty()) == Some(true)
+        });
+        if let (Some(answer), Some(session)) = (&answer, self.sessions.first()) {
+            if let Some(fork) = self.forks.first_mut() {
+                fork.early = true;
+            }
+            self.with_invite(|invite, _| {
+                if let Ok(Some(offer)) = offer_of(invite) {
+                    session.agree(ctx, Side::Caller, &offer, answer);
+                }
+            });
+        }
+        if !matches!(self.provisional.last, Some((180..=182, _))) && status != 183 {
+            ctx.out.events.push(Event::CallRinging { call: self.id });
+        }
+        self.tell_progress(ctx, if alone { status } else { 180 }, answer.as_ref());
+        Some(self)
+    }
+
+    /// Passes a provisional response on to the caller, once for each new thing that it tells.
+    fn tell_progress(&mut self, ctx: &mut Context<'_>, status: u16, answer: Option<&Sdp<'_>>) {
+        let news = (status, answer.is_some());
+        if self.provisional.last == Some(news) || self.provisional.unacknowledged {
+            return;
+        }
+        let sdp = answer
+            .zip(self.sessions.first())
+            .map(|(answer, session)| self.caller.describe(ctx, session, answer));
+        let Some(invite) = self.invite.clone() else {
+            return;
+        };
+        let Some(request) = invite.message() else {
+            return;
+        };
+        self.provisional.last = Some(news);
+        let required = request.lists(HeaderName::Require, "100rel");
+        // An INVITE without an offer would need the offer in a reliable response; we don't have it yet.
+        let reliable = (required
+            || sdp.is_some() && request.lists(HeaderName::Supported, "100rel"))
+            && !request.body().is_empty();
+        if required && !reliable {
+            return;
+        }
+        let contact = self.caller.contact(ctx);
+        let tag = self.id;
+        ctx.scratch.clear();
+        let mut writer = Writer::response_to(
+            ctx.scratch,
+            &request,
+            &invite.flow,
+            StatusCode(status),
+            tag.as_str(),
+        );
+        ctx.config.put_server(&mut writer);
+        writer.copy(&request, HeaderName::RecordRoute);
+        put_capabilities(&mut writer, &contact);
+        if reliable {
+            self.provisional.rseq += 1;
+            self.provisional.unacknowledged = true;
+            writer
+                .header(HeaderName::Require, "100rel")
+                .header(HeaderName::RSeq, self.provisional.rseq);
+        }
+        match sdp {
+            Some(sdp) => writer.body(SDP, sdp.as_bytes()),
+            None => writer.finish(),
+        }
+        if reliable {
+            ctx.transactions
+                .respond_reliably(ctx.now, invite.server, ctx.scratch, ctx.out);
+        } else {
+            ctx.transactions.respond(
+                ctx.now,
+                invite.server,
+                StatusCode(status),
+                ctx.scratch,
+                ctx.out,
+            );
+        }
+    }
+
+    /// A phone answers: the others are told, and the two parties are joined.
+    fn fork_accepts(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        index: usize,
+        response: &Message<'_>,
+        flow: Flow,
+    ) -> Alive {
+        let mut fork = self.forks.swap_remove(index);
+        fork.leg.dialog.establish(response);
+        fork.leg.learn(response, flow);
+        fork.leg.accept_timer(ctx.now, response);
+        self.abandon_forks(ctx, Some(COMPLETED_ELSEWHERE));
+        let callee_address = fork.leg.dialog.flow.local.ip();
+        let session = self
+            .sessions
+            .iter()
+            .position(|session| session.is_towards(callee_address))
+            .unwrap_or(0);
+        if self.sessions.is_empty() {
+            return self.end(ctx, Cause::Refused, None);
+        }
+        self.sessions.swap(0, session);
+        for other in self.sessions.drain(1..).collect::<Vec<_>>() {
+            other.close(ctx);
+        }
+        ctx.index.legs.insert(fork.leg.tag(), self.id);
+        let Fork {
+            leg, user, early, ..
+        } = fork;
+        self.callee = Some(leg);
+        self.stage = Stage::Talking;
+        self.join(ctx, response, &user, early)
+    }
+
+    /// Answers the caller with the callee's description and acknowledges the callee's answer.
+    fn join(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        response: &Message<'_>,
+        user: &str,
+        early: bool,
+    ) -> Alive {
+        let offered = self
+            .with_invite(|invite, _| !invite.body().is_empty())
+            .unwrap_or(true);
+        let described = response
+            .body_of_type(SDP)
+            .and_then(|text| Sdp::parse(text).ok());
+        let Some(callee) = self.callee.as_mut() else {
+            return Some(self);
+        };
+        let cseq = callee.invite_cseq;
+        if offered {
+            ctx.acknowledge(&callee.dialog, cseq, None);
+        } else {
+            self.late_ack = Some(super::LateAck {
+                side: Side::Callee,
+                cseq,
+            });
+        }
+        let sdp = match (&described, self.sessions.first()) {
+            (Some(described), Some(session)) => {
+                let sdp = self.caller.describe(ctx, session, described);
+                if offered {
+                    self.with_invite(|invite, _| {
+                        if let Ok(Some(offer)) = offer_of(invite) {
+                            session.agree(ctx, Side::Caller, &offer, described);
+                        }
+                    });
+                } else {
+                    session.connect(ctx, Side::Callee, described, |_| false);
+                }
+                sdp
+            }
+            // The answer came in a reliable provisional response and need not come again.
+            _ if early => self.caller.sent.clone(),
+            _ => return self.refuse(ctx, StatusCode(502), Cause::Refused),
+        };
+        self.answered(ctx, Some(user));
+        if self.provisional.unacknowledged
+            && self
+                .provisional
+                .last
+                .is_some_and(|(_, described)| described)
+        {
+            self.provisional.held = Some(sdp);
+        } else {
+            self.provisional.unacknowledged = false;
+            self.accept_caller(ctx, &sdp);
+        }
+        Some(self)
+    }
+
+    /// Sends the 200 to the caller's INVITE.
+    pub(super) fn accept_caller(&mut self, ctx: &mut Context<'_>, sdp: &str) {
+        let Some(invite) = self.invite.take() else {
+            return;
+        };
+        let Some(request) = invite.message() else {
+            return;
+        };
+        let timer = self.caller.grant_timer(ctx, &request);
+        let contact = self.caller.contact(ctx);
+        self.caller.unacknowledged = Some(invite.server);
+        ctx.respond(
+            invite.server,
+            &invite.flow,
+            &request,
+            200,
+            self.id.as_str(),
+            |mut writer| {
+                writer.copy(&request, HeaderName::RecordRoute);
+                put_capabilities(&mut writer, &contact);
+                put_timer(&mut writer, timer.as_deref());
+                writer.body(SDP, sdp.as_bytes());
+            },
+        );
+    }
+
+    /// A 2xx that the callee repeats has not seen our ACK.
+    fn acknowledge_again(
+        &mut self,
+        ctx: &mut Context<'_>,
+        status: StatusCode,
+        response: &Message<'_>,
+    ) {
+        let Some(callee) = self
+            .callee
+            .as_ref()
+            .filter(|_| status.is_success() && self.late_ack.is_none())
+        else {
+            return;
+        };
+        let tag = response.to().ok().and_then(|to| to.tag()).unwrap_or("");
+        let cseq = response.cseq().map_or(0, |cseq| cseq.number);
+        if *callee.dialog.remote_tag == *tag && response.call_id() == &*callee.dialog.call_id {
+            ctx.acknowledge(&callee.dialog, cseq, None);
+        }
+    }
+
+    /// RFC 4028 §7.3: the phone wants a longer session interval.
+    fn ask_longer(&mut self, ctx: &mut Context<'_>, index: usize, response: &Message<'_>) -> bool {
+        let least = response
+            .number(HeaderName::MinSe)
+            .ok()
+            .flatten()
+            .map_or(0, u64::from);
+        let Some(invite) = self.invite.clone() else {
+            return false;
+        };
+        let Some(request) = invite.message() else {
+            return false;
+        };
+        match self.forks.get_mut(index) {
+            Some(fork) if fork.interval > 0 && least > fork.interval => {
+                fork.interval = least;
+                fork.leg.dialog.remote_tag = Box::default();
+            }
+            _ => return false,
+        }
+        self.invite_fork(ctx, index, &request);
+        true
+    }
+
+    fn fork_fails(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        index: usize,
+        status: StatusCode,
+    ) -> Alive {
+        self.forks.swap_remove(index);
+        self.refusal = Some(better(self.refusal, passed_on(status)));
+        if status.0 >= 600 {
+            // RFC 3261 §16.7: a refusal for the whole of the callee ends the search.
+            self.abandon_forks(ctx, None);
+        }
+        if self.forks.is_empty() {
+            self.next_step(ctx)
+        } else {
+            Some(self)
+        }
+    }
+
+    /// Nobody has answered in time.
+    pub(super) fn ring_timeout(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        self.abandon_forks(ctx, Cause::NoAnswer.reason());
+        self.fail_step(ctx, StatusCode(480))
+    }
+
+    /// Cancels what still rings; a phone that answers all the same is hung up.
+    pub(super) fn abandon_forks(&mut self, ctx: &mut Context<'_>, reason: Option<&str>) {
+        for fork in self.forks.drain(..) {
+            let Some(client) = fork.client else { continue };
+            if let Some(owner) = ctx.transactions.client(client) {
+                *owner = Owner::Abandoned(Box::new(fork.leg.dialog));
+            }
+            ctx.transactions.cancel(ctx.now, client, reason, ctx.out);
+        }
+    }
+}
+
+impl Fork {
+    /// Sends the PRACK that a reliable provisional response asks for (RFC 3262 §4). `false`: it is a
+    /// repetition or out of order, to be ignored.
+    fn acknowledge_provisional(&mut self, ctx: &mut Context<'_>, response: &Message<'_>) -> bool {
+        if !response.lists(HeaderName::Require, "100rel") {
+            return true;
+        }
+        let Ok(Some(rseq)) = response.number(HeaderName::RSeq) else {
+            return false;
+        };
+        if self.rseq != 0 && rseq != self.rseq.wrapping_add(1) {
+            return false;
+        }
+        self.rseq = rseq;
+        let cseq = self.leg.invite_cseq;
+        ctx.request(
+            &mut self.leg.dialog,
+            Method::Prack,
+            Owner::Nobody,
+            |mut writer| {
+                writer.header(HeaderName::RAck, format_args!("{rseq} {cseq} INVITE"));
+                writer.finish();
+            },
+        );
+        true
+    }
+}
+
+/// Session-Expires of a 2xx; the party must know that it is the one to refresh (RFC 4028 §9).
+pub(super) fn put_timer(writer: &mut Writer<'_>, timer: Option<&str>) {
+    if let Some(timer) = timer {
+        writer.header(HeaderName::SessionExpires, timer);
+        if timer.ends_with("uac") {
+            writer.header(HeaderName::Require, "timer");
+        }
+    }
+}
+
+/// What the caller is told for a phone's refusal: what only concerns us and the phone is not passed on
+/// (RFC 3261 §16.7 steps 5 and 6).
+fn passed_on(status: StatusCode) -> StatusCode {
+    match status.0 {
+        300..=399 | 401 | 407 | 408 | 420..=423 | 430 | 481 => StatusCode(480),
+        503 => StatusCode(500),
+        _ => status,
+    }
+}
+
+/// RFC 3261 §16.7 step 6: the better of two refusals: 6xx first, then the lowest class; inside 4xx what
+/// tells the caller most.
+fn better(last: Option<StatusCode>, new: StatusCode) -> StatusCode {
+    let rank = |status: StatusCode| match status.0 {
+        600.. => 0,
+        486 => 1,
+        480 | 404 => 3,
+        400..=499 => 2,
+        _ => 4,
+    };
+    last.filter(|last| rank(*last) <= rank(new)).unwrap_or(new)
+}
+
+const COMPLETED_ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";

@@ -1,0 +1,284 @@
+//! One party of a call: its dialog, what it can do, what it was told.
+
+use std::time::{Duration, Instant};
+
+use base::Token;
+use media::Side;
+use sdp::{Anchor, Origin, Rewrite, Sdp};
+use sip::{
+    ClientKey, Dialog, Flow, HeaderName, Message, Method, ServerKey, SessionExpires, Writer,
+};
+use std::net::SocketAddr;
+
+use super::session::Session;
+use crate::context::{ALLOW, Context, Owner, SDP};
+use crate::network;
+
+/// The leg between us and one party.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    pub(super) dialog: Dialog,
+    pub(super) side: Side,
+    /// User part of our Contact.
+    user: Box<str>,
+    /// The party takes UPDATE (RFC 3311).
+    pub(super) takes_update: bool,
+    /// The party knows session timers (RFC 4028).
+    pub(super) knows_timer: bool,
+    /// Session id and version of what we describe to the party.
+    origin: (u64, u64),
+    /// The last description that we gave.
+    pub(super) sent: String,
+    pub(super) timer: Option<SessionTimer>,
+    /// Our 2xx that the party has not acknowledged yet.
+    pub(super) unacknowledged: Option<ServerKey>,
+    /// Our own re-INVITE or UPDATE that keeps the session alive, until it is answered.
+    pub(super) refresh: Option<Refresh>,
+    /// CSeq of our last INVITE.
+    pub(super) invite_cseq: u32,
+}
+
+/// When the session of a leg is refreshed or given up (RFC 4028 §10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SessionTimer {
+    pub(super) interval: u32,
+    /// We refresh; else the party does.
+    pub(super) ours: bool,
+    pub(super) due: Instant,
+}
+
+/// A refresh on its way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refresh {
+    pub(super) client: ClientKey,
+    pub(super) method: Method<'static>,
+    /// Sent because no media came: without an answer the call is over.
+    pub(super) probe: bool,
+}
+
+impl Leg {
+    /// `described` is the id of the session description, the same for the life of the leg.
+    pub(super) fn new(dialog: Dialog, side: Side, user: &str, described: u64) -> Self {
+        Self {
+            dialog,
+            side,
+            user: user.into(),
+            takes_update: false,
+            knows_timer: false,
+            origin: (described, 0),
+            sent: String::new(),
+            timer: None,
+            unacknowledged: None,
+            refresh: None,
+            invite_cseq: 0,
+        }
+    }
+
+    pub(super) fn tag(&self) -> Token {
+        self.dialog.local_tag
+    }
+
+    /// Takes what a message of the party tells about it: what it can do, and the way it came.
+    pub(super) fn learn(&mut self, message: &Message<'_>, flow: Flow) {
+        if message.header(HeaderName::Allow).is_some() {
+            self.takes_update = message.lists(HeaderName::Allow, "UPDATE");
+        }
+        self.knows_timer |= message.lists(HeaderName::Supported, "timer");
+        self.dialog.flow = network::next_hop(&self.dialog, flow);
+    }
+
+    /// Our Contact towards the party.
+    pub(super) fn contact(&self, ctx: &Context<'_>) -> String {
+        let flow = &self.dialog.flow;
+        network::contact(
+            &self.user,
+            ctx.config.network.signalling_address(flow),
+            flow.protocol,
+        )
+    }
+
+    /// The other party's description as this one is to see it. The version grows only if something
+    /// has changed (RFC 3264 §8).
+    pub(super) fn describe(
+        &mut self,
+        ctx: &Context<'_>,
+        session: &Session,
+        sdp: &Sdp<'_>,
+    ) -> String {
+        let address = ctx.config.network.media_address(&self.dialog.flow);
+        let anchors: Vec<Anchor> = sdp
+            .media()
+            .enumerate()
+            .map(|(index, media)| match session.port(index, self.side) {
+                Some(port) if media.is_rtp() => Anchor::At(SocketAddr::new(address, port)),
+                _ => Anchor::Refuse,
+            })
+            .collect();
+        self.versioned(|(session_id, version)| {
+            let mut text = String::with_capacity(512);
+            let origin = Origin {
+                session_id,
+                version,
+                address,
+            };
+            sdp::rewrite(
+                sdp,
+                &Rewrite {
+                    origin,
+                    media: &anchors,
+                },
+                &mut text,
+            );
+            text
+        })
+    }
+
+    /// Makes a description with the last version, and with the next one if that differs from what the
+    /// party has.
+    pub(super) fn versioned(&mut self, make: impl Fn((u64, u64)) -> String) -> String {
+        let same = make(self.origin);
+        if same == self.sent {
+            return same;
+        }
+        if !self.sent.is_empty() {
+            self.origin.1 += 1;
+        }
+        self.sent = make(self.origin);
+        self.sent.clone()
+    }
+
+    /// Sends an INVITE or UPDATE in the dialog.
+    pub(super) fn offer(
+        &mut self,
+        ctx: &mut Context<'_>,
+        call: Token,
+        method: Method<'static>,
+        sdp: Option<&str>,
+    ) -> ClientKey {
+        let contact = self.contact(ctx);
+        let timer = self.timer.map(|timer| (timer.interval, timer.ours));
+        let min_se = ctx.config.calls.min_session_expires.as_secs();
+        let key = ctx.request(
+            &mut self.dialog,
+            method,
+            Owner::Leg { call },
+            |mut writer| {
+                put_capabilities(&mut writer, &contact);
+                if let Some((interval, ours)) = timer {
+                    let refresher = if ours { "uac" } else { "uas" };
+                    writer.header(
+                        HeaderName::SessionExpires,
+                        format_args!("{interval};refresher={refresher}"),
+                    );
+                    writer.header(HeaderName::MinSe, min_se);
+                }
+                match sdp {
+                    Some(sdp) => writer.body(SDP, sdp.as_bytes()),
+                    None => writer.finish(),
+                }
+            },
+        );
+        if method == Method::Invite {
+            self.invite_cseq = self.dialog.local_cseq;
+        }
+        key
+    }
+
+    /// Keeps the session alive: UPDATE without a description where the party takes it, else a
+    /// re-INVITE with the description that it has.
+    pub(super) fn keep_alive(&mut self, ctx: &mut Context<'_>, call: Token, probe: bool) {
+        if self.refresh.is_some() {
+            return;
+        }
+        let (method, sdp) = if self.takes_update {
+            (Method::Update, None)
+        } else {
+            (Method::Invite, Some(self.sent.clone()))
+        };
+        let client = self.offer(ctx, call, method, sdp.as_deref());
+        self.refresh = Some(Refresh {
+            client,
+            method,
+            probe,
+        });
+    }
+
+    /// Works out the session timer when the party asks for or refreshes the session, and returns the
+    /// Session-Expires value for the 2xx (RFC 4028 §9).
+    pub(super) fn grant_timer(
+        &mut self,
+        ctx: &Context<'_>,
+        request: &Message<'_>,
+    ) -> Option<String> {
+        let ours = ctx.config.calls.session_expires.as_secs() as u32;
+        let asked = request
+            .header(HeaderName::SessionExpires)
+            .and_then(|value| SessionExpires::parse(value).ok());
+        self.knows_timer |= request.lists(HeaderName::Supported, "timer");
+        if !self.knows_timer || (ours == 0 && asked.is_none()) {
+            return None;
+        }
+        let least = request
+            .number(HeaderName::MinSe)
+            .ok()
+            .flatten()
+            .unwrap_or(0)
+            .max(LEAST_INTERVAL);
+        let wished = asked.map_or(ours, |asked| {
+            if ours == 0 {
+                asked.seconds
+            } else {
+                asked.seconds.min(ours)
+            }
+        });
+        let interval = wished.max(least);
+        let party_refreshes = asked
+            .and_then(|asked| asked.refresher_is_uac)
+            .unwrap_or(false);
+        self.set_timer(ctx.now, interval, !party_refreshes);
+        Some(format!(
+            "{interval};refresher={}",
+            if party_refreshes { "uac" } else { "uas" }
+        ))
+    }
+
+    /// Takes the session timer from the party's 2xx to our request (RFC 4028 §7.2).
+    pub(super) fn accept_timer(&mut self, now: Instant, response: &Message<'_>) {
+        let granted = response
+            .header(HeaderName::SessionExpires)
+            .and_then(|value| SessionExpires::parse(value).ok());
+        match granted {
+            Some(granted) => self.set_timer(
+                now,
+                granted.seconds.max(LEAST_INTERVAL),
+                granted.refresher_is_uac != Some(false),
+            ),
+            None => self.timer = None,
+        }
+    }
+
+    fn set_timer(&mut self, now: Instant, interval: u32, ours: bool) {
+        // RFC 4028 §10: we refresh at half time; without a refresh the end comes min(32 s, a third) early.
+        let wait = if ours {
+            interval / 2
+        } else {
+            interval - (interval / 3).min(32)
+        };
+        self.timer = Some(SessionTimer {
+            interval,
+            ours,
+            due: now + Duration::from_secs(u64::from(wait)),
+        });
+    }
+}
+
+/// Contact, Allow and Supported of a message that sets up or changes a session.
+pub(super) fn put_capabilities(writer: &mut Writer<'_>, contact: &str) {
+    writer
+        .header(HeaderName::Contact, contact)
+        .header(HeaderName::Allow, ALLOW);
+    writer.header(HeaderName::Supported, "100rel, timer");
+}
+
+/// No session interval is shorter, in seconds (RFC 4028 §4).
+const LEAST_INTERVAL: u32 = 90;

@@ -1,0 +1,335 @@
+//! A call: from the caller's INVITE to the record of its end.
+//!
+//! A [`Call`] is moved out of its slot's table for each input and put back unless the input ended it;
+//! whatever ends a call consumes it in [`Call::end`], so there is one end and one record.
+//!
+//! - `steps`: the dial plan's steps, one after the other, until one of them settles the call.
+//! - `fork`: phones ring, one answers, the others are told.
+//! - `serve`: calls that end at us: echo, tones, prompts.
+//! - `change`: hold, codec changes, session refreshes after the answer.
+//! - `requests`: everything else a leg may send.
+//! - `timers`: ringing, session intervals, the longest duration.
+//! - [`leg`] and `session`: one party, and its media.
+
+mod change;
+mod fork;
+pub(crate) mod leg;
+pub(crate) mod requests;
+mod serve;
+mod session;
+mod steps;
+mod timers;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use base::{Token, UnixTime};
+use media::{Format, Side, Source};
+use sip::{Dialog, Flow, HeaderName, Message, StatusCode};
+
+use crate::context::{Context, Pending};
+use crate::{CallRecord, Cause, Event, Step, User};
+use change::{Exchange, Growing, LateAck};
+use fork::Fork;
+use leg::Leg;
+use session::Session;
+
+/// One call.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// Also our tag towards the caller.
+    id: Token,
+    caller: Leg,
+    callee: Option<Leg>,
+    /// The caller's INVITE until it has its final answer.
+    invite: Option<Pending>,
+    stage: Stage,
+    /// What the dial plan still has in store.
+    steps: std::vec::IntoIter<Step>,
+    forks: Vec<Fork>,
+    /// One while phones ring for each local address that they are reached from; then the one in use.
+    sessions: Vec<Session>,
+    exchange: Option<Exchange>,
+    growing: Option<Growing>,
+    late_ack: Option<LateAck>,
+    provisional: Provisional,
+    /// What a served caller hears, and on which stream in which format.
+    source: Option<Source>,
+    format: Option<(u8, Format)>,
+    /// Status of the best refusal so far.
+    refusal: Option<StatusCode>,
+    /// Requests such as INFO that wait for the other leg's answer.
+    relayed: u8,
+    record: Box<CallRecord>,
+    answered_at: Option<Instant>,
+    ends_at: Option<Instant>,
+    /// The earliest entry for this call in the slot's queue.
+    pub(crate) armed: Option<Instant>,
+}
+
+/// How far a call has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// A step of the dial plan waits for media ports.
+    Allocating,
+    /// Phones ring until then.
+    Ringing { until: Instant },
+    /// We are the callee.
+    Serving,
+    /// Two parties talk.
+    Talking,
+}
+
+/// What the caller has been told before the answer.
+#[derive(Debug, Default)]
+struct Provisional {
+    /// Status of the last one, and whether it had a description.
+    last: Option<(u16, bool)>,
+    /// RSeq of the last reliable one.
+    rseq: u32,
+    /// It waits for its PRACK, and the answer with it if it had a description (RFC 3262 §3).
+    unacknowledged: bool,
+    /// Our answer, held back until then.
+    held: Option<String>,
+}
+
+/// What a call leaves behind after an input.
+pub(crate) type Alive = Option<Box<Call>>;
+
+impl Call {
+    /// Begins the call of a caller who has been let in.
+    pub(crate) fn start(
+        ctx: &mut Context<'_>,
+        request: &Message<'_>,
+        pending: Pending,
+        dialog: Dialog,
+        caller: &Arc<User>,
+        number: &str,
+    ) -> Alive {
+        let id = dialog.local_tag;
+        let described = u64::from(ctx.mint.number());
+        let mut leg = Leg::new(dialog, Side::Caller, number, described);
+        leg.learn(request, pending.flow);
+        let steps = ctx.config.dialplan.steps(number).into_iter();
+        let record = CallRecord {
+            call: id,
+            call_id: request.call_id().into(),
+            caller: caller.name.as_str().into(),
+            number: number.into(),
+            answered_by: None,
+            started: ctx.clock.unix(ctx.now),
+            answered: None,
+            ended: UnixTime(0),
+            duration_ms: 0,
+            cause: Cause::Refused,
+            status: StatusCode(200),
+            media: Default::default(),
+        };
+        ctx.out.events.push(Event::CallStarted {
+            call: id,
+            caller: Arc::clone(&record.caller),
+            number: Arc::clone(&record.number),
+            from: pending.flow.remote,
+            at: record.started,
+        });
+        ctx.index.legs.insert(id, id);
+        ctx.transactions.keep(pending.server, id);
+        ctx.refuse(pending.server, &pending.flow, request, 100, "");
+        let call = Self {
+            id,
+            caller: leg,
+            callee: None,
+            invite: Some(pending),
+            stage: Stage::Allocating,
+            steps,
+            forks: Vec::new(),
+            sessions: Vec::new(),
+            exchange: None,
+            growing: None,
+            late_ack: None,
+            provisional: Provisional::default(),
+            source: None,
+            format: None,
+            refusal: None,
+            relayed: 0,
+            record: Box::new(record),
+            answered_at: None,
+            ends_at: None,
+            armed: None,
+        };
+        Box::new(call).next_step(ctx)
+    }
+
+    pub(crate) fn id(&self) -> Token {
+        self.id
+    }
+
+    /// The leg whose dialog has this tag of ours.
+    fn leg(&mut self, tag: Token) -> Option<&mut Leg> {
+        if self.caller.tag() == tag {
+            Some(&mut self.caller)
+        } else {
+            self.callee.as_mut().filter(|leg| leg.tag() == tag)
+        }
+    }
+
+    fn side(&mut self, side: Side) -> Option<&mut Leg> {
+        match side {
+            Side::Caller => Some(&mut self.caller),
+            Side::Callee => self.callee.as_mut(),
+        }
+    }
+
+    /// The call has been answered by `by`, or by us.
+    fn answered(&mut self, ctx: &mut Context<'_>, by: Option<&str>) {
+        let at = ctx.clock.unix(ctx.now);
+        self.record.answered = Some(at);
+        self.record.answered_by = by.map(Into::into);
+        self.answered_at = Some(ctx.now);
+        let longest = ctx.config.calls.max_duration;
+        self.ends_at = (!longest.is_zero()).then(|| ctx.now + longest);
+        ctx.out
+            .events
+            .push(Event::CallAnswered { call: self.id, at });
+    }
+
+    /// An operator ends the call.
+    pub(crate) fn hang_up(self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        self.end(ctx, Cause::Operator, None)
+    }
+
+    /// Refuses the caller's INVITE and ends the call.
+    fn refuse(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        status: StatusCode,
+        cause: Cause,
+    ) -> Alive {
+        self.refusal = Some(status);
+        self.end(ctx, cause, None)
+    }
+
+    /// Ends the call: answers what is open, hangs up every leg but that of `hung_up`, gives the media
+    /// back, and leaves the record.
+    fn end(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        cause: Cause,
+        hung_up: Option<Side>,
+    ) -> Alive {
+        self.record.cause = cause;
+        if let Some(invite) = self.invite.take() {
+            let status = match cause {
+                Cause::Cancelled => StatusCode(487),
+                Cause::Operator => StatusCode(480),
+                _ => self.refusal.unwrap_or(StatusCode(480)),
+            };
+            self.record.status = status;
+            ctx.refuse_pending(&invite, status.0, self.id.as_str());
+        }
+        self.close_exchange(ctx);
+        let reason = cause.reason();
+        self.abandon_forks(ctx, reason);
+        ctx.index.legs.remove(&self.id);
+        let callee = self.callee.take();
+        if self.answered_at.is_some() && hung_up != Some(Side::Caller) {
+            release(ctx, self.caller, reason);
+        }
+        if let Some(callee) = callee {
+            ctx.index.legs.remove(&callee.tag());
+            if hung_up != Some(Side::Callee) {
+                release(ctx, callee, reason);
+            }
+        }
+        ctx.services.calls.fetch_sub(1, Ordering::Relaxed);
+        self.record.ended = ctx.clock.unix(ctx.now);
+        self.record.duration_ms = self.answered_at.map_or(0, |at| {
+            ctx.now.saturating_duration_since(at).as_millis() as u64
+        });
+        close(ctx, self.sessions, self.record);
+        None
+    }
+
+    /// Takes the caller's offer again; the INVITE was parsed when it came.
+    fn with_invite<T>(&self, look: impl FnOnce(&Message<'_>, Flow) -> T) -> Option<T> {
+        let pending = self.invite.as_ref()?;
+        pending
+            .message()
+            .map(|message| look(&message, pending.flow))
+    }
+}
+
+impl Cause {
+    /// Value of the Reason header field of our BYE or CANCEL (RFC 3326).
+    const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::NoAnswer => Some("Q.850;cause=19;text=\"No answer\""),
+            Self::MediaTimeout => Some("Q.850;cause=127;text=\"No media\""),
+            Self::SessionTimeout => Some("SIP;cause=408;text=\"Session expired\""),
+            Self::MaxDuration => Some("Q.850;cause=102;text=\"Longest duration reached\""),
+            Self::NoAck => Some("SIP;cause=408;text=\"No ACK\""),
+            Self::Cancelled => Some("SIP;cause=487;text=\"Request Terminated\""),
+            _ => None,
+        }
+    }
+}
+
+/// Hangs up a leg, or has it hung up once it has acknowledged our answer (RFC 3261 §15).
+fn release(ctx: &mut Context<'_>, mut leg: Leg, reason: Option<&'static str>) {
+    if let Some(refresh) = leg.refresh {
+        ctx.transactions
+            .cancel(ctx.now, refresh.client, None, ctx.out);
+    }
+    if leg.unacknowledged.is_some() {
+        ctx.index.lingering.insert(leg.tag(), Box::new(leg.dialog));
+    } else {
+        ctx.hang_up(&mut leg.dialog, reason);
+    }
+}
+
+/// Gives all media back; the record goes out with the statistics of the last session.
+fn close(ctx: &mut Context<'_>, mut sessions: Vec<Session>, record: Box<CallRecord>) {
+    let last = sessions.pop();
+    for session in sessions {
+        session.close(ctx);
+    }
+    match last {
+        Some(session) => {
+            ctx.index.closing.insert(session.id, record);
+            session.close(ctx);
+        }
+        None => ctx.out.events.push(Event::CallEnded(record)),
+    }
+}
+
+/// The number that a request asks for: the user part of its Request-URI.
+pub(crate) fn dialled_number(request: &Message<'_>) -> Option<String> {
+    let uri = sip::Uri::parse(request.request_uri()).ok()?;
+    let user = uri.user_name();
+    // RFC 3966 §5.1.1: visual separators of a global number don't count.
+    let number = if uri.scheme == sip::Scheme::Tel || user.starts_with('+') {
+        user.chars()
+            .filter(|c| !matches!(c, '-' | '.' | '(' | ')'))
+            .collect()
+    } else {
+        user.into_owned()
+    };
+    let plain = number
+        .chars()
+        .all(|c| !c.is_control() && !matches!(c, '<' | '>' | '"' | '@' | ';'));
+    (!number.is_empty() && number.len() <= 64 && plain).then_some(number)
+}
+
+/// Extensions that a request demands and that we don't have (RFC 3261 §8.2.2.3).
+pub(crate) fn unsupported(request: &Message<'_>) -> Option<String> {
+    let unknown: Vec<_> = request
+        .values(HeaderName::Require)
+        .filter(|token| {
+            !["100rel", "timer"]
+                .iter()
+                .any(|known| token.eq_ignore_ascii_case(known))
+        })
+        .collect();
+    (!unknown.is_empty()).then(|| unknown.join(", "))
+}

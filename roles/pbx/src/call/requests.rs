@@ -1,0 +1,312 @@
+//! What a party sends inside a call.
+
+use base::Token;
+use media::Side;
+use sdp::Sdp;
+use sip::{HeaderName, Message, Method, RAck, ServerKey, StatusCode};
+
+use super::{Alive, Call, LateAck, Stage};
+use crate::Cause;
+use crate::context::{ALLOW, Context, Owner, Pending, SDP};
+
+impl Call {
+    /// A request in the dialog in which our tag is `tag`.
+    pub(crate) fn request(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        tag: Token,
+        pending: Pending,
+        request: &Message<'_>,
+    ) -> Alive {
+        let method = request.method().unwrap_or(Method::Other(""));
+        let cseq = request.cseq().map_or(0, |cseq| cseq.number);
+        let Some(leg) = self
+            .leg(tag)
+            .filter(|leg| leg.dialog.matches_request(request))
+        else {
+            if method != Method::Ack {
+                ctx.refuse(pending.server, &pending.flow, request, 481, "");
+            }
+            return Some(self);
+        };
+        let side = leg.side;
+        if method == Method::Ack {
+            return self.acknowledged(ctx, side, request);
+        }
+        if !leg.dialog.advance(cseq) {
+            ctx.refuse(pending.server, &pending.flow, request, 500, "");
+            return Some(self);
+        }
+        leg.learn(request, pending.flow);
+        if let Some(unknown) = super::unsupported(request) {
+            ctx.respond(
+                pending.server,
+                &pending.flow,
+                request,
+                420,
+                "",
+                |mut writer| {
+                    writer.header(HeaderName::Unsupported, unknown);
+                    writer.finish();
+                },
+            );
+            return Some(self);
+        }
+        match method {
+            Method::Bye => self.bye(ctx, side, &pending, request),
+            Method::Invite | Method::Update => self.change(ctx, side, pending, request),
+            Method::Prack => self.prack(ctx, &pending, request),
+            Method::Info | Method::Message => self.relay(ctx, side, pending, request),
+            Method::Options => {
+                ctx.respond(
+                    pending.server,
+                    &pending.flow,
+                    request,
+                    200,
+                    "",
+                    |mut writer| {
+                        writer.header(HeaderName::Allow, ALLOW);
+                        writer.finish();
+                    },
+                );
+                Some(self)
+            }
+            _ => {
+                refuse_method(ctx, &pending, request);
+                Some(self)
+            }
+        }
+    }
+
+    /// The caller's CANCEL of a request that we have under `server` (RFC 3261 §9.2).
+    pub(crate) fn cancelled(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        server: ServerKey,
+    ) -> Alive {
+        if self
+            .invite
+            .as_ref()
+            .is_some_and(|invite| invite.server == server)
+        {
+            return self.end(ctx, Cause::Cancelled, None);
+        }
+        self.cancel_change(ctx, server);
+        Some(self)
+    }
+
+    /// The party of the leg with this tag did not acknowledge our answer.
+    pub(crate) fn never_acknowledged(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        tag: Token,
+    ) -> Alive {
+        if let Some(leg) = self.leg(tag) {
+            leg.unacknowledged = None;
+        }
+        self.end(ctx, Cause::NoAck, None)
+    }
+
+    /// The caller did not acknowledge a reliable provisional response (RFC 3262 §3).
+    pub(crate) fn never_pracked(self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        self.refuse(ctx, StatusCode(504), Cause::NoAck)
+    }
+
+    fn acknowledged(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        side: Side,
+        ack: &Message<'_>,
+    ) -> Alive {
+        let Some(server) = self.side(side).and_then(|leg| leg.unacknowledged.take()) else {
+            return Some(self);
+        };
+        ctx.transactions.acknowledge(ctx.now, server);
+        if self.stage == Stage::Serving {
+            let awaited = self.format.is_none() || self.late_ack.take().is_some();
+            return if awaited {
+                self.serve_answer(ctx, ack)
+            } else {
+                Some(self)
+            };
+        }
+        match self.late_ack.take_if(|late| late.side == side.other()) {
+            Some(late) => self.deliver_late_answer(ctx, late, ack),
+            None => Some(self),
+        }
+    }
+
+    /// The answer that came with an ACK goes on with the ACK that waited for it.
+    fn deliver_late_answer(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        late: LateAck,
+        ack: &Message<'_>,
+    ) -> Alive {
+        let answer = ack.body_of_type(SDP).and_then(|text| Sdp::parse(text).ok());
+        let leg = match late.side {
+            Side::Caller => Some(&mut self.caller),
+            Side::Callee => self.callee.as_mut(),
+        };
+        let (Some(leg), Some(session)) = (leg, self.sessions.first()) else {
+            return Some(self);
+        };
+        let sdp = answer
+            .as_ref()
+            .map(|answer| leg.describe(ctx, session, answer));
+        ctx.acknowledge(&leg.dialog, late.cseq, sdp.as_deref());
+        match answer {
+            Some(answer) => {
+                session.connect(ctx, late.side.other(), &answer, |_| false);
+                Some(self)
+            }
+            None => self.end(ctx, Cause::Refused, None),
+        }
+    }
+
+    fn bye(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        side: Side,
+        pending: &Pending,
+        request: &Message<'_>,
+    ) -> Alive {
+        ctx.refuse(pending.server, &pending.flow, request, 200, "");
+        if let Some(server) = self.side(side).and_then(|leg| leg.unacknowledged.take()) {
+            ctx.transactions.acknowledge(ctx.now, server);
+        }
+        let cause = match side {
+            Side::Caller => Cause::CallerHungUp,
+            Side::Callee => Cause::CalleeHungUp,
+        };
+        self.end(ctx, cause, Some(side))
+    }
+
+    fn prack(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        pending: &Pending,
+        request: &Message<'_>,
+    ) -> Alive {
+        let rack = request
+            .header(HeaderName::RAck)
+            .and_then(|value| RAck::parse(value).ok());
+        let expected = rack.is_some_and(|rack| {
+            rack.rseq == self.provisional.rseq && rack.cseq.method == Method::Invite
+        });
+        if !expected || !self.provisional.unacknowledged {
+            ctx.refuse(pending.server, &pending.flow, request, 481, "");
+            return Some(self);
+        }
+        self.provisional.unacknowledged = false;
+        if let Some(invite) = &self.invite {
+            ctx.transactions.acknowledge_provisional(invite.server);
+        }
+        // A new offer before the answer has nobody to answer it yet.
+        let status = if request.body().is_empty() { 200 } else { 488 };
+        ctx.refuse(pending.server, &pending.flow, request, status, "");
+        if let Some(sdp) = self.provisional.held.take() {
+            self.accept_caller(ctx, &sdp);
+        }
+        Some(self)
+    }
+
+    /// Sends a request such as INFO on to the other party.
+    fn relay(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        from: Side,
+        pending: Pending,
+        request: &Message<'_>,
+    ) -> Alive {
+        let call = self.id;
+        let busy = self.relayed >= MOST_RELAYED;
+        let served = self.stage == Stage::Serving;
+        let Some(other) = self.side(from.other()).filter(|_| !busy) else {
+            // A served call has nobody to tell; INFO is for the DTMF that we hear in RTP anyway.
+            let status = if served && request.method() == Some(Method::Info) {
+                200
+            } else {
+                480
+            };
+            ctx.refuse(pending.server, &pending.flow, request, status, "");
+            return Some(self);
+        };
+        let method = request
+            .method()
+            .map_or(Method::Info, |method| method.detach());
+        let owner = Owner::Relay {
+            call,
+            pending: Box::new(pending),
+        };
+        ctx.request(&mut other.dialog, method, owner, |mut writer| {
+            writer.copy(request, HeaderName::ContentDisposition);
+            if let Some(package) = request.other_header("Info-Package") {
+                writer.other_header("Info-Package", package);
+            }
+            match request.header(HeaderName::ContentType) {
+                Some(content_type) => writer.body(content_type, request.body()),
+                None => writer.finish(),
+            }
+        });
+        self.relayed += 1;
+        Some(self)
+    }
+
+    /// The other party has answered what was relayed, or has not: then `response` is none.
+    pub(crate) fn relay_answered(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        pending: &Pending,
+        response: Option<&Message<'_>>,
+    ) -> Alive {
+        let status = response
+            .and_then(Message::status)
+            .unwrap_or(StatusCode(408));
+        if status.is_provisional() {
+            return Some(self);
+        }
+        self.relayed = self.relayed.saturating_sub(1);
+        let Some(request) = pending.message() else {
+            return Some(self);
+        };
+        ctx.respond(
+            pending.server,
+            &pending.flow,
+            &request,
+            status.0,
+            "",
+            |writer| match response.and_then(|response| {
+                Some((response.header(HeaderName::ContentType)?, response.body()))
+            }) {
+                Some((content_type, body)) => writer.body(content_type, body),
+                None => writer.finish(),
+            },
+        );
+        Some(self)
+    }
+}
+
+/// RFC 3261 §8.2.1: 405 for methods that we know and don't allow, 501 for others.
+pub(crate) fn refuse_method(ctx: &mut Context<'_>, pending: &Pending, request: &Message<'_>) {
+    let status = if matches!(request.method(), Some(Method::Other(_)) | None) {
+        501
+    } else {
+        405
+    };
+    let tag = ctx.mint.token();
+    ctx.respond(
+        pending.server,
+        &pending.flow,
+        request,
+        status,
+        tag.as_str(),
+        |mut writer| {
+            writer.header(HeaderName::Allow, ALLOW);
+            writer.finish();
+        },
+    );
+}
+
+/// Most requests of a call that wait for the other party at once.
+const MOST_RELAYED: u8 = 16;

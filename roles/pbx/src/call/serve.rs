@@ -1,0 +1,191 @@
+//! Calls that end at us: echo, tones, prompts.
+
+use media::{Codec, Command, Format, Side, Source};
+use sdp::{Agreed, Direction, Local, Origin, Sdp};
+use sip::{Message, StatusCode};
+use std::net::SocketAddr;
+
+use super::steps::{offer_of, streams_of};
+use super::{Alive, Call, Session, Stage};
+use crate::context::{Context, SDP};
+use crate::{Cause, Step};
+
+impl Call {
+    /// Prepares to answer the call ourselves; if it is answered already, only the sound changes.
+    pub(super) fn serve(mut self: Box<Self>, ctx: &mut Context<'_>, step: &Step) -> Alive {
+        let Some(source) = source_of(step) else {
+            return self.next_step(ctx);
+        };
+        self.source = Some(source);
+        if self.invite.is_none() {
+            return self.change_source(ctx);
+        }
+        let streams = match self.offered_streams() {
+            Ok(streams) => streams,
+            Err(status) => return self.refuse(ctx, status, Cause::Refused),
+        };
+        let caller = self.caller.dialog.flow.local.ip();
+        let session = Session::allocate(ctx, self.id, [Some(caller), None], streams);
+        self.sessions.push(session);
+        self.stage = Stage::Allocating;
+        Some(self)
+    }
+
+    /// The ports are there: answers the call.
+    pub(super) fn start_serving(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        let Some(invite) = self.invite.clone() else {
+            return Some(self);
+        };
+        let Some(request) = invite.message() else {
+            return Some(self);
+        };
+        let sdp = match offer_of(&request) {
+            Ok(Some(offer)) => match self.serve_offer(ctx, &offer) {
+                Some(sdp) => sdp,
+                None => return self.refuse(ctx, StatusCode(488), Cause::Refused),
+            },
+            _ => self.own_offer(ctx),
+        };
+        self.stage = Stage::Serving;
+        self.answered(ctx, None);
+        self.accept_caller(ctx, &sdp);
+        Some(self)
+    }
+
+    /// Our answer to an offer, with the stream connected; none if there is no codec in common.
+    pub(super) fn serve_offer(&mut self, ctx: &mut Context<'_>, offer: &Sdp<'_>) -> Option<String> {
+        let agreed = sdp::agree(offer, &CODECS)?;
+        let (address, port) = self.served_port(ctx, agreed.stream)?;
+        let sdp = self.caller.versioned(|(session_id, version)| {
+            let mut text = String::with_capacity(256);
+            let local = Local {
+                origin: Origin {
+                    session_id,
+                    version,
+                    address,
+                },
+                rtp: SocketAddr::new(address, port),
+            };
+            sdp::answer(offer, &agreed, &local, &mut text);
+            text
+        });
+        self.connect_served(ctx, offer, agreed);
+        Some(sdp)
+    }
+
+    /// Our offer to a caller who made none.
+    pub(super) fn own_offer(&mut self, ctx: &mut Context<'_>) -> String {
+        let Some((address, port)) = self.served_port(ctx, 0) else {
+            return String::new();
+        };
+        self.caller.versioned(|(session_id, version)| {
+            let mut text = String::with_capacity(256);
+            let local = Local {
+                origin: Origin {
+                    session_id,
+                    version,
+                    address,
+                },
+                rtp: SocketAddr::new(address, port),
+            };
+            sdp::offer(&CODECS, Direction::SendRecv, &local, &mut text);
+            text
+        })
+    }
+
+    /// The caller's answer to our offer.
+    pub(super) fn serve_answer(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        ack: &Message<'_>,
+    ) -> Alive {
+        let answer = ack.body_of_type(SDP).and_then(|text| Sdp::parse(text).ok());
+        let agreed = answer
+            .as_ref()
+            .and_then(|answer| sdp::agree(answer, &CODECS));
+        match answer.zip(agreed) {
+            Some((answer, agreed)) => {
+                self.connect_served(ctx, &answer, agreed);
+                Some(self)
+            }
+            None => self.end(ctx, Cause::Refused, None),
+        }
+    }
+
+    /// The prompt is over.
+    pub(crate) fn finished(self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        if self.stage == Stage::Serving {
+            self.next_step(ctx)
+        } else {
+            Some(self)
+        }
+    }
+
+    fn change_source(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        match self.format {
+            Some((stream, format)) => self.play(ctx, stream, format),
+            None => return self.end(ctx, Cause::Completed, None),
+        }
+        Some(self)
+    }
+
+    fn served_port(&self, ctx: &Context<'_>, stream: usize) -> Option<(std::net::IpAddr, u16)> {
+        let address = ctx.config.network.media_address(&self.caller.dialog.flow);
+        Some((address, self.sessions.first()?.port(stream, Side::Caller)?))
+    }
+
+    fn connect_served(&mut self, ctx: &mut Context<'_>, party: &Sdp<'_>, agreed: Agreed) {
+        let Some(session) = self.sessions.first() else {
+            return;
+        };
+        debug_assert!(agreed.stream < usize::from(streams_of(party)));
+        session.connect(ctx, Side::Caller, party, |_| true);
+        let format = Format {
+            codec: codec(agreed.codec),
+            payload_type: agreed.payload_type,
+            ptime: agreed.ptime,
+        };
+        let stream = agreed.stream as u8;
+        if self.format != Some((stream, format)) {
+            self.format = Some((stream, format));
+            self.play(ctx, stream, format);
+        }
+    }
+
+    fn play(&mut self, ctx: &mut Context<'_>, stream: u8, format: Format) {
+        if let (Some(session), Some(source)) = (self.sessions.first(), &self.source) {
+            ctx.out.media.push(Command::Serve {
+                session: session.id,
+                stream,
+                source: source.clone(),
+                format,
+            });
+        }
+    }
+}
+
+fn source_of(step: &Step) -> Option<Source> {
+    match step {
+        Step::Echo => Some(Source::Echo),
+        Step::Tone(hertz) => Some(Source::Tone(*hertz)),
+        Step::Play(name) => Some(Source::Prompt(name.as_str().into())),
+        Step::Dial(_) | Step::Hangup(_) => None,
+    }
+}
+
+const fn codec(codec: sdp::Codec) -> Codec {
+    match codec {
+        sdp::Codec::Pcmu => Codec::Pcmu,
+        sdp::Codec::Pcma => Codec::Pcma,
+        sdp::Codec::G722 => Codec::G722,
+        sdp::Codec::Opus => Codec::Opus,
+    }
+}
+
+/// What we can serve, for our own offer in order of preference.
+const CODECS: [sdp::Codec; 4] = [
+    sdp::Codec::Opus,
+    sdp::Codec::G722,
+    sdp::Codec::Pcma,
+    sdp::Codec::Pcmu,
+];

@@ -1,0 +1,138 @@
+//! The media session of a call, as signalling sees it.
+
+use std::net::IpAddr;
+
+use media::{Command, Remote, SessionId, Side, StreamPorts};
+use sdp::Sdp;
+
+use crate::context::Context;
+
+/// Ports for the streams of one call towards one pair of local addresses.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    local: [Option<IpAddr>; 2],
+    /// How many streams were asked for.
+    pub(super) wanted: u8,
+    ports: Vec<StreamPorts>,
+}
+
+impl Session {
+    /// Asks for ports.
+    pub(super) fn allocate(
+        ctx: &mut Context<'_>,
+        call: base::Token,
+        local: [Option<IpAddr>; 2],
+        streams: u8,
+    ) -> Self {
+        ctx.index.next_session += 1;
+        let id = SessionId::new(ctx.mint.slot(), ctx.index.next_session);
+        ctx.index.sessions.insert(id, call);
+        ctx.out.media.push(Command::Allocate {
+            session: id,
+            local,
+            streams,
+        });
+        Self {
+            id,
+            local,
+            wanted: streams,
+            ports: Vec::new(),
+        }
+    }
+
+    /// Asks for ports of further streams.
+    pub(super) fn grow(&mut self, ctx: &mut Context<'_>, streams: u8) {
+        self.wanted = streams;
+        ctx.out.media.push(Command::Allocate {
+            session: self.id,
+            local: self.local,
+            streams,
+        });
+    }
+
+    /// Takes the ports that were asked for.
+    pub(super) fn allocated(&mut self, ports: Vec<StreamPorts>) {
+        self.ports = ports;
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.ports.len() >= usize::from(self.wanted)
+    }
+
+    pub(super) fn is_towards(&self, callee: IpAddr) -> bool {
+        self.local[Side::Callee.index()] == Some(callee)
+    }
+
+    pub(super) fn port(&self, stream: usize, side: Side) -> Option<u16> {
+        let port = self.ports.get(stream)?.rtp[side.index()];
+        (port != 0).then_some(port)
+    }
+
+    /// Tells the worker where a party receives its streams. RTCP is multiplexed only where the party
+    /// said so and `mux` says that the other side of the agreement did too.
+    pub(super) fn connect(
+        &self,
+        ctx: &mut Context<'_>,
+        side: Side,
+        sdp: &Sdp<'_>,
+        mux: impl Fn(usize) -> bool,
+    ) {
+        for (index, media) in sdp.media().enumerate().take(self.ports.len()) {
+            let remote = media
+                .transport()
+                .filter(|_| media.is_rtp())
+                .map(|transport| {
+                    let mux = transport.mux && mux(index);
+                    Remote {
+                        rtp: transport.rtp,
+                        rtcp: if mux { transport.rtp } else { transport.rtcp },
+                        mux,
+                    }
+                });
+            ctx.out.media.push(Command::Connect {
+                session: self.id,
+                stream: index as u8,
+                side,
+                remote,
+            });
+        }
+    }
+
+    /// Connects both parties after an offer of `from` was answered.
+    pub(super) fn agree(
+        &self,
+        ctx: &mut Context<'_>,
+        from: Side,
+        offer: &Sdp<'_>,
+        answer: &Sdp<'_>,
+    ) {
+        let answered = |index| {
+            answer
+                .media_at(index)
+                .is_some_and(|media| media.port() != 0 && media.mux())
+        };
+        let refused = |index: usize| answer.media_at(index).is_none_or(|media| media.port() == 0);
+        self.connect(ctx, from, offer, answered);
+        self.connect(ctx, from.other(), answer, |index| {
+            offer.media_at(index).is_some_and(|media| media.mux())
+        });
+        for index in (0..offer.media_count().min(self.ports.len())).filter(|index| refused(*index))
+        {
+            for side in [from, from.other()] {
+                ctx.out.media.push(Command::Connect {
+                    session: self.id,
+                    stream: index as u8,
+                    side,
+                    remote: None,
+                });
+            }
+        }
+    }
+
+    /// Gives the ports back.
+    pub(super) fn close(self, ctx: &mut Context<'_>) {
+        ctx.index.sessions.remove(&self.id);
+        ctx.out.media.push(Command::Close { session: self.id });
+    }
+}

@@ -1,0 +1,182 @@
+//! The dial plan's steps.
+
+use std::sync::Arc;
+
+use sdp::Sdp;
+use sip::StatusCode;
+use store::{Contact, Reach};
+
+use super::{Alive, Call, Session, Stage};
+use crate::context::Context;
+use crate::network;
+use crate::{Cause, Step};
+
+impl Call {
+    /// Goes on with the next step; after the last one the call is refused or, if it was answered, ended.
+    pub(super) fn next_step(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        for session in self
+            .sessions
+            .drain(..)
+            .filter(|_| self.invite.is_some())
+            .collect::<Vec<_>>()
+        {
+            session.close(ctx);
+        }
+        let Some(step) = self.steps.next() else {
+            if self.invite.is_none() {
+                return self.end(ctx, Cause::Completed, None);
+            }
+            let cause = if self.refusal == Some(StatusCode(480)) {
+                Cause::NoAnswer
+            } else {
+                Cause::Refused
+            };
+            let status = self.refusal.unwrap_or(StatusCode(404));
+            return self.refuse(ctx, status, cause);
+        };
+        match step {
+            Step::Dial(number) => self.dial(ctx, &number),
+            Step::Hangup(_) if self.invite.is_none() => self.end(ctx, Cause::Completed, None),
+            Step::Hangup(status) => self.refuse(ctx, StatusCode(status), Cause::Refused),
+            served => self.serve(ctx, &served),
+        }
+    }
+
+    /// Looks up whose phones ring for `number` and asks for media ports towards them.
+    fn dial(mut self: Box<Self>, ctx: &mut Context<'_>, number: &str) -> Alive {
+        let Some(user) = ctx.config.numbers.get(number).map(Arc::clone) else {
+            return self.fail_step(ctx, StatusCode(404));
+        };
+        let contacts = reachable(ctx, &user.name);
+        if contacts.is_empty() {
+            return self.fail_step(ctx, StatusCode(480));
+        }
+        let streams = match self.offered_streams() {
+            Ok(streams) => streams,
+            Err(status) => return self.refuse(ctx, status, Cause::Refused),
+        };
+        let caller = self.caller.dialog.flow.local.ip();
+        for contact in contacts {
+            let flow = network::reach(first_hop(&contact), contact.flow);
+            let callee = flow.local.ip();
+            if !self
+                .sessions
+                .iter()
+                .any(|session| session.is_towards(callee))
+            {
+                let session =
+                    Session::allocate(ctx, self.id, [Some(caller), Some(callee)], streams);
+                self.sessions.push(session);
+            }
+            self.add_fork(ctx, &user, &contact, flow);
+        }
+        self.stage = Stage::Allocating;
+        Some(self)
+    }
+
+    /// A step could not be done: its status counts if no later step settles the call.
+    pub(super) fn fail_step(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        status: StatusCode,
+    ) -> Alive {
+        self.refusal = Some(status);
+        self.next_step(ctx)
+    }
+
+    /// How many media lines the caller offers; one if the INVITE has no offer.
+    pub(super) fn offered_streams(&self) -> Result<u8, StatusCode> {
+        self.with_invite(|invite, _| match offer_of(invite) {
+            Ok(None) => Ok(1),
+            Ok(Some(offer)) if offer.media().any(|media| media.is_rtp()) => Ok(streams_of(&offer)),
+            Ok(Some(_)) | Err(_) => Err(StatusCode(488)),
+        })
+        .unwrap_or(Err(StatusCode(500)))
+    }
+
+    /// The ports that a step waited for are there.
+    pub(crate) fn allocated(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        id: media::SessionId,
+        ports: Vec<media::StreamPorts>,
+    ) -> Alive {
+        let Some(session) = self.sessions.iter_mut().find(|session| session.id == id) else {
+            return Some(self);
+        };
+        session.allocated(ports);
+        if let Some(growing) = self.growing.take() {
+            return self.resume_change(ctx, growing);
+        }
+        if self.stage != Stage::Allocating || !self.sessions.iter().all(Session::is_ready) {
+            return Some(self);
+        }
+        if self.forks.is_empty() {
+            self.start_serving(ctx)
+        } else {
+            self.ring(ctx)
+        }
+    }
+
+    /// There are no ports.
+    pub(crate) fn ports_refused(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        if let Some(growing) = self.growing.take() {
+            growing.refuse(ctx, 503);
+            return Some(self);
+        }
+        if self.stage != Stage::Allocating {
+            return Some(self);
+        }
+        self.forks.clear();
+        self.refuse(ctx, StatusCode(503), Cause::Refused)
+    }
+}
+
+/// The offer in a request, if there is one.
+///
+/// # Errors
+/// If there is a body that is no session description.
+pub(super) fn offer_of<'a>(request: &sip::Message<'a>) -> Result<Option<Sdp<'a>>, sdp::Error> {
+    if request.body().is_empty() {
+        return Ok(None);
+    }
+    request.body_of_type(crate::context::SDP).map_or_else(
+        || Sdp::parse_bytes(b"").map(Some),
+        |text| Sdp::parse(text).map(Some),
+    )
+}
+
+/// How many media lines get ports.
+pub(super) fn streams_of(offer: &Sdp<'_>) -> u8 {
+    offer.media_count().min(MAX_STREAMS) as u8
+}
+
+/// The phones of a user that ring: those that answer our OPTIONS, or all if none does.
+fn reachable(ctx: &Context<'_>, user: &str) -> Vec<Contact> {
+    let now = ctx.clock.unix(ctx.now);
+    let Some(contacts) = ctx.services.bindings.lookup(user) else {
+        return Vec::new();
+    };
+    let valid = || contacts.iter().filter(|contact| contact.expires > now);
+    let answering: Vec<Contact> = valid()
+        .filter(|contact| contact.reach != Reach::Unreachable)
+        .cloned()
+        .collect();
+    if answering.is_empty() {
+        valid().cloned().collect()
+    } else {
+        answering
+    }
+}
+
+/// The URI that a request to a contact goes to first (RFC 3327 §5.3).
+fn first_hop(contact: &Contact) -> &str {
+    let path = contact
+        .path
+        .first()
+        .and_then(|route| sip::NameAddr::parse(route).ok());
+    path.map_or(&*contact.uri, |route| route.uri)
+}
+
+/// Most media lines of one call that we carry.
+const MAX_STREAMS: usize = 8;

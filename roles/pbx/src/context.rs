@@ -1,0 +1,227 @@
+//! What a call or a registration may touch while it handles one input.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
+
+use base::{Clock, Mint, Token};
+use engine::Out;
+use media::SessionId;
+use sip::{
+    ClientKey, Dialog, Flow, HeaderName, Message, Method, ServerKey, StatusCode, Transactions,
+    Writer,
+};
+use store::Bindings;
+
+use crate::{CallRecord, Config, Event};
+
+/// What all slots share.
+#[derive(Clone)]
+pub struct Services {
+    /// Who is registered where.
+    pub bindings: Arc<Bindings>,
+    /// How many calls there are in all slots.
+    pub calls: Arc<AtomicUsize>,
+    /// Whether bindings can be written to disk; while not, registrations are answered 503.
+    pub registrations_open: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Whether call records can be taken; while not, new calls are answered 503.
+    pub calls_open: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl std::fmt::Debug for Services {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Services")
+            .field("calls", &self.calls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The surroundings of one input.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    pub(crate) clock: Clock,
+    pub(crate) config: &'a Config,
+    pub(crate) services: &'a Services,
+    pub(crate) mint: &'a mut Mint,
+    pub(crate) transactions: &'a mut Transactions<Owner, Token>,
+    pub(crate) index: &'a mut Index,
+    pub(crate) out: &'a mut Out<Event>,
+    /// For a message on its way into a transaction.
+    pub(crate) scratch: &'a mut Vec<u8>,
+}
+
+/// Who finds what in a slot.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// The call of each leg, by our tag in the leg's dialog.
+    pub(crate) legs: HashMap<Token, Token>,
+    /// The call of each media session.
+    pub(crate) sessions: HashMap<SessionId, Token>,
+    /// Records that wait for the statistics of their media.
+    pub(crate) closing: HashMap<SessionId, Box<CallRecord>>,
+    /// Legs that are to be hung up as soon as they have acknowledged our answer.
+    pub(crate) lingering: HashMap<Token, Box<Dialog>>,
+    pub(crate) next_session: u64,
+}
+
+/// Whose answer it is that comes to a request of ours.
+#[derive(Clone, Debug)]
+pub(crate) enum Owner {
+    /// An INVITE to a phone of the callee.
+    Fork { call: Token },
+    /// A re-INVITE or UPDATE in the leg with this tag.
+    Leg { call: Token },
+    /// A request that a leg sent for the other one, such as INFO.
+    Relay { call: Token, pending: Box<Pending> },
+    /// OPTIONS to a registered phone.
+    Qualify {
+        user: Arc<str>,
+        contact: Box<str>,
+        sent: Instant,
+    },
+    /// An INVITE that nobody waits for any more: if it is answered all the same, it is hung up.
+    Abandoned(Box<Dialog>),
+    /// Nothing depends on the answer: BYE, PRACK.
+    Nobody,
+}
+
+/// A request that is answered later.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) server: ServerKey,
+    pub(crate) flow: Flow,
+    pub(crate) request: Box<[u8]>,
+}
+
+impl Pending {
+    pub(crate) fn new(server: ServerKey, flow: Flow, bytes: &[u8]) -> Self {
+        Self {
+            server,
+            flow,
+            request: bytes.into(),
+        }
+    }
+
+    /// The request. It parsed when it came, so it parses now.
+    pub(crate) fn message(&self) -> Option<Message<'_>> {
+        Message::parse(&self.request).ok()
+    }
+}
+
+impl Context<'_> {
+    /// Answers a request without a body.
+    pub(crate) fn refuse(
+        &mut self,
+        server: ServerKey,
+        flow: &Flow,
+        request: &Message<'_>,
+        status: u16,
+        tag: &str,
+    ) {
+        self.respond(server, flow, request, status, tag, |writer| writer.finish());
+    }
+
+    /// Answers a request; `finish` adds header fields and ends the message.
+    pub(crate) fn respond(
+        &mut self,
+        server: ServerKey,
+        flow: &Flow,
+        request: &Message<'_>,
+        status: u16,
+        tag: &str,
+        finish: impl FnOnce(Writer<'_>),
+    ) {
+        let status = StatusCode(status);
+        self.scratch.clear();
+        let mut writer = Writer::response_to(self.scratch, request, flow, status, tag);
+        self.config.put_server(&mut writer);
+        finish(writer);
+        self.transactions
+            .respond(self.now, server, status, self.scratch, self.out);
+    }
+
+    /// Answers a request that has waited, without a body.
+    pub(crate) fn refuse_pending(&mut self, pending: &Pending, status: u16, tag: &str) {
+        if let Some(request) = pending.message() {
+            self.refuse(pending.server, &pending.flow, &request, status, tag);
+        }
+    }
+
+    /// Sends the next request in a dialog; `finish` adds header fields and ends the message.
+    pub(crate) fn request(
+        &mut self,
+        dialog: &mut Dialog,
+        method: Method<'_>,
+        owner: Owner,
+        finish: impl FnOnce(Writer<'_>),
+    ) -> ClientKey {
+        let branch = self.mint.token();
+        let sent_by = self
+            .config
+            .network
+            .signalling_address(&dialog.flow)
+            .to_string();
+        self.scratch.clear();
+        let mut writer = dialog.request(self.scratch, method, &sent_by, branch);
+        self.config.put_user_agent(&mut writer);
+        finish(writer);
+        self.transactions.request(
+            self.now,
+            dialog.flow,
+            method,
+            branch,
+            self.scratch,
+            owner,
+            self.out,
+        )
+    }
+
+    /// Sends the ACK of a 2xx, with a description if one is due.
+    pub(crate) fn acknowledge(&mut self, dialog: &Dialog, cseq: u32, sdp: Option<&str>) {
+        let branch = self.mint.token();
+        let sent_by = self
+            .config
+            .network
+            .signalling_address(&dialog.flow)
+            .to_string();
+        self.out.send_with(dialog.flow, |bytes| {
+            let writer = dialog.ack(bytes, cseq, &sent_by, branch);
+            match sdp {
+                Some(sdp) => writer.body(SDP, sdp.as_bytes()),
+                None => writer.finish(),
+            }
+        });
+    }
+
+    /// Hangs up a dialog. `reason` is the value of a Reason header field (RFC 3326).
+    pub(crate) fn hang_up(&mut self, dialog: &mut Dialog, reason: Option<&str>) {
+        self.request(dialog, Method::Bye, Owner::Nobody, |mut writer| {
+            if let Some(reason) = reason {
+                writer.header(HeaderName::Reason, reason);
+            }
+            writer.finish();
+        });
+    }
+}
+
+impl Config {
+    pub(crate) fn put_server(&self, writer: &mut Writer<'_>) {
+        if !self.server.is_empty() {
+            writer.header(HeaderName::Server, &self.server);
+        }
+    }
+
+    pub(crate) fn put_user_agent(&self, writer: &mut Writer<'_>) {
+        if !self.server.is_empty() {
+            writer.header(HeaderName::UserAgent, &self.server);
+        }
+    }
+}
+
+/// Content type of a session description.
+pub(crate) const SDP: &str = "application/sdp";
+
+/// The methods that we understand, for Allow.
+pub(crate) const ALLOW: &str =
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, PRACK, UPDATE, INFO, MESSAGE";

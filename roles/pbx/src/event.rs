@@ -1,0 +1,164 @@
+//! What observers learn from the PBX, and what operators may ask of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use base::{Token, UnixTime};
+use sip::StatusCode;
+
+use crate::Config;
+
+/// Something that observers may want to know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A phone has registered, or its address has changed. Refreshes are not told.
+    Registered {
+        /// The user's name.
+        user: Arc<str>,
+        /// The phone's Contact URI.
+        contact: Arc<str>,
+        /// Where its REGISTER came from.
+        from: SocketAddr,
+    },
+    /// A binding has ended.
+    Unregistered {
+        /// The user's name.
+        user: Arc<str>,
+        /// The phone's Contact URI.
+        contact: Arc<str>,
+        /// It ran out, instead of being removed by the phone.
+        expired: bool,
+    },
+    /// Credentials were wrong.
+    AuthenticationFailed {
+        /// The user name that was given.
+        user: Arc<str>,
+        /// Where the request came from.
+        from: SocketAddr,
+    },
+    /// Somebody dials.
+    CallStarted {
+        /// The call.
+        call: Token,
+        /// The caller's user name.
+        caller: Arc<str>,
+        /// The dialled number.
+        number: Arc<str>,
+        /// Where the caller's INVITE came from.
+        from: SocketAddr,
+        /// When.
+        at: UnixTime,
+    },
+    /// A phone rings.
+    CallRinging {
+        /// The call.
+        call: Token,
+    },
+    /// The call is answered.
+    CallAnswered {
+        /// The call.
+        call: Token,
+        /// When.
+        at: UnixTime,
+    },
+    /// The call is over. Exactly one for each [`CallStarted`](Self::CallStarted).
+    CallEnded(Box<CallRecord>),
+}
+
+impl Event {
+    /// Whether observers must not miss the event, however slow they are.
+    #[must_use]
+    pub fn is_record(&self) -> bool {
+        matches!(self, Self::CallEnded(_))
+    }
+}
+
+/// The record of one call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallRecord {
+    /// The call.
+    pub call: Token,
+    /// Call-ID of the caller's INVITE.
+    pub call_id: Arc<str>,
+    /// The caller's user name.
+    pub caller: Arc<str>,
+    /// The dialled number.
+    pub number: Arc<str>,
+    /// The user who answered, if a phone did.
+    pub answered_by: Option<Arc<str>>,
+    /// When the INVITE came.
+    pub started: UnixTime,
+    /// When the call was answered, if it was.
+    pub answered: Option<UnixTime>,
+    /// When it ended.
+    pub ended: UnixTime,
+    /// Milliseconds from answer to end.
+    pub duration_ms: u64,
+    /// How it ended.
+    pub cause: Cause,
+    /// Status that the caller was given; 200 if the call was answered.
+    pub status: StatusCode,
+    /// What came from each side of the media, indexed by [`media::Side::index`].
+    pub media: [media::SideStats; 2],
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// The caller hung up.
+    CallerHungUp,
+    /// The callee hung up.
+    CalleeHungUp,
+    /// The caller gave up before an answer.
+    Cancelled,
+    /// The call was refused or failed; the status says how.
+    Refused,
+    /// Nobody answered in time.
+    NoAnswer,
+    /// The dial plan came to its end.
+    Completed,
+    /// An operator ended it, or the server was stopped.
+    Operator,
+    /// No media came from either side and no phone answered when asked.
+    MediaTimeout,
+    /// A phone did not refresh the session (RFC 4028), or does not know it any more.
+    SessionTimeout,
+    /// The longest duration was reached.
+    MaxDuration,
+    /// A phone did not acknowledge the answer.
+    NoAck,
+}
+
+impl Cause {
+    /// The cause in one word, for records and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CallerHungUp => "caller-hung-up",
+            Self::CalleeHungUp => "callee-hung-up",
+            Self::Cancelled => "cancelled",
+            Self::Refused => "refused",
+            Self::NoAnswer => "no-answer",
+            Self::Completed => "completed",
+            Self::Operator => "operator",
+            Self::MediaTimeout => "media-timeout",
+            Self::SessionTimeout => "session-timeout",
+            Self::MaxDuration => "max-duration",
+            Self::NoAck => "no-ack",
+        }
+    }
+}
+
+/// What an operator may ask of a slot.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// End this call.
+    Hangup {
+        /// The call.
+        call: Token,
+    },
+    /// End every call of the slot: the server is stopping.
+    HangupAll,
+    /// Work by this configuration from now on. Calls in progress go on.
+    Reload(Arc<Config>),
+}

@@ -1,0 +1,542 @@
+//! The PBX machine of one slot: sends every input to the call, registration or transaction that it is
+//! about.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use base::{Clock, Deadlines, Mint, Token};
+use engine::{Input, Machine, Out};
+use sip::digest::ReplayGuard;
+use sip::{
+    ClientKey, Dialog, Expired, Flow, HeaderName, Message, Method, Received, StatusCode,
+    Transactions,
+};
+use store::Reach;
+
+use crate::auth::{self, Verdict};
+use crate::call::{self, Call, requests};
+use crate::context::{ALLOW, Context, Index, Owner, Pending, SDP, Services};
+use crate::registrar::{self, Registrar};
+use crate::{Command, Config, Event};
+
+/// The PBX of one slot: the registrations of its users and the calls that live in it.
+#[derive(Debug)]
+pub struct Pbx {
+    mint: Mint,
+    clock: Clock,
+    config: Arc<Config>,
+    services: Services,
+    transactions: Transactions<Owner, Token>,
+    registrar: Registrar,
+    guard: ReplayGuard,
+    calls: HashMap<Token, Box<Call>>,
+    deadlines: Deadlines<Token>,
+    index: Index,
+    scratch: Vec<u8>,
+}
+
+impl Machine for Pbx {
+    type Command = Command;
+    type Event = Event;
+
+    fn handle(&mut self, now: Instant, input: Input<'_, Command>, out: &mut Out<Event>) {
+        match input {
+            Input::Message { flow, message } if message.status().is_some() => {
+                self.response(now, flow, message, out);
+            }
+            Input::Message { flow, message } => self.request(now, flow, message, out),
+            Input::Timer => self.expire(now, out),
+            Input::Command(command) => self.command(now, command, out),
+            Input::Media(event) => self.media(now, event, out),
+            Input::Unreachable { flow } => self.unreachable(now, &flow, out),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        [
+            self.transactions.deadline(),
+            self.registrar.deadline(),
+            self.deadlines.next(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}
+
+impl Pbx {
+    /// The machine of `mint`'s slot. Takes over the bindings of the slot's users.
+    #[must_use]
+    pub fn new(
+        mut mint: Mint,
+        clock: Clock,
+        now: Instant,
+        config: Arc<Config>,
+        services: Services,
+    ) -> Self {
+        let transactions = Transactions::new(&mut mint);
+        let mut pbx = Self {
+            mint,
+            clock,
+            config,
+            services,
+            transactions,
+            registrar: Registrar::default(),
+            guard: ReplayGuard::new(MOST_NONCES),
+            calls: HashMap::new(),
+            deadlines: Deadlines::new(),
+            index: Index::default(),
+            scratch: Vec::new(),
+        };
+        let mut registrar = std::mem::take(&mut pbx.registrar);
+        registrar.restore(&mut pbx.context(now, &mut Out::new()));
+        pbx.registrar = registrar;
+        pbx
+    }
+
+    /// How many calls, transactions and media sessions the slot holds; all zero when it is idle.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            calls: self.calls.len(),
+            transactions: self.transactions.len(),
+            sessions: self.index.sessions.len() + self.index.closing.len(),
+            legs: self.index.legs.len() + self.index.lingering.len(),
+        }
+    }
+
+    fn context<'a>(&'a mut self, now: Instant, out: &'a mut Out<Event>) -> Context<'a> {
+        Context {
+            now,
+            clock: self.clock,
+            config: &self.config,
+            services: &self.services,
+            mint: &mut self.mint,
+            transactions: &mut self.transactions,
+            index: &mut self.index,
+            out,
+            scratch: &mut self.scratch,
+        }
+    }
+
+    fn request(&mut self, now: Instant, flow: Flow, request: &Message<'_>, out: &mut Out<Event>) {
+        if let Err(fault) = request.check() {
+            if request.method() != Some(Method::Ack) && request.top_via().is_ok() {
+                registrar::reply(
+                    &mut self.context(now, out),
+                    flow,
+                    request,
+                    fault.status().0,
+                    |_| {},
+                );
+            }
+            return;
+        }
+        match request.method() {
+            Some(Method::Register) => return self.register(now, flow, request, out),
+            Some(Method::Options) if to_tag(request).is_none() => {
+                return self.options(now, flow, request, out);
+            }
+            Some(Method::Cancel) => return self.cancel(now, flow, request, out),
+            _ => {}
+        }
+        let Received::New(server) = self.transactions.receive_request(now, flow, request, out)
+        else {
+            return;
+        };
+        let pending = Pending::new(server, flow, request.bytes());
+        if request.to().is_ok_and(|to| to.tag().is_some()) {
+            self.request_in_dialog(now, pending, request, out);
+        } else {
+            self.first_request(now, pending, request, out);
+        }
+    }
+
+    fn register(&mut self, now: Instant, flow: Flow, request: &Message<'_>, out: &mut Out<Event>) {
+        let mut registrar = std::mem::take(&mut self.registrar);
+        let mut guard = std::mem::replace(&mut self.guard, ReplayGuard::new(1));
+        registrar.register(&mut self.context(now, out), &mut guard, flow, request);
+        (self.registrar, self.guard) = (registrar, guard);
+    }
+
+    fn options(&mut self, now: Instant, flow: Flow, request: &Message<'_>, out: &mut Out<Event>) {
+        registrar::reply(&mut self.context(now, out), flow, request, 200, |writer| {
+            writer
+                .header(HeaderName::Allow, ALLOW)
+                .header(HeaderName::Accept, SDP);
+            writer.header(HeaderName::Supported, "100rel, timer, path");
+        });
+    }
+
+    fn cancel(&mut self, now: Instant, flow: Flow, request: &Message<'_>, out: &mut Out<Event>) {
+        let server = self.transactions.cancelled(request);
+        let call = server
+            .and_then(|server| self.transactions.server(server))
+            .and_then(|tag| self.index.legs.get(tag))
+            .copied();
+        let status = if server.is_some() { 200 } else { 481 };
+        registrar::reply(&mut self.context(now, out), flow, request, status, |_| {});
+        if let Some((call, server)) = call.zip(server) {
+            self.with_call(now, call, out, |call, ctx| call.cancelled(ctx, server));
+        }
+    }
+
+    fn request_in_dialog(
+        &mut self,
+        now: Instant,
+        pending: Pending,
+        request: &Message<'_>,
+        out: &mut Out<Event>,
+    ) {
+        let tag = to_tag(request).and_then(Token::parse);
+        let call = tag.and_then(|tag| self.index.legs.get(&tag)).copied();
+        if let Some((tag, call)) = tag.zip(call) {
+            self.with_call(now, call, out, |call, ctx| {
+                call.request(ctx, tag, pending, request)
+            });
+            return;
+        }
+        let lingering = tag.and_then(|tag| self.index.lingering.remove(&tag));
+        let mut ctx = self.context(now, out);
+        match (lingering, request.method()) {
+            (Some(mut dialog), Some(Method::Ack)) => ctx.hang_up(&mut dialog, None),
+            (None, Some(Method::Ack)) => {}
+            (Some(_), Some(Method::Bye)) => {
+                ctx.refuse(pending.server, &pending.flow, request, 200, "");
+            }
+            (lingering, _) => {
+                if let Some((tag, dialog)) = tag.zip(lingering) {
+                    ctx.index.lingering.insert(tag, dialog);
+                }
+                ctx.refuse(pending.server, &pending.flow, request, 481, "");
+            }
+        }
+    }
+
+    fn first_request(
+        &mut self,
+        now: Instant,
+        pending: Pending,
+        request: &Message<'_>,
+        out: &mut Out<Event>,
+    ) {
+        match request.method() {
+            Some(Method::Invite) => self.invite(now, pending, request, out),
+            Some(Method::Ack) => {}
+            Some(Method::Bye | Method::Prack | Method::Update | Method::Info) => {
+                let tag = self.mint.token();
+                self.context(now, out).refuse(
+                    pending.server,
+                    &pending.flow,
+                    request,
+                    481,
+                    tag.as_str(),
+                );
+            }
+            _ => requests::refuse_method(&mut self.context(now, out), &pending, request),
+        }
+    }
+
+    /// A new call, if the caller may make one.
+    fn invite(
+        &mut self,
+        now: Instant,
+        pending: Pending,
+        request: &Message<'_>,
+        out: &mut Out<Event>,
+    ) {
+        let tag = self.mint.token();
+        let mut guard = std::mem::replace(&mut self.guard, ReplayGuard::new(1));
+        let mut ctx = self.context(now, out);
+        let verdict = auth::authenticate(&mut ctx, &mut guard, request, &pending.flow, false);
+        let alive = match verdict {
+            Verdict::Challenge { stale } => {
+                let nonce = auth::mint_nonce(&mut ctx);
+                let config = ctx.config;
+                ctx.respond(
+                    pending.server,
+                    &pending.flow,
+                    request,
+                    401,
+                    tag.as_str(),
+                    |mut writer| {
+                        auth::put_challenges(
+                            &mut writer,
+                            &config.realm,
+                            &config.algorithms,
+                            nonce.as_str(),
+                            stale,
+                        );
+                        writer.finish();
+                    },
+                );
+                None
+            }
+            Verdict::Wrong => {
+                ctx.refuse(pending.server, &pending.flow, request, 403, tag.as_str());
+                None
+            }
+            Verdict::Known(caller) => match admit(&mut ctx, &pending, request, tag) {
+                Some((dialog, number)) => {
+                    Call::start(&mut ctx, request, pending, dialog, &caller, &number)
+                }
+                None => None,
+            },
+        };
+        self.guard = guard;
+        self.put_back(alive);
+    }
+
+    fn response(&mut self, now: Instant, flow: Flow, response: &Message<'_>, out: &mut Out<Event>) {
+        let Some(key) = self.transactions.receive_response(now, response, out) else {
+            return;
+        };
+        let Some(owner) = self.transactions.client(key).map(|owner| owner.clone()) else {
+            return;
+        };
+        match owner {
+            Owner::Fork { call } => self.with_call(now, call, out, |call, ctx| {
+                call.fork_answered(ctx, key, response, flow)
+            }),
+            Owner::Leg { call } => self.with_call(now, call, out, |call, ctx| {
+                call.change_answered(ctx, key, response, flow)
+            }),
+            Owner::Relay { call, pending } => {
+                self.with_call(now, call, out, |call, ctx| {
+                    call.relay_answered(ctx, &pending, Some(response))
+                });
+            }
+            Owner::Qualify {
+                user,
+                contact,
+                sent,
+            } => {
+                let rtt = now.saturating_duration_since(sent);
+                registrar::qualified(
+                    &self.context(now, out),
+                    &user,
+                    &contact,
+                    Reach::Reachable { rtt },
+                );
+            }
+            Owner::Abandoned(dialog) => {
+                answered_too_late(&mut self.context(now, out), key, dialog, response);
+            }
+            Owner::Nobody => {}
+        }
+    }
+
+    fn lost(&mut self, now: Instant, key: ClientKey, owner: Owner, out: &mut Out<Event>) {
+        match owner {
+            Owner::Fork { call } => {
+                self.with_call(now, call, out, |call, ctx| call.fork_lost(ctx, key));
+            }
+            Owner::Leg { call } => {
+                self.with_call(now, call, out, |call, ctx| call.change_lost(ctx, key));
+            }
+            Owner::Relay { call, pending } => {
+                self.with_call(now, call, out, |call, ctx| {
+                    call.relay_answered(ctx, &pending, None)
+                });
+            }
+            Owner::Qualify { user, contact, .. } => {
+                registrar::qualified(&self.context(now, out), &user, &contact, Reach::Unreachable);
+            }
+            Owner::Abandoned(_) | Owner::Nobody => {}
+        }
+    }
+
+    fn expire(&mut self, now: Instant, out: &mut Out<Event>) {
+        while let Some(expired) = self.transactions.expire(now, out) {
+            match expired {
+                Expired::Client(key, owner) => self.lost(now, key, owner, out),
+                Expired::Accepted(tag) => self.never_acknowledged(now, tag, out),
+                Expired::Provisional(tag) => {
+                    if let Some(call) = self.index.legs.get(&tag).copied() {
+                        self.with_call(now, call, out, |call, ctx| call.never_pracked(ctx));
+                    }
+                }
+            }
+        }
+        let mut registrar = std::mem::take(&mut self.registrar);
+        registrar.expire(&mut self.context(now, out));
+        self.registrar = registrar;
+        while let Some(id) = self.deadlines.pop_due(now) {
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.armed = None;
+                self.with_call(now, id, out, |call, ctx| call.expire(ctx));
+            }
+        }
+    }
+
+    fn never_acknowledged(&mut self, now: Instant, tag: Token, out: &mut Out<Event>) {
+        if let Some(call) = self.index.legs.get(&tag).copied() {
+            self.with_call(now, call, out, |call, ctx| {
+                call.never_acknowledged(ctx, tag)
+            });
+        } else if let Some(mut dialog) = self.index.lingering.remove(&tag) {
+            self.context(now, out).hang_up(&mut dialog, None);
+        }
+    }
+
+    fn command(&mut self, now: Instant, command: Command, out: &mut Out<Event>) {
+        match command {
+            Command::Hangup { call } => {
+                self.with_call(now, call, out, |call, ctx| call.hang_up(ctx));
+            }
+            Command::HangupAll => {
+                for call in self.calls.keys().copied().collect::<Vec<_>>() {
+                    self.with_call(now, call, out, |call, ctx| call.hang_up(ctx));
+                }
+            }
+            Command::Reload(config) => self.config = config,
+        }
+    }
+
+    fn media(&mut self, now: Instant, event: media::Event, out: &mut Out<Event>) {
+        let session = event.session();
+        if let media::Event::Closed { stats, .. } = event {
+            if let Some(mut record) = self.index.closing.remove(&session) {
+                record.media = stats;
+                out.events.push(Event::CallEnded(record));
+            }
+            return;
+        }
+        let Some(call) = self.index.sessions.get(&session).copied() else {
+            return;
+        };
+        self.with_call(now, call, out, |call, ctx| match event {
+            media::Event::Allocated { session, streams } => call.allocated(ctx, session, streams),
+            media::Event::Refused { .. } => call.ports_refused(ctx),
+            media::Event::Silent { .. } => call.silent(ctx),
+            media::Event::Finished { .. } => call.finished(ctx),
+            media::Event::Closed { .. } => Some(call),
+        });
+    }
+
+    fn unreachable(&mut self, now: Instant, flow: &Flow, out: &mut Out<Event>) {
+        for (key, owner) in self.transactions.unreachable(flow) {
+            self.lost(now, key, owner, out);
+        }
+    }
+
+    /// Moves a call out of the table, lets it change, and puts it back if it is still there.
+    fn with_call(
+        &mut self,
+        now: Instant,
+        id: Token,
+        out: &mut Out<Event>,
+        change: impl FnOnce(Box<Call>, &mut Context<'_>) -> call::Alive,
+    ) {
+        let Some(call) = self.calls.remove(&id) else {
+            return;
+        };
+        let alive = change(call, &mut self.context(now, out));
+        self.put_back(alive);
+    }
+
+    fn put_back(&mut self, alive: call::Alive) {
+        let Some(mut call) = alive else { return };
+        if let Some(due) = call.deadline()
+            && call.armed.is_none_or(|armed| due < armed)
+        {
+            call.armed = Some(due);
+            self.deadlines.arm(due, call.id());
+        }
+        self.calls.insert(call.id(), call);
+    }
+}
+
+/// What a slot holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Load {
+    /// Calls.
+    pub calls: usize,
+    /// SIP transactions.
+    pub transactions: usize,
+    /// Media sessions, closing ones included.
+    pub sessions: usize,
+    /// Dialogs.
+    pub legs: usize,
+}
+
+/// Checks whether an INVITE of a known user can become a call; refuses it if not.
+fn admit(
+    ctx: &mut Context<'_>,
+    pending: &Pending,
+    request: &Message<'_>,
+    tag: Token,
+) -> Option<(Dialog, String)> {
+    let refusal = |ctx: &mut Context<'_>, status: u16, name: HeaderName, value: &str| {
+        ctx.respond(
+            pending.server,
+            &pending.flow,
+            request,
+            status,
+            tag.as_str(),
+            |mut writer| {
+                if !value.is_empty() {
+                    writer.header(name, value);
+                }
+                writer.finish();
+            },
+        );
+        None
+    };
+    if let Some(unknown) = call::unsupported(request) {
+        return refusal(ctx, 420, HeaderName::Unsupported, &unknown);
+    }
+    if request.number(HeaderName::MaxForwards) == Ok(Some(0)) {
+        return refusal(ctx, 483, HeaderName::Other, "");
+    }
+    let least = ctx.config.calls.min_session_expires.as_secs();
+    let asked = request
+        .header(HeaderName::SessionExpires)
+        .and_then(|value| sip::SessionExpires::parse(value).ok());
+    if asked.is_some_and(|asked| u64::from(asked.seconds) < least) {
+        return refusal(ctx, 422, HeaderName::MinSe, &least.to_string());
+    }
+    let Ok(dialog) = Dialog::of_request(request, pending.flow, tag) else {
+        return refusal(ctx, 400, HeaderName::Other, "");
+    };
+    let Some(number) = call::dialled_number(request) else {
+        return refusal(ctx, 484, HeaderName::Other, "");
+    };
+    let full = ctx.services.calls.load(Ordering::Relaxed) >= ctx.config.calls.max_calls;
+    if full || !(ctx.services.calls_open)() {
+        return refusal(ctx, 503, HeaderName::RetryAfter, "5");
+    }
+    ctx.services.calls.fetch_add(1, Ordering::Relaxed);
+    Some((dialog, number))
+}
+
+/// A phone answered although its INVITE was given up: it is hung up (RFC 3261 §15, §9.1).
+fn answered_too_late(
+    ctx: &mut Context<'_>,
+    key: ClientKey,
+    mut dialog: Box<Dialog>,
+    response: &Message<'_>,
+) {
+    if !response.status().is_some_and(StatusCode::is_success) {
+        return;
+    }
+    let first = dialog.remote_tag.is_empty()
+        || dialog.local_cseq == response.cseq().map_or(0, |cseq| cseq.number);
+    dialog.establish(response);
+    ctx.acknowledge(&dialog, response.cseq().map_or(0, |cseq| cseq.number), None);
+    if first {
+        ctx.hang_up(&mut dialog, None);
+    }
+    if let Some(owner) = ctx.transactions.client(key) {
+        *owner = Owner::Abandoned(dialog);
+    }
+}
+
+fn to_tag<'a>(request: &Message<'a>) -> Option<&'a str> {
+    request.to().ok()?.tag()
+}
+
+/// Most nonces whose use a slot remembers.
+const MOST_NONCES: usize = 4096;

@@ -1,0 +1,178 @@
+//! Which address a peer is told, and which address a peer is reached at.
+
+use std::net::{IpAddr, SocketAddr};
+
+use sip::{Dialog, Flow, NameAddr, Protocol, Uri};
+
+use crate::Network;
+
+impl Network {
+    /// Our address for Via and Contact towards the peer of `flow`.
+    #[must_use]
+    pub fn signalling_address(&self, flow: &Flow) -> SocketAddr {
+        let public = self.signalling.filter(|_| !self.is_local(flow.remote.ip()));
+        SocketAddr::new(public.unwrap_or(flow.local.ip()), flow.local.port())
+    }
+
+    /// Our address for SDP towards the peer of `flow`.
+    #[must_use]
+    pub fn media_address(&self, flow: &Flow) -> IpAddr {
+        let public = self.media.filter(|_| !self.is_local(flow.remote.ip()));
+        public.unwrap_or(flow.local.ip())
+    }
+
+    fn is_local(&self, peer: IpAddr) -> bool {
+        self.local
+            .iter()
+            .any(|(network, length)| contains(*network, *length, peer))
+    }
+}
+
+/// How a peer is reached whose Contact is `uri` and whose last message came by `source`.
+///
+/// Its Contact counts if it names the address that the message came from. If it names another one the
+/// peer is behind a translator or a proxy, and the way back is the way it came. A connection that is
+/// still open is used in any case.
+#[must_use]
+pub(crate) fn reach(uri: &str, source: Flow) -> Flow {
+    let Ok(uri) = Uri::parse(uri) else {
+        return source;
+    };
+    let protocol = uri.protocol().unwrap_or(source.protocol);
+    let Some(address) = uri
+        .socket_address()
+        .filter(|address| address.ip() == source.remote.ip())
+    else {
+        return source;
+    };
+    if source.protocol.is_reliable() && protocol == source.protocol {
+        return Flow {
+            remote: if source.connection.is_some() {
+                source.remote
+            } else {
+                address
+            },
+            ..source
+        };
+    }
+    if protocol != source.protocol {
+        // A phone that registers over TCP and wants calls over UDP: our own port is the same for both.
+        return Flow {
+            protocol,
+            remote: address,
+            connection: None,
+            ..source
+        };
+    }
+    Flow {
+        remote: address,
+        ..source
+    }
+}
+
+/// How the next request of a dialog leaves: to the first route if it is an address, else to the target.
+#[must_use]
+pub(crate) fn next_hop(dialog: &Dialog, source: Flow) -> Flow {
+    match dialog
+        .route_set
+        .first()
+        .and_then(|route| NameAddr::parse(route).ok())
+    {
+        Some(route) => reach(route.uri, source),
+        None => reach(&dialog.remote_target, source),
+    }
+}
+
+/// The Contact URI that we give to the peer of `flow`.
+#[must_use]
+pub(crate) fn contact(user: &str, address: SocketAddr, protocol: Protocol) -> String {
+    match protocol {
+        Protocol::Udp => format!("<sip:{user}@{address}>"),
+        Protocol::Tcp => format!("<sip:{user}@{address};transport=tcp>"),
+    }
+}
+
+fn contains(network: IpAddr, length: u8, address: IpAddr) -> bool {
+    match (network, address) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            let mask = u32::MAX
+                .checked_shl(32 - u32::from(length.min(32)))
+                .unwrap_or(0);
+            network.to_bits() & mask == address.to_bits() & mask
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => {
+            let mask = u128::MAX
+                .checked_shl(128 - u32::from(length.min(128)))
+                .unwrap_or(0);
+            network.to_bits() & mask == address.to_bits() & mask
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow(remote: &str) -> Flow {
+        Flow {
+            protocol: Protocol::Udp,
+            local: "192.168.1.2:5060".parse().unwrap(),
+            remote: remote.parse().unwrap(),
+            connection: None,
+        }
+    }
+
+    #[test]
+    fn local_networks_are_told_the_local_address() {
+        let network = Network {
+            signalling: "203.0.113.9".parse().ok(),
+            media: "203.0.113.10".parse().ok(),
+            local: vec![
+                ("192.168.0.0".parse().unwrap(), 16),
+                ("fd00::".parse().unwrap(), 8),
+            ],
+        };
+        assert_eq!(
+            network.signalling_address(&flow("192.168.7.7:5060")),
+            flow("1.1.1.1:1").local
+        );
+        assert_eq!(
+            network
+                .signalling_address(&flow("198.51.100.1:5060"))
+                .to_string(),
+            "203.0.113.9:5060"
+        );
+        assert_eq!(
+            network
+                .media_address(&flow("198.51.100.1:5060"))
+                .to_string(),
+            "203.0.113.10"
+        );
+        assert!(contains(
+            "0.0.0.0".parse().unwrap(),
+            0,
+            "8.8.8.8".parse().unwrap()
+        ));
+        assert!(!contains(
+            "0.0.0.0".parse().unwrap(),
+            0,
+            "::1".parse().unwrap()
+        ));
+    }
+
+    #[test]
+    fn a_phone_behind_a_translator_is_reached_where_it_came_from() {
+        let source = flow("198.51.100.1:40000");
+        assert_eq!(reach("sip:a@192.168.0.5:5060", source), source);
+        assert_eq!(reach("sip:a@phone.invalid", source), source);
+        assert_eq!(
+            reach("sip:a@198.51.100.1:5062", source).remote,
+            "198.51.100.1:5062".parse().unwrap()
+        );
+        assert_eq!(
+            reach("sip:a@198.51.100.1;transport=tcp", source).protocol,
+            Protocol::Tcp
+        );
+    }
+}

@@ -55,7 +55,7 @@ impl<M: Machine> Reception<'_, M> {
                 let message = &message;
                 self.deliver(slot, Input::Message { flow, message });
             }
-            Some(slot) => self.post.forward(slot, flow, &bytes[..message.length()]),
+            Some(slot) => self.post.forward(slot, flow, message.bytes()),
         }
         Verdict::Valid
     }

@@ -509,7 +509,7 @@ mod tests {
         let bytes = format!("\r\n\n{INVITE}");
         let message = Message::parse(bytes.as_bytes()).unwrap();
         assert_eq!(message.check(), Ok(()));
-        assert_eq!(message.length(), bytes.len() - 9);
+        assert_eq!(message.bytes().len(), bytes.len() - 9);
     }
 
     #[test]

@@ -255,7 +255,7 @@ fn section_3_1_1_8_trailing_octets_are_no_part_of_a_datagram() {
     let message = Message::parse(&bytes).unwrap();
     assert_eq!(message.method(), Some(Method::Register));
     assert!(message.body().is_empty());
-    assert!(bytes[message.length()..].starts_with(b"\r\nINVITE"));
+    assert!(bytes[message.bytes().len()..].starts_with(b"\r\nINVITE"));
 }
 
 #[test]

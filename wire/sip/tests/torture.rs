@@ -164,7 +164,7 @@ fn over_a_stream_lengths_must_be_right() {
             }
             ("clerr", _) => assert_eq!(frame, None),
             (_, Valid) => {
-                let length = Message::parse(&bytes).unwrap().length();
+                let length = Message::parse(&bytes).unwrap().bytes().len();
                 assert_eq!(frame, Some(Frame::Message(&bytes[..length])), "{file}");
             }
             _ => {}

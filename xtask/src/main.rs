@@ -4,6 +4,7 @@
 //! - [`test`]: every check of the project, one step after the other.
 //! - [`tidy`]: rules of the house that no compiler knows.
 //! - [`fuzz`]: builds and runs the fuzz targets for a short time.
+//! - [`prompts`]: speaks the built-in prompts.
 //! - [`deny`]: licences, bans and sources of the dependencies.
 //! - [`shell`]: starting other programs.
 
@@ -15,6 +16,7 @@ use lexopt::prelude::*;
 
 mod deny;
 mod fuzz;
+mod prompts;
 mod release;
 mod shell;
 mod test;
@@ -28,6 +30,7 @@ cargo xtask TASK
   test [--only STEP]..   run every check, or the named steps
   tidy                   check the rules of the house
   fuzz [--seconds N]     build all fuzz targets and run each for N seconds (default 5)
+  prompts                speak the built-in prompts anew (needs flite)
   deny                   check licences, bans and sources of the dependencies
   bench [ARGS..]         print the figures
 ";
@@ -59,6 +62,7 @@ fn dispatch() -> Result<()> {
         "test" => test::run(&steps(&mut parser)?),
         "tidy" => no_more(&mut parser).and_then(|()| tidy::run()),
         "fuzz" => fuzz::run(seconds(&mut parser)?),
+        "prompts" => no_more(&mut parser).and_then(|()| prompts::run()),
         "deny" => no_more(&mut parser).and_then(|()| deny::run()),
         "bench" => shell::cargo(["run", "--release", "-p", "dialtone-benches", "--"])
             .args(rest(&mut parser)?)

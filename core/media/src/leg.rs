@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use rtp::{Header, Sequence, rtcp};
 
 use crate::latch::{Latch, Verdict};
+use crate::serve::{Server, Tick};
 use crate::socket::Pair;
 use crate::{Remote, SessionId, SideStats};
 
@@ -23,6 +24,8 @@ pub(crate) struct Leg {
     /// The RTP socket receives from, and sends to, this address only.
     connected: bool,
     received: Received,
+    /// What this side hears, if that comes from us and not from the other side.
+    pub(crate) server: Option<Box<Server>>,
 }
 
 impl Leg {
@@ -36,6 +39,7 @@ impl Leg {
             rtcp_source: None,
             connected: false,
             received: Received::default(),
+            server: None,
         }
     }
 
@@ -55,6 +59,7 @@ impl Leg {
         self.latch = Latch::default();
         self.rtcp_source = None;
         self.received = Received::default();
+        self.server = None;
     }
 
     /// Takes the address that signalling tells.
@@ -169,6 +174,54 @@ impl Leg {
                 self.pair.rtcp.send_to(datagram, to);
             }
             None => {}
+        }
+    }
+
+    /// Handles RTP of the stream that we serve: sends it back if it is to be echoed.
+    pub(crate) fn answer_rtp(&mut self, datagram: &mut [u8], header: &Header, now: u64) {
+        if let Some(server) = &mut self.server {
+            server.reporter.received(header, now);
+            if server.echo(datagram, header, now) {
+                self.send_rtp(datagram);
+            }
+        }
+    }
+
+    /// Handles RTCP of the stream that we serve.
+    pub(crate) fn answer_rtcp(&mut self, datagram: &[u8], now: u64) {
+        if let Some(server) = &mut self.server {
+            server.reporter.hear(datagram, now);
+        }
+    }
+
+    /// Sends the packet that is due, if the sound with this `ticket` still plays. It stands still
+    /// while there is no one to send it to.
+    pub(crate) fn play(&mut self, ticket: u64, buffer: &mut [u8], now: u64) -> Tick {
+        let open = self.is_open();
+        let Some(server) = &mut self.server else {
+            return Tick::Gone;
+        };
+        if !open {
+            return server.hold(ticket);
+        }
+        let tick = server.tick(ticket, buffer, now);
+        if let Tick::Packet(len, _) = tick {
+            self.send_rtp(&buffer[..len]);
+        }
+        tick
+    }
+
+    /// Sends RTCP about the stream that we serve if that is due, or if it is the `last`.
+    pub(crate) fn report(&mut self, last: bool, now: u64) {
+        let Some(server) = &mut self.server else {
+            return;
+        };
+        if self.remote.is_some() && (last || server.reporter.is_due(now)) {
+            let received = &mut self.received;
+            let peer = received.ssrc.zip(received.sequence.as_mut());
+            let mut buffer = [0; 256];
+            let report = server.reporter.write(peer, last, now, &mut buffer);
+            self.send_rtcp(report);
         }
     }
 

@@ -27,19 +27,27 @@
 //! - `worker`: a thread's loop: commands, packets, time.
 //! - `sessions`, `leg`: the state; `ports`, `socket`: what it is bound to.
 //! - `relay`: the packet path; `latch`: whose packets are accepted.
+//! - `serve`: echo and our own sound; `clock`, `player`, `encoder`, `prompt`: how that is made;
+//!   `report`: RTCP about it.
 //!
 //! Each session lives in one worker, chosen by its number, which owns all its sockets: nothing is
 //! allocated, locked or logged for a packet. Payloads are passed on untouched, so any codec and
-//! SRTP between the parties work.
+//! SRTP between the parties work. The encoders of G.722 and Opus allocate; relaying does not.
 
+mod clock;
 pub mod command;
 mod config;
+mod encoder;
 mod latch;
 mod leg;
 mod mailbox;
 mod plane;
+mod player;
 mod ports;
+mod prompt;
 mod relay;
+mod report;
+mod serve;
 mod sessions;
 mod socket;
 mod worker;
@@ -49,3 +57,4 @@ pub use command::{
 };
 pub use config::Config;
 pub use plane::{Deliver, Handle, Plane};
+pub use prompt::{prompt, prompts};

@@ -2,7 +2,10 @@
 
 use crate::leg::Leg;
 use crate::sessions::{Port, Sessions, Token};
+use std::net::SocketAddr;
+
 use rtp::{Header, Kind};
+use slab::Slab;
 
 /// The largest datagram that is taken for media; a longer one is dropped.
 pub(crate) const MAX_DATAGRAM: usize = 4095;
@@ -31,31 +34,54 @@ impl Sessions {
         }
         let datagram = &mut buffer[..len];
         match (Kind::of(datagram), token.port) {
-            (Kind::Rtp, Port::Rtp) => {
-                let Ok(header) = Header::parse(datagram) else {
-                    return;
-                };
-                if leg.admit_rtp(from, &header, len, now)
-                    && let Some(other) = other_of(leg)
-                {
-                    self.legs[other].send_rtp(datagram);
-                }
-            }
-            (Kind::Rtcp, port) => {
-                let admitted = match (port, from) {
-                    (Port::Rtp, from) => leg.admit_muxed_rtcp(from, datagram, now),
-                    (Port::Rtcp, Some(from)) => leg.admit_rtcp(from, datagram, now),
-                    (Port::Rtcp, None) => false,
-                };
-                if admitted && let Some(other) = other_of(leg) {
-                    self.legs[other].send_rtcp(datagram);
-                }
-            }
+            (Kind::Rtp, Port::Rtp) => self.rtp(token.leg, from, datagram, now),
+            (Kind::Rtcp, port) => self.rtcp(token.leg, port, from, datagram, now),
             _ => {}
+        }
+    }
+
+    fn rtp(&mut self, key: usize, from: Option<SocketAddr>, datagram: &mut [u8], now: u64) {
+        let Ok(header) = Header::parse(datagram) else {
+            return;
+        };
+        let leg = &mut self.legs[key];
+        if !leg.admit_rtp(from, &header, datagram.len(), now) {
+            return;
+        }
+        if leg.server.is_some() {
+            leg.answer_rtp(datagram, &header, now);
+        } else if let Some(other) = listener(&self.legs, key) {
+            self.legs[other].send_rtp(datagram);
+        }
+    }
+
+    fn rtcp(
+        &mut self,
+        key: usize,
+        port: Port,
+        from: Option<SocketAddr>,
+        datagram: &[u8],
+        now: u64,
+    ) {
+        let leg = &mut self.legs[key];
+        let admitted = match (port, from) {
+            (Port::Rtp, from) => leg.admit_muxed_rtcp(from, datagram, now),
+            (Port::Rtcp, Some(from)) => leg.admit_rtcp(from, datagram, now),
+            (Port::Rtcp, None) => false,
+        };
+        if !admitted {
+            return;
+        }
+        if leg.server.is_some() {
+            leg.answer_rtcp(datagram, now);
+        } else if let Some(other) = listener(&self.legs, key) {
+            self.legs[other].send_rtcp(datagram);
         }
     }
 }
 
-fn other_of(leg: &Leg) -> Option<usize> {
-    leg.other
+/// The leg that hears what `key` says: the other one, unless it is served by us.
+fn listener(legs: &Slab<Leg>, key: usize) -> Option<usize> {
+    let other = legs[key].other?;
+    legs[other].server.is_none().then_some(other)
 }

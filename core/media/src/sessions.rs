@@ -4,12 +4,17 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
+use base::Mint;
 use rustix::event::epoll;
 use slab::Slab;
 
+use crate::clock::{Clock, Due};
 use crate::leg::Leg;
 use crate::ports::{Acquired, Ports};
-use crate::{Config, Event, Refusal, Remote, SessionId, Side, SideStats, StreamPorts};
+use crate::serve::{Server, Tick};
+use crate::{
+    Config, Event, Format, Refusal, Remote, SessionId, Side, SideStats, Source, StreamPorts,
+};
 
 #[derive(Debug)]
 pub(crate) struct Sessions {
@@ -19,17 +24,27 @@ pub(crate) struct Sessions {
     epoll: OwnedFd,
     /// Silence to report, in milliseconds.
     timeout: u64,
+    clock: Clock,
+    /// The streams of one turn of the clock.
+    due: Vec<Due>,
+    /// Tickets given out for turns of the clock.
+    tickets: u64,
+    mint: Mint,
 }
 
 impl Sessions {
     /// No sessions yet; sockets will be registered with `epoll`.
-    pub(crate) fn new(config: &Config, number: usize, epoll: OwnedFd) -> Self {
+    pub(crate) fn new(config: &Config, number: usize, epoll: OwnedFd, mint: Mint) -> Self {
         Self {
             legs: Slab::new(),
             table: HashMap::new(),
             ports: Ports::new(config, number),
             epoll,
             timeout: config.timeout.as_millis().max(1) as u64,
+            clock: Clock::new(),
+            due: Vec::new(),
+            tickets: 0,
+            mint,
         }
     }
 
@@ -100,10 +115,37 @@ impl Sessions {
         if let Some(key) = legs[side.index()] {
             self.legs[key].signal(remote);
         }
-        session.armed |= legs
-            .iter()
-            .all(|key| key.is_some_and(|k| self.legs[k].is_open()));
+        session.armed |= is_complete(&self.legs, legs);
         session.heard = now;
+    }
+
+    /// [`Command::Serve`](crate::Command::Serve).
+    pub(crate) fn serve(
+        &mut self,
+        id: SessionId,
+        stream: u8,
+        source: &Source,
+        format: Format,
+        now: u64,
+    ) -> Option<Event> {
+        let session = self.table.get_mut(&id)?;
+        let legs = session.streams.get(usize::from(stream))?;
+        let key = legs[Side::Caller.index()]?;
+        let mint = &mut self.mint;
+        let server = self.legs[key].server.get_or_insert_with(|| {
+            let random = [mint.number(), mint.number(), mint.number()];
+            Box::new(Server::new(format, random, mint.token(), now))
+        });
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let plays = server.serve(source, format, ticket);
+        session.armed |= is_complete(&self.legs, legs);
+        session.heard = now;
+        if plays {
+            self.clock.start(Due { leg: key, ticket }, now);
+        }
+        let unplayable = !plays && matches!(source, Source::Prompt(_));
+        unplayable.then_some(Event::Finished { session: id })
     }
 
     /// [`Command::Close`](crate::Command::Close).
@@ -113,6 +155,7 @@ impl Sessions {
             for legs in &session.streams {
                 for (total, key) in stats.iter_mut().zip(legs) {
                     if let Some(key) = *key {
+                        self.legs[key].report(true, now);
                         add(total, &self.legs[key].stats());
                         self.vacate(key, now);
                     }
@@ -128,11 +171,39 @@ impl Sessions {
             for key in legs_of(&session.streams) {
                 let leg = &mut self.legs[key];
                 leg.tend(now);
+                leg.report(false, now);
                 session.heard = session.heard.max(leg.heard());
             }
             if session.armed && now.saturating_sub(session.heard) >= self.timeout {
                 session.heard = now;
                 deliver(Event::Silent { session: *id });
+            }
+        }
+    }
+
+    /// When the next packet of our own making is due, in milliseconds.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.clock.deadline()
+    }
+
+    /// Sends the packets of our own making that are due, using `buffer`.
+    pub(crate) fn tick(&mut self, buffer: &mut [u8], now: u64, deliver: &dyn Fn(Event)) {
+        while let Some(at) = self.clock.take(now, &mut self.due) {
+            for due in self.due.drain(..) {
+                let Some(leg) = self.legs.get_mut(due.leg) else {
+                    continue;
+                };
+                match leg.play(due.ticket, buffer, now) {
+                    Tick::Packet(_, interval) | Tick::Later(interval) => {
+                        self.clock.again(due, at, interval);
+                    }
+                    Tick::Finished => {
+                        if let Some(session) = leg.session {
+                            deliver(Event::Finished { session });
+                        }
+                    }
+                    Tick::Gone => {}
+                }
             }
         }
     }
@@ -265,6 +336,13 @@ impl Token {
 pub(crate) enum Port {
     Rtp,
     Rtcp,
+}
+
+/// Whether packets are due on a stream with these legs: someone is to talk, and someone to hear it.
+fn is_complete(legs: &Slab<Leg>, stream: &[Option<usize>; 2]) -> bool {
+    let open = stream.map(|key| key.is_some_and(|key| legs[key].is_open()));
+    let served = stream[0].is_some_and(|key| legs[key].server.is_some());
+    open[0] && (open[1] || served)
 }
 
 fn legs_of(streams: &[[Option<usize>; 2]]) -> impl Iterator<Item = usize> {

@@ -5,7 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base::{Mint, Slot};
 use rustix::event::{Timespec, epoll};
+use rustix::rand::GetRandomFlags;
 
 use crate::mailbox::Mailbox;
 use crate::plane::Deliver;
@@ -28,13 +30,16 @@ impl Worker {
         mailbox: Arc<Mailbox>,
         deliver: Deliver,
     ) -> io::Result<Self> {
+        let mut seed = [0; 32];
+        rustix::rand::getrandom(&mut seed, GetRandomFlags::empty())?;
+        let mint = Mint::new(Slot::new(number as u8), seed);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let bell = epoll::EventData::new_u64(BELL);
         epoll::add(&epoll, mailbox.bell(), bell, epoll::EventFlags::IN)?;
         Ok(Self {
             mailbox,
             deliver,
-            sessions: Sessions::new(config, number, epoll),
+            sessions: Sessions::new(config, number, epoll, mint),
             start: Instant::now(),
             next_sweep: 0,
         })
@@ -54,6 +59,7 @@ impl Worker {
                 self.obey(command, now);
             }
             self.sweep(now);
+            self.sessions.tick(&mut buffer[..], now, &*self.deliver);
             self.wait(&mut events, commands.is_empty());
             let now = self.now();
             for event in events.drain(..) {
@@ -72,7 +78,6 @@ impl Worker {
         self.start.elapsed().as_millis() as u64
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "a command is used up")]
     fn obey(&mut self, command: Command, now: u64) {
         let sessions = &mut self.sessions;
         let event = match command {
@@ -80,17 +85,27 @@ impl Worker {
                 session,
                 local,
                 streams,
-            } => sessions.allocate(session, local, streams, now),
+            } => Some(sessions.allocate(session, local, streams, now)),
             Command::Connect {
                 session,
                 stream,
                 side,
                 remote,
-            } => return sessions.connect(session, stream, side, remote, now),
-            Command::Serve { .. } => return,
-            Command::Close { session } => sessions.close(session, now),
+            } => {
+                sessions.connect(session, stream, side, remote, now);
+                None
+            }
+            Command::Serve {
+                session,
+                stream,
+                source,
+                format,
+            } => sessions.serve(session, stream, &source, format, now),
+            Command::Close { session } => Some(sessions.close(session, now)),
         };
-        (self.deliver)(event);
+        if let Some(event) = event {
+            (self.deliver)(event);
+        }
     }
 
     fn sweep(&mut self, now: u64) {
@@ -100,14 +115,18 @@ impl Worker {
         }
     }
 
-    /// Waits for packets, the bell or the next sweep; does not wait if there is `work` left.
+    /// Waits for packets, the bell, the next sweep or the next packet to make; only looks if there
+    /// is other work.
     fn wait(&mut self, events: &mut Vec<epoll::Event>, idle: bool) {
         let doze = idle && self.mailbox.doze();
         let limit = match doze {
-            false => Some(Timespec::default()),
-            true if self.sessions.is_empty() => None,
-            true => Some(timespec(self.next_sweep.saturating_sub(self.now()))),
+            false => Some(Duration::ZERO),
+            true => self.deadline().map(|at| {
+                let at = self.start + Duration::from_millis(at);
+                at.saturating_duration_since(Instant::now())
+            }),
         };
+        let limit: Option<Timespec> = limit.map(|l| l.try_into().unwrap_or_default());
         let spare = rustix::buffer::spare_capacity(events);
         // An interrupted wait is an empty one.
         let _ = epoll::wait(self.sessions.epoll(), spare, limit.as_ref());
@@ -115,10 +134,13 @@ impl Worker {
             self.mailbox.wake();
         }
     }
-}
 
-fn timespec(ms: u64) -> Timespec {
-    Duration::from_millis(ms).try_into().unwrap_or_default()
+    /// When there is something to do even without packets, in milliseconds.
+    fn deadline(&self) -> Option<u64> {
+        let sweep = (!self.sessions.is_empty()).then_some(self.next_sweep);
+        let tick = self.sessions.deadline();
+        sweep.into_iter().chain(tick).min()
+    }
 }
 
 const BELL: u64 = u64::MAX;

@@ -1,6 +1,9 @@
 //! Relayed calls over loopback sockets.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test stops at what it does not expect"
+)]
 
 mod common;
 

@@ -33,5 +33,5 @@ pub mod sequence;
 
 pub use demux::Kind;
 pub use error::Error;
-pub use packet::{Extension, Header, Packet};
+pub use packet::{Extension, HEADER_LEN, Header, Packet};
 pub use sequence::{Arrival, Jitter, Sequence};

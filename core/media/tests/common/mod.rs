@@ -1,6 +1,9 @@
 //! A plane under test, and phones with plain sockets.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test stops at what it does not expect"
+)]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -126,6 +129,21 @@ impl World {
     }
 }
 
+/// Even ports that no one has, for tests that need to know the whole range: `pairs` in a row.
+pub(crate) fn free_ports(pairs: u16) -> std::ops::RangeInclusive<u16> {
+    let free = |port: u16| {
+        [V4, V6]
+            .iter()
+            .all(|host| UdpSocket::bind((*host, port)).is_ok())
+    };
+    let offset = (std::process::id() % 400) as u16 * 50;
+    let start = (0..500u16)
+        .map(|n| 24_000 + (offset + n * 50) % 20_000)
+        .find(|start| (*start..start + 2 * pairs).all(free))
+        .unwrap();
+    start..=start + 2 * pairs - 1
+}
+
 fn next() -> u64 {
     static NUMBER: AtomicU64 = AtomicU64::new(1);
     NUMBER.fetch_add(1, Ordering::Relaxed)
@@ -156,6 +174,7 @@ pub(crate) struct Phone {
     pub(crate) rtcp: UdpSocket,
     pub(crate) ssrc: u32,
     pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
     pub(crate) mux: bool,
 }
 
@@ -171,6 +190,7 @@ impl Phone {
             rtcp: socket(),
             ssrc,
             sequence: 65_530,
+            timestamp: 0,
             mux: false,
         }
     }
@@ -199,7 +219,8 @@ impl Phone {
     /// The next packet of the stream, 20 ms of `fill`.
     pub(crate) fn packet(&mut self, fill: u8) -> Vec<u8> {
         self.sequence = self.sequence.wrapping_add(1);
-        rtp_packet(self.ssrc, self.sequence, fill)
+        self.timestamp = self.timestamp.wrapping_add(160);
+        rtp_packet(self.ssrc, self.sequence, self.timestamp, fill)
     }
 
     pub(crate) fn send(&mut self, to: SocketAddr, fill: u8) -> Vec<u8> {
@@ -217,13 +238,13 @@ impl Phone {
     }
 }
 
-pub(crate) fn rtp_packet(ssrc: u32, sequence: u16, fill: u8) -> Vec<u8> {
+pub(crate) fn rtp_packet(ssrc: u32, sequence: u16, timestamp: u32, fill: u8) -> Vec<u8> {
     let mut packet = vec![fill; 172];
     rtp::Header {
         payload_type: 0,
         marker: false,
         sequence,
-        timestamp: u32::from(sequence) * 160,
+        timestamp,
         ssrc,
     }
     .encode(&mut packet);

@@ -1,5 +1,6 @@
 //! What went over the wire, judged by tshark.
 
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub struct Capture {
     process: Process,
     file: PathBuf,
     sip_port: u16,
+    /// A port that nobody uses, for marks in the capture.
+    mark: u16,
 }
 
 impl Capture {
@@ -45,6 +48,7 @@ impl Capture {
             process,
             file,
             sip_port,
+            mark: block.1,
         })
     }
 
@@ -53,25 +57,39 @@ impl Capture {
     /// # Errors
     /// When dumpcap does not end.
     pub fn stop(mut self) -> Result<Trace> {
+        let trace = self.so_far()?;
         self.process.signal(Signal::INT)?;
         self.process.end(Duration::from_secs(10))?;
-        Ok(Trace {
-            file: self.file.clone(),
-            sip_port: self.sip_port,
-        })
+        Ok(trace)
     }
 
-    /// What has been captured up to now; the very last packets may be missing.
-    #[must_use]
-    pub fn so_far(&self) -> Trace {
-        Trace {
+    /// Everything that has been sent up to now.
+    ///
+    /// # Errors
+    /// When the capture stands still.
+    pub fn so_far(&self) -> Result<Trace> {
+        let trace = Trace {
             file: self.file.clone(),
             sip_port: self.sip_port,
-        }
+        };
+        // Packets reach the file late and in order: when a mark of ours is there, so is the rest.
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let (from, mark) = (
+            socket.local_addr()?.port(),
+            (Ipv4Addr::LOCALHOST, self.mark),
+        );
+        let mut rtp_header = [0; 12];
+        rtp_header[0] = 0x80;
+        socket.send_to(&rtp_header, mark)?;
+        until("the end of the capture", Duration::from_secs(10), || {
+            let mut packets = trace.rtp()?.into_iter().rev();
+            Ok(packets.find(|packet| (packet.from, packet.to) == (from, self.mark)))
+        })?;
+        Ok(trace)
     }
 }
 
-/// A finished capture.
+/// What has been captured.
 #[derive(Debug)]
 pub struct Trace {
     file: PathBuf,

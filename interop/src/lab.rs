@@ -72,13 +72,13 @@ impl Lab {
         trace.nothing_malformed_from(self.sip.port(), self.media)
     }
 
-    /// What has gone over the wire up to now.
+    /// What has gone over the wire up to now; it also shows what comes later.
     ///
     /// # Errors
     /// When no capture runs.
     pub fn trace(&self) -> Result<Trace> {
         let capture = self.capture.as_ref().context("no capture runs")?;
-        Ok(capture.so_far())
+        capture.so_far()
     }
 
     /// Starts the server with the seeded configuration.

@@ -1,5 +1,6 @@
 //! Scripted user agents: sipp and the files in `interop/scenarios`.
 
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -86,6 +87,31 @@ impl Sipp {
     pub fn auth(mut self, user: &str, password: &str) -> Self {
         self.command.args(["-au", user, "-ap", password]);
         self.key("user", user)
+    }
+
+    /// Plays the scenario for this user: its name is `[field0]` and its password in `[field1]`.
+    ///
+    /// # Errors
+    /// When the file with them can't be written.
+    pub fn user(self, user: &str, password: &str) -> Result<Self> {
+        self.users(&[(user, password)])
+    }
+
+    /// Plays the scenario once for each of these users.
+    ///
+    /// # Errors
+    /// When the file with them can't be written.
+    pub fn users(self, users: &[(&str, &str)]) -> Result<Self> {
+        let mut lines = "SEQUENTIAL\n".to_owned();
+        for (user, password) in users {
+            writeln!(
+                lines,
+                "{user};[authentication username={user} password={password}]"
+            )?;
+        }
+        let file = self.log.with_extension("csv");
+        std::fs::write(&file, lines)?;
+        Ok(self.lines(&file).calls(u32::try_from(users.len())?))
     }
 
     /// Takes `[field0]` and so on from the lines of a file.

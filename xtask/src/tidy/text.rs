@@ -122,7 +122,7 @@ fn declared(line: &str) -> Option<&str> {
 fn is_empty_name(name: &str) -> bool {
     EMPTY_NAMES.iter().any(|part| name.contains(part))
         || name.starts_with("get_")
-        || matches!(name, "util" | "utils" | "misc" | "common")
+        || matches!(name, "util" | "utils" | "misc")
 }
 
 #[cfg(test)]

@@ -1,0 +1,134 @@
+//! Calls that fail, and messages that come twice or never; each scenario is a file of its own.
+
+use anyhow::{Result, ensure};
+use interop::sipp::Running;
+use interop::{Lab, Server, peer};
+
+#[test]
+fn a_wrong_password_is_refused() -> Result<()> {
+    Lab::run("wrong-password", &[peer::SIPP], |lab| {
+        let server = lab.server()?;
+        let phone = lab.sipp("register_refused.xml")?.to(server.sip());
+        phone.user("1001", "not the password")?.run()?;
+        caller(lab, "call_wrong_password.xml", "1002", "not the password")?.finish()?;
+        // Nobody has registered.
+        call(lab, &server, "call_away.xml", "1001")?.finish()
+    })
+}
+
+#[test]
+fn an_unknown_number_is_refused() -> Result<()> {
+    Lab::run("unknown", &[peer::SIPP], |lab| {
+        let server = lab.server()?;
+        call(lab, &server, "call_unknown.xml", "1999")?.finish()
+    })
+}
+
+#[test]
+fn a_user_without_phone_is_away() -> Result<()> {
+    Lab::run("away", &[peer::SIPP], |lab| {
+        let server = lab.server()?;
+        call(lab, &server, "call_away.xml", "1002")?.finish()
+    })
+}
+
+#[test]
+fn an_answered_call_is_hung_up() -> Result<()> {
+    between("answered", "call.xml", "answer.xml")
+}
+
+#[test]
+fn busy_reaches_the_caller() -> Result<()> {
+    between("busy", "call_busy.xml", "refuse_busy.xml")
+}
+
+#[test]
+fn an_overloaded_callee_is_not_our_overload() -> Result<()> {
+    between("overloaded", "call_failed.xml", "refuse_503.xml")
+}
+
+#[test]
+fn a_call_is_cancelled_before_it_rings() -> Result<()> {
+    between(
+        "cancel-early",
+        "cancel_before_ringing.xml",
+        "cancelled_before_ringing.xml",
+    )
+}
+
+#[test]
+fn a_call_is_cancelled_while_it_rings() -> Result<()> {
+    between(
+        "cancel-ringing",
+        "cancel_ringing.xml",
+        "cancelled_ringing.xml",
+    )
+}
+
+#[test]
+fn a_call_without_ack_is_ended() -> Result<()> {
+    between("no-ack", "no_ack.xml", "answer_to_no_ack.xml")
+}
+
+#[test]
+fn an_ok_that_comes_again_is_acknowledged_again() -> Result<()> {
+    between("ok-twice", "call_and_listen.xml", "ok_twice.xml")
+}
+
+#[test]
+fn a_bye_that_comes_again_is_answered_again() -> Result<()> {
+    between("bye-twice", "bye_twice.xml", "answer.xml")
+}
+
+#[test]
+fn an_invite_that_comes_again_makes_no_second_call() -> Result<()> {
+    Lab::run("invite-twice", &[peer::SIPP], |lab| {
+        let server = lab.server()?;
+        let (callee, port) = phone(lab, &server, "answer.xml")?;
+        call(lab, &server, "invite_twice.xml", "1002")?.finish()?;
+        callee.finish()?;
+        let trace = lab.trace()?;
+        let invites = format!("sip.Method == INVITE && udp.dstport == {port}");
+        trace.see(&invites)?;
+        let mut calls = trace.read(&invites, &["sip.Call-ID", "sip.Via.branch"])?;
+        calls.dedup();
+        ensure!(
+            calls.len() == 1,
+            "the phone got more than one call: {calls:?}"
+        );
+        Ok(())
+    })
+}
+
+/// 1001 calls 1002, and both go through their scenarios to the end.
+fn between(name: &str, calling: &str, called: &str) -> Result<()> {
+    Lab::run(name, &[peer::SIPP], |lab| {
+        let server = lab.server()?;
+        let (callee, _) = phone(lab, &server, called)?;
+        call(lab, &server, calling, "1002")?.finish()?;
+        callee.finish()
+    })
+}
+
+/// Registers a phone of 1002 and leaves it to a scenario; also returns its port.
+fn phone(lab: &mut Lab, server: &Server, scenario: &str) -> Result<(Running, u16)> {
+    let password = server.password("1002")?;
+    let registration = lab
+        .sipp("register.xml")?
+        .to(server.sip())
+        .user("1002", &password)?;
+    let port = registration.port();
+    registration.run()?;
+    Ok((lab.sipp(scenario)?.at(port).start()?, port))
+}
+
+/// 1001 calls `number` in a scenario.
+fn call(lab: &mut Lab, server: &Server, scenario: &str, number: &str) -> Result<Running> {
+    caller(lab, scenario, number, &server.password("1001")?)
+}
+
+fn caller(lab: &mut Lab, scenario: &str, number: &str, password: &str) -> Result<Running> {
+    let server = lab.sip();
+    let call = lab.sipp(scenario)?.to(server).key("callee", number);
+    call.auth("1001", password).start()
+}

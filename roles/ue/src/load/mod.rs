@@ -22,7 +22,6 @@
 
 mod account;
 mod callee;
-mod credentials;
 mod error;
 mod histogram;
 mod media;

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use sip::{HeaderName, Message, Method, StatusCode};
 
-use super::credentials::Challenge;
 use super::outbox::Outbox;
 use super::request::{Asked, Dialog, Label, Script, rtp_address};
 use super::{Failure, Job, Tally};
+use crate::credentials::Challenge;
 
 /// A fixed number of places for operations.
 ///

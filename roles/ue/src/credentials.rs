@@ -7,7 +7,7 @@ use sip::{HeaderName, Message, Method};
 
 /// A challenge that can be answered, as often as the server likes its nonce.
 #[derive(Clone, Debug)]
-pub(super) struct Challenge {
+pub(crate) struct Challenge {
     /// The header field that answers it.
     header: HeaderName,
     /// Its text.
@@ -18,7 +18,7 @@ pub(super) struct Challenge {
 
 impl Challenge {
     /// The first challenge of a 401 or 407 that can be answered.
-    pub(super) fn of_response(response: &Message<'_>) -> Option<Self> {
+    pub(crate) fn of_response(response: &Message<'_>) -> Option<Self> {
         let kinds = [
             (HeaderName::WwwAuthenticate, HeaderName::Authorization),
             (
@@ -39,7 +39,7 @@ impl Challenge {
 
     /// The header field for one request; each call counts the nonce up. `salt` differs between
     /// requests.
-    pub(super) fn answer(
+    pub(crate) fn answer(
         &mut self,
         method: Method<'_>,
         uri: &str,

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use base::{SLOTS, Slot};
 use sip::Protocol;
+use socket2::Socket;
 
 use crate::config::{Config, Listen};
 use crate::machine::Machine;
@@ -17,7 +18,9 @@ use crate::services::Services;
 use crate::shared::{Ends, Shared};
 use crate::socket::{check_free, open_shared};
 use crate::stats::Stats;
-use crate::thread::{Parts, Thread, WAKER};
+use crate::tcp::local_address;
+use crate::thread::{Parts, Thread};
+use crate::transports::Key;
 use crate::udp::UdpSocket;
 
 /// Running signalling threads. Dropping it stops them.
@@ -85,20 +88,30 @@ pub fn bind<C>(config: Config) -> io::Result<Bound<C>> {
     let mut parts = Vec::new();
     for (index, ends) in ends.into_iter().enumerate() {
         let poll = Poll::new()?;
-        poll.add(shared.mailboxes[index].waker(), WAKER, false)?;
-        let mut udp = Vec::new();
+        poll.add(shared.mailboxes[index].waker(), Key::Waker.number(), false)?;
+        let (mut udp, mut listeners) = (Vec::new(), Vec::new());
         for listen in &mut listening {
             match listen.protocol {
                 Protocol::Udp => {
                     let socket = UdpSocket::new(open_shared(*listen)?)?;
                     listen.address = socket.address();
-                    poll.add(&socket, udp.len() as u64, false)?;
+                    poll.add(&socket, Key::Udp(udp.len()).number(), false)?;
                     udp.push(socket);
                 }
-                Protocol::Tcp => return Err(io::ErrorKind::Unsupported.into()),
+                Protocol::Tcp => {
+                    let socket = open_shared(*listen)?;
+                    listen.address = local_address(&socket).unwrap_or(listen.address);
+                    poll.add(&socket, Key::Listener(listeners.len()).number(), false)?;
+                    listeners.push(socket);
+                }
             }
         }
-        parts.push(BoundThread { ends, poll, udp });
+        parts.push(BoundThread {
+            ends,
+            poll,
+            udp,
+            listeners,
+        });
     }
     Ok(Bound {
         handle: Handle { shared },
@@ -119,6 +132,7 @@ struct BoundThread<C> {
     ends: Ends<C>,
     poll: Poll,
     udp: Vec<UdpSocket>,
+    listeners: Vec<Socket>,
 }
 
 impl<C> fmt::Debug for BoundThread<C> {
@@ -156,6 +170,7 @@ impl<C> Bound<C> {
     {
         let count = self.threads.len();
         let build: Build<M> = Arc::new(Mutex::new(build));
+        let services = Arc::new(services);
         let mut engine = Engine {
             handle: self.handle,
             listening: self.listening,
@@ -168,7 +183,8 @@ impl<C> Bound<C> {
                 ends: bound.ends,
                 poll: bound.poll,
                 udp: bound.udp,
-                residents: Residents::new(index, count, Arc::clone(&build), services.clone()),
+                listeners: bound.listeners,
+                residents: Residents::new(index, count, Arc::clone(&build), Arc::clone(&services)),
             };
             let thread = std::thread::Builder::new()
                 .name(format!("sip-{index}"))

@@ -25,7 +25,7 @@ pub trait Machine: std::marker::Send + 'static {
 /// Everything that can happen to a machine.
 #[derive(Debug)]
 pub enum Input<'a, C> {
-    /// A well-formed SIP message.
+    /// A well-formed SIP message: [`Message::check`] holds. Others are refused or dropped before.
     Message {
         /// How it came, and how to answer on the same way.
         flow: Flow,
@@ -39,14 +39,17 @@ pub enum Input<'a, C> {
     /// A media worker's word on a session of this slot.
     Media(media::Event),
     /// What was sent to this flow did not arrive: the connection could not be made or broke, or
-    /// the network said that nobody is there.
+    /// the network said that nobody is there. When a connection ends, every slot that ever sent over
+    /// it hears of it once, whether its messages arrived or not.
     Unreachable {
         /// The flow of the failed [`Send`]s; its connection is the one that broke, if there was one.
+        /// For datagrams compare with [`Flow::same_peer`]: our own address may be the listener's.
         flow: Flow,
     },
 }
 
-/// What a machine wants done, in order. The vectors are reused.
+/// What a machine wants done, in order. The vectors are reused, and one drain serves several calls,
+/// of several machines: they may hold what an earlier call has put in.
 #[derive(Debug)]
 pub struct Out<E> {
     /// Text of all messages to send, one after the other.
@@ -109,8 +112,10 @@ impl<E> Default for Out<E> {
 /// One message to send.
 #[derive(Clone, Debug)]
 pub struct Send {
-    /// Where to. With a connection that is still open it is used; without, datagrams go out from
-    /// `flow.local`, and for stream protocols a connection to `flow.remote` is reused or made.
+    /// Where to. Datagrams go out from `flow.local`. On stream protocols the connection is used while
+    /// it is open; without one, or if the one that we made has ended, a connection with
+    /// `flow.remote` is reused or made. If the peer had made it, nobody listens on its port, so the
+    /// message fails at once.
     pub flow: Flow,
     /// The message in [`Out::bytes`].
     pub range: Range<usize>,

@@ -9,8 +9,10 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Poll {
     epoll: OwnedFd,
-    events: Vec<libc::epoll_event>,
 }
+
+/// Room for what one wait finds.
+pub(crate) struct Events(Vec<libc::epoll_event>);
 
 /// What a descriptor is ready for.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +34,6 @@ impl Poll {
         Ok(Self {
             // SAFETY: the call above has just made this descriptor, and nobody else owns it.
             epoll: unsafe { OwnedFd::from_raw_fd(fd) },
-            events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS],
         })
     }
 
@@ -52,8 +53,8 @@ impl Poll {
     }
 
     /// Sleeps until something is ready or the time is over; forever without one. Returns how many
-    /// descriptors are ready: [`ready`](Self::ready) tells which.
-    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> usize {
+    /// descriptors are ready: `events` tells which.
+    pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> usize {
         // Rounded up: a wake-up before the deadline would be one for nothing.
         let millis = timeout.map_or(-1, |time| {
             i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
@@ -62,25 +63,13 @@ impl Poll {
         let count = unsafe {
             libc::epoll_wait(
                 self.epoll.as_raw_fd(),
-                self.events.as_mut_ptr(),
+                events.0.as_mut_ptr(),
                 EVENTS as i32,
                 millis,
             )
         };
         // The only failure with valid arguments is a signal: nothing is ready then.
         usize::try_from(count).unwrap_or(0)
-    }
-
-    /// The `index`th of the descriptors that the last [`wait`](Self::wait) found ready.
-    pub(crate) fn ready(&self, index: usize) -> Ready {
-        let event = self.events[index];
-        let any = |flags: i32| event.events & flags as u32 != 0;
-        Ready {
-            key: event.u64,
-            readable: any(libc::EPOLLIN | libc::EPOLLRDHUP),
-            writable: any(libc::EPOLLOUT),
-            failed: any(libc::EPOLLERR | libc::EPOLLHUP),
-        }
     }
 
     fn control(&self, operation: i32, fd: RawFd, key: u64, writes: bool) -> io::Result<()> {
@@ -92,6 +81,24 @@ impl Poll {
         // SAFETY: the event lives until the call returns; the kernel copies it.
         check(unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd, &raw mut event) })
             .map(drop)
+    }
+}
+
+impl Events {
+    pub(crate) fn new() -> Self {
+        Self(vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS])
+    }
+
+    /// The `index`th of the descriptors that the last [`Poll::wait`] found ready.
+    pub(crate) fn ready(&self, index: usize) -> Ready {
+        let event = self.0[index];
+        let any = |flags: i32| event.events & flags as u32 != 0;
+        Ready {
+            key: event.u64,
+            readable: any(libc::EPOLLIN | libc::EPOLLRDHUP),
+            writable: any(libc::EPOLLOUT),
+            failed: any(libc::EPOLLERR | libc::EPOLLHUP),
+        }
     }
 }
 
@@ -144,16 +151,17 @@ mod tests {
 
     #[test]
     fn a_wake_up_ends_the_wait_once() {
-        let mut poll = Poll::new().unwrap();
+        let poll = Poll::new().unwrap();
+        let mut events = Events::new();
         let waker = Waker::new().unwrap();
         poll.add(&waker, 7, false).unwrap();
-        assert_eq!(poll.wait(Some(Duration::ZERO)), 0);
+        assert_eq!(poll.wait(&mut events, Some(Duration::ZERO)), 0);
         waker.wake();
         waker.wake();
-        assert_eq!(poll.wait(None), 1);
-        assert!(poll.ready(0).readable);
-        assert_eq!(poll.ready(0).key, 7);
+        assert_eq!(poll.wait(&mut events, None), 1);
+        assert!(events.ready(0).readable);
+        assert_eq!(events.ready(0).key, 7);
         waker.clear();
-        assert_eq!(poll.wait(Some(Duration::ZERO)), 0);
+        assert_eq!(poll.wait(&mut events, Some(Duration::ZERO)), 0);
     }
 }

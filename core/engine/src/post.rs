@@ -58,7 +58,7 @@ impl<C> Post<C> {
             .put(Mail::Unreachable(slot, flow))
             .is_err()
         {
-            self.lost(1);
+            self.count(Counter::MailboxFull, 1);
         }
     }
 
@@ -67,12 +67,11 @@ impl<C> Post<C> {
         for thread in 0..self.received.len() {
             if let Some(parcel) = self.received[thread].take() {
                 let count = parcel.items.len();
-                match self.shared.mailboxes[thread].put(Mail::Received(parcel)) {
-                    Ok(()) => {
-                        self.shared.tallies[self.index].many(Counter::Forwarded, count as u64)
-                    }
-                    Err(_) => self.lost(count),
-                }
+                let put = self.shared.mailboxes[thread].put(Mail::Received(parcel));
+                self.count(
+                    put.map_or(Counter::MailboxFull, |()| Counter::Forwarded),
+                    count,
+                );
             }
             if let Some(parcel) = self.transmit[thread].take() {
                 let count = parcel.items.len();
@@ -80,7 +79,7 @@ impl<C> Post<C> {
                     .put(Mail::Transmit(parcel))
                     .is_err()
                 {
-                    self.lost(count);
+                    self.count(Counter::MailboxFull, count);
                 }
             }
         }
@@ -96,8 +95,8 @@ impl<C> Post<C> {
         let _ = self.shared.stocks[parcel.origin].try_send(parcel);
     }
 
-    fn lost(&self, count: usize) {
-        self.shared.tallies[self.index].many(Counter::MailboxFull, count as u64);
+    fn count(&self, counter: Counter, count: usize) {
+        self.shared.tallies[self.index].many(counter, count as u64);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use base::Slot;
-use sip::{Flow, Message};
+use sip::{Flow, Message, StatusCode};
 
 use crate::machine::{Input, Machine};
 use crate::post::Post;
@@ -43,10 +43,7 @@ impl<M: Machine> Reception<'_, M> {
         };
         self.tally.one(Counter::Received);
         if let Err(fault) = message.check() {
-            self.tally.one(Counter::Malformed);
-            let slot = Slot::of_key(message.call_id().as_bytes());
-            self.residents
-                .answer(slot, |bytes| refuse(bytes, &message, flow, fault.status()));
+            self.refuse_message(&message, flow, fault.status());
             return Verdict::Malformed;
         }
         match steer(&message) {
@@ -58,6 +55,21 @@ impl<M: Machine> Reception<'_, M> {
             Some(slot) => self.post.forward(slot, flow, message.bytes()),
         }
         Verdict::Valid
+    }
+
+    /// Refuses what was received of a request that will never be whole.
+    pub(crate) fn refuse(&mut self, flow: Flow, bytes: &[u8], status: StatusCode) {
+        match Message::parse(bytes) {
+            Ok(message) => self.refuse_message(&message, flow, status),
+            Err(_) => self.tally.one(Counter::NotSip),
+        }
+    }
+
+    fn refuse_message(&mut self, message: &Message<'_>, flow: Flow, status: StatusCode) {
+        self.tally.one(Counter::Malformed);
+        let slot = Slot::of_key(message.call_id().as_bytes());
+        self.residents
+            .answer(slot, |bytes| refuse(bytes, message, flow, status));
     }
 
     /// Hands a message to its machine that another thread has checked.

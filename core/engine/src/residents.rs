@@ -9,6 +9,7 @@ use base::{SLOTS, Slot};
 use sip::Flow;
 
 use crate::machine::{Input, Machine, Out};
+use crate::post::Post;
 use crate::seldom::Seldom;
 use crate::services::Services;
 use crate::stats::{Counter, Tally};
@@ -23,7 +24,7 @@ pub(crate) struct Residents<M: Machine> {
     out: Out<M::Event>,
     /// One for each message in `out`.
     origins: Vec<Origin>,
-    services: Services<M::Event>,
+    services: Arc<Services<M::Event>>,
     build: Build<M>,
     full_disk: Seldom,
 }
@@ -50,7 +51,7 @@ impl<M: Machine> Residents<M> {
         index: usize,
         threads: usize,
         build: Build<M>,
-        services: Services<M::Event>,
+        services: Arc<Services<M::Event>>,
     ) -> Self {
         let machines: Vec<_> = (index..SLOTS)
             .step_by(threads)
@@ -113,22 +114,17 @@ impl<M: Machine> Residents<M> {
     }
 
     /// Queues an answer that no machine made.
-    pub(crate) fn answer(
-        &mut self,
-        slot: Slot,
-        write: impl FnOnce(&mut Vec<u8>) -> Option<Flow>,
-    ) -> bool {
+    pub(crate) fn answer(&mut self, slot: Slot, write: impl FnOnce(&mut Vec<u8>) -> Option<Flow>) {
         let start = self.out.bytes.len();
         let Some(flow) = write(&mut self.out.bytes) else {
             self.out.bytes.truncate(start);
-            return false;
+            return;
         };
         self.out.send.push(crate::Send {
             flow,
             range: start..self.out.bytes.len(),
         });
         self.end_call(slot, false);
-        true
     }
 
     /// Calls all machines whose deadline has come.
@@ -149,7 +145,13 @@ impl<M: Machine> Residents<M> {
     }
 
     /// Does all that the machines wanted since the last time: writes the records, then sends.
-    pub(crate) fn commit(&mut self, now: Instant, transports: &mut Transports, tally: &Tally) {
+    pub(crate) fn commit(
+        &mut self,
+        now: Instant,
+        transports: &mut Transports,
+        post: &mut Post<M::Command>,
+        tally: &Tally,
+    ) {
         let written = self.write_records(now);
         if !self.out.media.is_empty() {
             (self.services.media)(&mut self.out.media);
@@ -159,7 +161,7 @@ impl<M: Machine> Residents<M> {
             let allowed = messages
                 .filter(|(_, origin)| written || !origin.recorded)
                 .map(|(send, origin)| (origin.slot, send));
-            transports.transmit(&self.out.bytes, allowed, tally);
+            transports.transmit(now, &self.out.bytes, allowed, post, tally);
             if !written {
                 let withheld = self.origins.iter().filter(|origin| origin.recorded);
                 tally.many(Counter::Withheld, withheld.count() as u64);

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 
 use base::Slot;
 
@@ -10,12 +9,12 @@ use base::Slot;
 pub struct Services<E> {
     /// Writes records; when it returns without an error they are safe. Several calls of machines share
     /// one call of this. Blocking here delays every slot of the thread.
-    pub records: Arc<WriteRecords>,
+    pub records: Box<WriteRecords>,
     /// Takes the commands for the media workers out of the vector; must not block.
-    pub media: Arc<SubmitMedia>,
+    pub media: Box<SubmitMedia>,
     /// Takes what the slot's machine has to tell observers out of the vector; must not block. Which
     /// events may be lost when observers lag, and which may not, is decided behind this function.
-    pub events: Arc<PublishEvents<E>>,
+    pub events: Box<PublishEvents<E>>,
 }
 
 impl<E> Services<E> {
@@ -23,19 +22,9 @@ impl<E> Services<E> {
     #[must_use]
     pub fn none() -> Self {
         Self {
-            records: Arc::new(|_| Ok(())),
-            media: Arc::new(|commands| commands.clear()),
-            events: Arc::new(|_, events| events.clear()),
-        }
-    }
-}
-
-impl<E> Clone for Services<E> {
-    fn clone(&self) -> Self {
-        Self {
-            records: Arc::clone(&self.records),
-            media: Arc::clone(&self.media),
-            events: Arc::clone(&self.events),
+            records: Box::new(|_| Ok(())),
+            media: Box::new(|commands| commands.clear()),
+            events: Box::new(|_, events| events.clear()),
         }
     }
 }

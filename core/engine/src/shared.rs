@@ -9,10 +9,12 @@ use base::Slot;
 use crate::config::Limits;
 use crate::mailbox::{Mail, Mailbox, Parcel};
 use crate::stats::{Stats, Tally};
+use crate::tcp::Directory;
 
 /// The shared part of an engine.
 pub(crate) struct Shared<C> {
     pub(crate) limits: Limits,
+    pub(crate) directory: Arc<Directory>,
     pub(crate) mailboxes: Vec<Mailbox<C>>,
     /// Where read parcels go back to, for each thread.
     pub(crate) stocks: Vec<SyncSender<Box<Parcel>>>,
@@ -29,6 +31,7 @@ impl<C> Shared<C> {
     pub(crate) fn new(limits: Limits, threads: usize) -> io::Result<(Arc<Self>, Vec<Ends<C>>)> {
         let mut shared = Self {
             limits,
+            directory: Arc::new(Directory::new(&limits)),
             mailboxes: Vec::new(),
             stocks: Vec::new(),
             tallies: Vec::new(),

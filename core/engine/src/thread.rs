@@ -1,23 +1,26 @@
 //! The loop of one signalling thread.
 
+use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use base::Slot;
-use sip::Flow;
+use sip::{ConnectionId, Flow, StatusCode};
+use socket2::Socket;
 
 use crate::machine::{Input, Machine};
 use crate::mailbox::{Mail, Parcel};
-use crate::poll::{Poll, Ready};
+use crate::poll::{Events, Poll, Ready};
 use crate::post::Post;
 use crate::reception::{Reception, Verdict};
 use crate::residents::Residents;
 use crate::seldom::Seldom;
 use crate::shared::{Ends, Shared};
 use crate::stats::{Counter, Tally};
-use crate::transports::Transports;
+use crate::tcp::{Connections, Listeners, Outcome, Stage, read};
+use crate::transports::{Key, Transports};
 use crate::udp::{Inbox, UdpSocket};
 
 /// One thread: its slots' machines, its sockets, its mailbox.
@@ -25,8 +28,10 @@ pub(crate) struct Thread<M: Machine> {
     index: usize,
     shared: Arc<Shared<M::Command>>,
     mail: std::sync::mpsc::Receiver<Mail<M::Command>>,
-    poll: Poll,
+    events: Events,
     inbox: Inbox,
+    /// Where octets of connections are read to.
+    buffer: Vec<u8>,
     residents: Residents<M>,
     transports: Transports,
     post: Post<M::Command>,
@@ -40,20 +45,25 @@ pub(crate) struct Parts<M: Machine> {
     pub(crate) ends: Ends<M::Command>,
     pub(crate) poll: Poll,
     pub(crate) udp: Vec<UdpSocket>,
+    pub(crate) listeners: Vec<Socket>,
     pub(crate) residents: Residents<M>,
 }
 
 impl<M: Machine> Thread<M> {
     pub(crate) fn new(parts: Parts<M>) -> Self {
+        let directory = Arc::clone(&parts.shared.directory);
+        let connections = Connections::new(parts.index, parts.shared.limits, directory);
+        let listeners = Listeners::new(parts.listeners);
         Self {
             index: parts.index,
             post: Post::new(parts.index, Arc::clone(&parts.shared), parts.ends.returned),
             shared: parts.shared,
             mail: parts.ends.mail,
-            poll: parts.poll,
+            events: Events::new(),
+            buffer: vec![0; BUFFER],
             inbox: Inbox::new(),
             residents: parts.residents,
-            transports: Transports::new(parts.udp),
+            transports: Transports::new(parts.poll, parts.udp, listeners, connections),
             strangers: Seldom::default(),
         }
     }
@@ -77,14 +87,13 @@ impl<M: Machine> Thread<M> {
     fn turn(&mut self) -> ControlFlow<()> {
         let now = Instant::now();
         self.tell_unreachable(now);
-        let tally = &self.shared.tallies[self.index];
-        self.residents.handle_deadlines(now, tally);
+        self.keep_deadlines(now);
         self.commit(now);
         self.read_mail(now, MAILS)?;
         let ready = self.sleep(now)?;
         let now = Instant::now();
         for index in 0..ready {
-            let ready = self.poll.ready(index);
+            let ready = self.events.ready(index);
             self.read(now, ready);
         }
         ControlFlow::Continue(())
@@ -97,13 +106,11 @@ impl<M: Machine> Thread<M> {
         // Whoever wrote before the line above did not wake us.
         let late = mailbox.take(&self.mail);
         let busy = late.is_some() || self.transports.has_unreachable();
-        let deadline = if busy {
-            Some(now)
-        } else {
-            self.residents.next()
-        };
-        let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let ready = self.poll.wait(timeout);
+        let next = self.residents.next().into_iter();
+        let next = next.chain(self.transports.next_deadline()).min();
+        let until = if busy { Some(now) } else { next };
+        let timeout = until.map(|at| at.saturating_duration_since(Instant::now()));
+        let ready = self.transports.poll.wait(&mut self.events, timeout);
         mailbox.wakes_up();
         if let Some(mail) = late {
             self.open(Instant::now(), mail)?;
@@ -112,15 +119,117 @@ impl<M: Machine> Thread<M> {
         ControlFlow::Continue(ready)
     }
 
+    fn keep_deadlines(&mut self, now: Instant) {
+        let tally = &self.shared.tallies[self.index];
+        self.residents.handle_deadlines(now, tally);
+        self.transports.listeners.resume(now, &self.transports.poll);
+        while let Some(id) = self.transports.connections.take_expired(now) {
+            self.expire(now, id);
+        }
+    }
+
     fn read(&mut self, now: Instant, ready: Ready) {
-        match ready.key {
-            WAKER => self.shared.mailboxes[self.index].waker().clear(),
-            key => {
+        let Transports {
+            poll,
+            connections,
+            listeners,
+            ..
+        } = &mut self.transports;
+        let tally = &self.shared.tallies[self.index];
+        match Key::of_number(ready.key) {
+            Key::Waker => self.shared.mailboxes[self.index].waker().clear(),
+            Key::Udp(index) => {
                 if ready.failed {
-                    self.transports.read_reports(key as usize);
+                    self.transports.read_reports(index);
                 }
-                self.read_datagrams(now, key as usize);
+                self.read_datagrams(now, index);
             }
+            Key::Listener(index) => listeners.accept(now, index, connections, poll, tally),
+            Key::Connection(id) => {
+                if ready.writable || ready.failed {
+                    connections.writable(now, id, poll, tally);
+                }
+                if ready.readable || ready.failed {
+                    self.read_connection(now, id);
+                }
+            }
+        }
+    }
+
+    fn read_connection(&mut self, now: Instant, id: ConnectionId) {
+        let Transports {
+            poll, connections, ..
+        } = &mut self.transports;
+        let tally = &self.shared.tallies[self.index];
+        let Some(connection) = connections.connection(id) else {
+            return;
+        };
+        let octets = match connection.receive(&mut self.buffer) {
+            Err(error) if is_passing(&error) => return,
+            Err(_) | Ok(0) => return connections.close(id, poll, tally),
+            Ok(count) => &self.buffer[..count],
+        };
+        if connection.stage == Stage::Draining {
+            return;
+        }
+        let mut reception = Reception {
+            now,
+            index: self.index,
+            threads: self.shared.threads(),
+            residents: &mut self.residents,
+            post: &mut self.post,
+            tally,
+        };
+        let outcome = read(connection, octets, &mut reception);
+        let flow = connection.flow;
+        connections.was_read(id, poll, tally);
+        self.commit(now);
+        if let Outcome::Refuse(fault) = outcome {
+            self.log_closed(now, &flow, &fault);
+            self.drain(now, id);
+        }
+    }
+
+    /// The time of a connection is over: an unfinished request is answered, a silent peer is not.
+    fn expire(&mut self, now: Instant, id: ConnectionId) {
+        let tally = &self.shared.tallies[self.index];
+        tally.one(Counter::TimedOut);
+        let Transports {
+            poll, connections, ..
+        } = &mut self.transports;
+        let Some(connection) = connections.connection(id) else {
+            return;
+        };
+        if connection.stage != Stage::Open || !connection.is_unfinished() {
+            return connections.close(id, poll, tally);
+        }
+        let mut reception = Reception {
+            now,
+            index: self.index,
+            threads: self.shared.threads(),
+            residents: &mut self.residents,
+            post: &mut self.post,
+            tally,
+        };
+        let flow = connection.flow;
+        reception.refuse(flow, connection.framer.unfinished(), TIMEOUT);
+        self.commit(now);
+        self.log_closed(now, &flow, &"a message was not finished in time");
+        self.drain(now, id);
+    }
+
+    fn drain(&mut self, now: Instant, id: ConnectionId) {
+        let tally = &self.shared.tallies[self.index];
+        let Transports {
+            poll, connections, ..
+        } = &mut self.transports;
+        connections.drain(now, id, poll, tally);
+    }
+
+    fn log_closed(&mut self, now: Instant, flow: &Flow, reason: &dyn std::fmt::Display) {
+        if let Some(suppressed) = self.strangers.allows(now) {
+            let peer = base::Pii(flow);
+            tracing::info!(%peer, %reason, suppressed, "a connection is closed");
         }
     }
 
@@ -169,7 +278,7 @@ impl<M: Machine> Thread<M> {
     fn open(&mut self, now: Instant, mail: Mail<M::Command>) -> ControlFlow<()> {
         match mail {
             Mail::Received(parcel) => self.open_received(now, parcel),
-            Mail::Transmit(parcel) => self.post.give_back(parcel),
+            Mail::Transmit(parcel) => self.open_transmit(now, parcel),
             Mail::Command(slot, command) => self.deliver(now, slot, Input::Command(command)),
             Mail::Media(event) => self.deliver(now, event.session().slot(), Input::Media(event)),
             Mail::Unreachable(slot, flow) => {
@@ -196,6 +305,26 @@ impl<M: Machine> Thread<M> {
         self.post.give_back(parcel);
     }
 
+    fn open_transmit(&mut self, now: Instant, parcel: Box<Parcel>) {
+        let tally = &self.shared.tallies[self.index];
+        for item in &parcel.items {
+            let bytes = &parcel.bytes[item.range.clone()];
+            self.transports.transmit_stream(
+                now,
+                item.slot,
+                item.flow,
+                bytes,
+                &mut self.post,
+                tally,
+            );
+        }
+        let Transports {
+            poll, connections, ..
+        } = &mut self.transports;
+        connections.flush(poll, tally);
+        self.post.give_back(parcel);
+    }
+
     fn tell_unreachable(&mut self, now: Instant) {
         while let Some((slot, flow)) = self.transports.take_unreachable() {
             self.tally().one(Counter::Unreachable);
@@ -214,7 +343,8 @@ impl<M: Machine> Thread<M> {
 
     fn commit(&mut self, now: Instant) {
         let tally = &self.shared.tallies[self.index];
-        self.residents.commit(now, &mut self.transports, tally);
+        self.residents
+            .commit(now, &mut self.transports, &mut self.post, tally);
         self.post.flush();
     }
 
@@ -223,8 +353,17 @@ impl<M: Machine> Thread<M> {
     }
 }
 
-/// The key of the mailbox's waker; datagram sockets have their position as key.
-pub(crate) const WAKER: u64 = u64::MAX;
+/// Whether a socket that cannot be read now may be read later.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, WouldBlock};
+    matches!(error.kind(), WouldBlock | Interrupted)
+}
+
+/// The answer to a request that was begun and not finished (RFC 3261 §21.4.9).
+const TIMEOUT: StatusCode = StatusCode(408);
+
+/// Octets read from a connection at once.
+const BUFFER: usize = 64 * 1024;
 
 /// Mails that are read before the sockets get their turn.
 const MAILS: usize = 256;

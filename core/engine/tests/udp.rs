@@ -1,5 +1,7 @@
 //! Datagrams through a running engine.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod common;
 
 use std::collections::HashMap;
@@ -265,7 +267,7 @@ fn nothing_leaves_before_its_records_are_written() {
     let full = Arc::new(AtomicBool::new(true));
     let disk = Arc::clone(&full);
     let services = Services {
-        records: Arc::new(move |_| match disk.load(Ordering::SeqCst) {
+        records: Box::new(move |_| match disk.load(Ordering::SeqCst) {
             true => Err(io::ErrorKind::StorageFull.into()),
             false => Ok(()),
         }),
@@ -287,7 +289,7 @@ fn nothing_leaves_before_its_records_are_written() {
 fn events_go_to_the_observer_with_their_slot() {
     let (sender, events) = std::sync::mpsc::channel();
     let services = Services {
-        events: Arc::new(move |slot, events: &mut Vec<String>| {
+        events: Box::new(move |slot, events: &mut Vec<String>| {
             for event in events.drain(..) {
                 let _ = sender.send((slot, event));
             }

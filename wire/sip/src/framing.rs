@@ -170,12 +170,19 @@ impl Framer {
             .all(|byte| matches!(byte, b'\r' | b'\n'))
     }
 
+    /// What has come of the unfinished message; at most line ends if the framer is idle.
+    #[must_use]
+    pub fn unfinished(&self) -> &[u8] {
+        self.pending()
+    }
+
     fn pending(&self) -> &[u8] {
         &self.buffer[self.start..]
     }
 
-    /// Moves what is pending to the front, and gives memory back after a large message.
-    fn reclaim(&mut self) {
+    /// Moves what is pending to the front, and gives memory back after a large message. Done with
+    /// every [`push`](Self::push); a caller does it once more when the stream may fall silent.
+    pub fn reclaim(&mut self) {
         if self.start == 0 {
             return;
         }

@@ -1,0 +1,244 @@
+//! One connection.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant};
+
+use sip::framing::{self, Framer};
+use sip::{ConnectionId, Flow, Protocol};
+use socket2::{Domain, Socket, TcpKeepalive, Type};
+
+use super::alarm::Alarm;
+use super::slot_set::SlotSet;
+use crate::config::Limits;
+
+/// A connection and what is unfinished on it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    socket: Socket,
+    pub(crate) flow: Flow,
+    pub(crate) stage: Stage,
+    pub(crate) framer: Framer,
+    unsent: Vec<u8>,
+    /// How much at the front of `unsent` has been sent.
+    sent: usize,
+    /// Slots whose messages went this way.
+    pub(crate) users: SlotSet,
+    /// Whether it has carried a valid message.
+    pub(crate) proven: bool,
+    /// When the unfinished message was begun.
+    begun: Option<Instant>,
+    /// When the peer was last heard, or the present stage began.
+    heard: Instant,
+    pub(crate) alarm: Alarm,
+    /// Whether the thread waits for the socket to be writable.
+    watched: bool,
+}
+
+/// How far a connection is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    /// It is being made.
+    Connecting,
+    /// Messages come and go.
+    Open,
+    /// Nothing is read any more; the last answer is on its way.
+    Draining,
+}
+
+impl Connection {
+    /// A connection that a peer has made.
+    pub(crate) fn accepted(
+        socket: Socket,
+        id: ConnectionId,
+        flow: Flow,
+        limits: &Limits,
+        now: Instant,
+    ) -> Self {
+        tune(&socket);
+        let flow = Flow {
+            connection: Some(id),
+            ..flow
+        };
+        Self::new(socket, flow, Stage::Open, limits, now)
+    }
+
+    /// Begins to make a connection.
+    pub(crate) fn connect(
+        id: ConnectionId,
+        flow: Flow,
+        limits: &Limits,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let socket = Socket::new(
+            Domain::for_address(flow.remote),
+            Type::STREAM.nonblocking(),
+            None,
+        )?;
+        tune(&socket);
+        let mut local = flow.local;
+        local.set_port(0);
+        if !local.ip().is_unspecified() && local.is_ipv4() == flow.remote.is_ipv4() {
+            socket.bind(&local.into())?;
+        }
+        match socket.connect(&flow.remote.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+            _ => {}
+        }
+        let flow = Flow {
+            protocol: Protocol::Tcp,
+            connection: Some(id),
+            local: local_address(&socket).unwrap_or(flow.local),
+            remote: flow.remote,
+        };
+        Ok(Self::new(socket, flow, Stage::Connecting, limits, now))
+    }
+
+    fn new(socket: Socket, flow: Flow, stage: Stage, limits: &Limits, now: Instant) -> Self {
+        let framing = framing::Limits {
+            head: limits.message,
+            body: limits.message,
+        };
+        Self {
+            socket,
+            flow,
+            stage,
+            framer: Framer::new(framing),
+            unsent: Vec::new(),
+            sent: 0,
+            users: SlotSet::default(),
+            proven: false,
+            begun: None,
+            heard: now,
+            alarm: Alarm::default(),
+            watched: stage == Stage::Connecting,
+        }
+    }
+
+    /// Whether the connection is made, now that its socket can be written to.
+    pub(crate) fn finish_connecting(&mut self, now: Instant) -> io::Result<()> {
+        if let Some(error) = self.socket.take_error()? {
+            return Err(error);
+        }
+        self.stage = Stage::Open;
+        self.heard = now;
+        Ok(())
+    }
+
+    /// Takes octets from the socket; 0 at the end of the stream.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        use std::io::Read as _;
+        (&self.socket).read(buffer)
+    }
+
+    /// Octets were read: whether messages were finished among them, and whether one is unfinished.
+    pub(crate) fn heard(&mut self, now: Instant, finished: bool) {
+        self.heard = now;
+        self.begun = match self.begun {
+            _ if self.framer.is_idle() => None,
+            Some(begun) if !finished => Some(begun),
+            _ => Some(now),
+        };
+    }
+
+    /// Has octets sent with the next [`flush`](Self::flush); `false` if too many wait already.
+    pub(crate) fn queue(&mut self, bytes: &[u8], most: usize) -> bool {
+        if self.unsent.len() - self.sent > 0 && self.unsent.len() - self.sent + bytes.len() > most {
+            return false;
+        }
+        self.unsent.extend_from_slice(bytes);
+        true
+    }
+
+    /// Sends what waits, as far as the peer takes it.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        while self.stage != Stage::Connecting && self.sent < self.unsent.len() {
+            let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+            match self
+                .socket
+                .send_with_flags(&self.unsent[self.sent..], flags)
+            {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.sent == self.unsent.len() {
+            self.sent = 0;
+            self.unsent.clear();
+            self.unsent.shrink_to(KEPT);
+        }
+        Ok(())
+    }
+
+    /// Whether octets wait that the peer does not take, or the connection is being made.
+    pub(crate) fn wants_to_write(&self) -> bool {
+        self.stage == Stage::Connecting || !self.unsent.is_empty()
+    }
+
+    /// Whether what the thread must wait for has changed since the last call.
+    pub(crate) fn watch_changes(&mut self) -> bool {
+        let wanted = self.wants_to_write();
+        std::mem::replace(&mut self.watched, wanted) != wanted
+    }
+
+    /// Ends our side after all that waits has been sent, and reads nothing more.
+    pub(crate) fn drain(&mut self, now: Instant) {
+        self.stage = Stage::Draining;
+        self.heard = now;
+    }
+
+    /// Tells the peer that nothing more will come.
+    pub(crate) fn shut_down(&self) {
+        // If it fails, the connection has ended already.
+        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// When the connection ends unless something happens.
+    pub(crate) fn deadline(&self, limits: &Limits) -> Instant {
+        match (self.stage, self.begun) {
+            (Stage::Connecting, _) => self.heard + limits.connect,
+            (Stage::Draining, _) => self.heard + DRAIN,
+            (Stage::Open, Some(begun)) => begun + limits.unfinished,
+            (Stage::Open, None) if self.proven => self.heard + limits.idle,
+            (Stage::Open, None) => self.heard + limits.unproven,
+        }
+    }
+
+    /// Whether a message has been begun.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.begun.is_some()
+    }
+}
+
+impl AsRawFd for Connection {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// Our address on a connected socket.
+pub(crate) fn local_address(socket: &Socket) -> Option<std::net::SocketAddr> {
+    socket.local_addr().ok()?.as_socket()
+}
+
+/// Finds out in useful time that a peer is gone. A kernel that refuses one of these does so for all
+/// connections, and they work without.
+fn tune(socket: &Socket) {
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(120))
+        .with_interval(Duration::from_secs(30));
+    let _ = socket.set_tcp_keepalive(&probes);
+}
+
+/// How long sent octets may stay unacknowledged: as long as a transaction lasts (64×T1).
+const UNACKNOWLEDGED: Duration = Duration::from_secs(32);
+
+/// How long the peer may take to read the last answer.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Memory that a connection without unsent octets may hold on to, in octets.
+const KEPT: usize = 2048;

@@ -1,0 +1,313 @@
+//! The connections of one thread.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use base::{Deadlines, Slot};
+use sip::{ConnectionId, Flow, Protocol};
+use socket2::Socket;
+
+use super::connection::{Connection, Stage, local_address};
+use super::directory::{Directory, Limit, thread_of, was_accepted};
+use crate::config::Limits;
+use crate::poll::Poll;
+use crate::stats::{Counter, Tally};
+
+/// Connections that one thread owns, whoever made them.
+pub(crate) struct Connections {
+    thread: usize,
+    limits: Limits,
+    directory: Arc<Directory>,
+    open: HashMap<ConnectionId, Connection>,
+    /// Accepted ones that have not carried a valid message, oldest first.
+    unproven: BTreeSet<ConnectionId>,
+    deadlines: Deadlines<ConnectionId>,
+    /// Connections with octets to send that were queued since the last flush.
+    queued: Vec<ConnectionId>,
+    /// Messages that did not arrive, with the slots that sent them.
+    failed: Vec<(Slot, Flow)>,
+}
+
+/// Where a message for a flow has to go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// To this connection of this thread.
+    Here(ConnectionId),
+    /// To a connection of another thread.
+    There(usize, ConnectionId),
+    /// Nowhere: the peer's connection has ended, or no other may be made.
+    Nowhere,
+}
+
+impl Connections {
+    pub(crate) fn new(thread: usize, limits: Limits, directory: Arc<Directory>) -> Self {
+        Self {
+            thread,
+            limits,
+            directory,
+            open: HashMap::new(),
+            unproven: BTreeSet::new(),
+            deadlines: Deadlines::new(),
+            queued: Vec::new(),
+            failed: Vec::new(),
+        }
+    }
+
+    /// Takes in a connection that a peer has made.
+    pub(crate) fn accept(
+        &mut self,
+        now: Instant,
+        socket: Socket,
+        poll: &Poll,
+        tally: &Tally,
+    ) -> io::Result<Result<(), Limit>> {
+        let remote = socket.peer_addr()?.as_socket();
+        let (Some(remote), Some(local)) = (remote, local_address(&socket)) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        socket.set_nonblocking(true)?;
+        let id = match self.directory.admit(remote, self.thread) {
+            Err(Limit::Total) if self.evict(poll, tally) => {
+                self.directory.admit(remote, self.thread)
+            }
+            result => result,
+        };
+        let id = match id {
+            Ok(id) => id,
+            Err(limit) => return Ok(Err(limit)),
+        };
+        let flow = Flow {
+            protocol: Protocol::Tcp,
+            local,
+            remote,
+            connection: Some(id),
+        };
+        let connection = Connection::accepted(socket, id, flow, &self.limits, now);
+        tally.one(Counter::Accepted);
+        self.unproven.insert(id);
+        self.enter(id, connection, poll, tally);
+        Ok(Ok(()))
+    }
+
+    /// Finds the connection for a message, or begins to make one.
+    pub(crate) fn place(&mut self, now: Instant, flow: &Flow, poll: &Poll, tally: &Tally) -> Place {
+        if let Some(id) = flow.connection {
+            if thread_of(id) != self.thread {
+                return Place::There(thread_of(id), id);
+            }
+            if self.open.contains_key(&id) {
+                return Place::Here(id);
+            }
+            if was_accepted(id) && self.directory.find(flow.remote).is_none() {
+                return Place::Nowhere;
+            }
+        }
+        match self.directory.reach(flow.remote, self.thread) {
+            Ok((id, true)) => self.connect(now, id, flow, poll, tally),
+            Ok((id, false)) if thread_of(id) == self.thread => Place::Here(id),
+            Ok((id, false)) => Place::There(thread_of(id), id),
+            Err(_) => Place::Nowhere,
+        }
+    }
+
+    /// Has a message of `slot` sent with the next [`flush`](Self::flush).
+    pub(crate) fn queue(
+        &mut self,
+        id: ConnectionId,
+        slot: Slot,
+        bytes: &[u8],
+        poll: &Poll,
+        tally: &Tally,
+    ) {
+        let Some(connection) = self.open.get_mut(&id) else {
+            return;
+        };
+        connection.users.insert(slot);
+        if connection.queue(bytes, self.limits.unsent) {
+            self.queued.push(id);
+        } else {
+            let peer = base::Pii(connection.flow);
+            tracing::info!(%peer, "closed: the peer does not read what it is sent");
+            tally.one(Counter::TimedOut);
+            self.close(id, poll, tally);
+        }
+    }
+
+    /// Sends what was queued.
+    pub(crate) fn flush(&mut self, poll: &Poll, tally: &Tally) {
+        while let Some(id) = self.queued.pop() {
+            self.write(id, poll, tally);
+        }
+    }
+
+    /// The connection with this id, if it is open.
+    pub(crate) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.open.get_mut(&id)
+    }
+
+    /// The socket of a connection can be written to, or has failed.
+    pub(crate) fn writable(&mut self, now: Instant, id: ConnectionId, poll: &Poll, tally: &Tally) {
+        let Some(connection) = self.open.get_mut(&id) else {
+            return;
+        };
+        if connection.stage == Stage::Connecting {
+            if connection.finish_connecting(now).is_err() {
+                self.close(id, poll, tally);
+                return;
+            }
+            tally.one(Counter::Connected);
+            self.arm(id);
+        }
+        self.write(id, poll, tally);
+    }
+
+    /// Octets were read from a connection: sends answers to keep-alives and moves its deadline.
+    pub(crate) fn was_read(&mut self, id: ConnectionId, poll: &Poll, tally: &Tally) {
+        let Some(connection) = self.open.get(&id) else {
+            return;
+        };
+        if connection.proven {
+            self.unproven.remove(&id);
+        }
+        if connection.wants_to_write() {
+            self.write(id, poll, tally);
+        }
+        self.arm(id);
+    }
+
+    /// Ends a connection after what waits has been sent.
+    pub(crate) fn drain(&mut self, now: Instant, id: ConnectionId, poll: &Poll, tally: &Tally) {
+        if let Some(connection) = self.open.get_mut(&id) {
+            connection.drain(now);
+            self.write(id, poll, tally);
+            self.arm(id);
+        }
+    }
+
+    /// Ends a connection and reports it to the slots that used it.
+    pub(crate) fn close(&mut self, id: ConnectionId, poll: &Poll, tally: &Tally) {
+        let Some(connection) = self.open.remove(&id) else {
+            return;
+        };
+        // Closing the descriptor removes it as well; this is for clarity in case of a duplicate.
+        let _ = poll.remove(&connection);
+        self.unproven.remove(&id);
+        self.directory.remove(id, connection.flow.remote);
+        if connection.stage == Stage::Connecting {
+            tally.one(Counter::NotSent);
+        } else {
+            tally.one(Counter::Closed);
+        }
+        let users = connection.users.iter();
+        self.failed
+            .extend(users.map(|slot| (slot, connection.flow)));
+    }
+
+    /// When the next connection must be looked at, or earlier.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// A connection whose time is over.
+    pub(crate) fn take_expired(&mut self, now: Instant) -> Option<ConnectionId> {
+        while let Some(id) = self.deadlines.pop_due(now) {
+            let Some(connection) = self.open.get_mut(&id) else {
+                continue;
+            };
+            connection.alarm.rang(now);
+            if connection.deadline(&self.limits) <= now {
+                return Some(id);
+            }
+            self.arm(id);
+        }
+        None
+    }
+
+    /// Takes a failure that its slot must be told of.
+    pub(crate) fn take_failed(&mut self) -> Option<(Slot, Flow)> {
+        self.failed.pop()
+    }
+
+    /// Whether slots must be told of failures.
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    /// Makes room by ending the oldest connection that never carried a valid message.
+    pub(crate) fn evict(&mut self, poll: &Poll, tally: &Tally) -> bool {
+        let Some(&oldest) = self.unproven.first() else {
+            return false;
+        };
+        tally.one(Counter::ConnectionsRefused);
+        self.close(oldest, poll, tally);
+        true
+    }
+
+    fn connect(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        flow: &Flow,
+        poll: &Poll,
+        tally: &Tally,
+    ) -> Place {
+        let Ok(connection) = Connection::connect(id, *flow, &self.limits, now) else {
+            self.directory.remove(id, flow.remote);
+            return Place::Nowhere;
+        };
+        if self.enter(id, connection, poll, tally) {
+            Place::Here(id)
+        } else {
+            Place::Nowhere
+        }
+    }
+
+    fn enter(
+        &mut self,
+        id: ConnectionId,
+        connection: Connection,
+        poll: &Poll,
+        tally: &Tally,
+    ) -> bool {
+        let added = poll.add(&connection, id.0, connection.wants_to_write());
+        self.open.insert(id, connection);
+        if added.is_err() {
+            self.close(id, poll, tally);
+            return false;
+        }
+        self.arm(id);
+        true
+    }
+
+    fn write(&mut self, id: ConnectionId, poll: &Poll, tally: &Tally) {
+        let Some(connection) = self.open.get_mut(&id) else {
+            return;
+        };
+        if connection.flush().is_err() {
+            self.close(id, poll, tally);
+            return;
+        }
+        if connection.stage == Stage::Draining && !connection.wants_to_write() {
+            connection.shut_down();
+        }
+        if connection.watch_changes()
+            && poll
+                .change(connection, id.0, connection.wants_to_write())
+                .is_err()
+        {
+            self.close(id, poll, tally);
+        }
+    }
+
+    fn arm(&mut self, id: ConnectionId) {
+        let Some(connection) = self.open.get_mut(&id) else {
+            return;
+        };
+        let deadline = connection.deadline(&self.limits);
+        if connection.alarm.needs(deadline) {
+            self.deadlines.arm(deadline, id);
+        }
+    }
+}

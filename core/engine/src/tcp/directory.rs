@@ -1,0 +1,175 @@
+//! What all threads know about connections: whose they are, how many there are.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sip::ConnectionId;
+
+use crate::config::Limits;
+
+/// All open connections of the process. Asked when one is made or ends, and for messages to an
+/// address; not for messages to a connection, whose id names its thread.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    entries: Mutex<Entries>,
+    most: usize,
+    most_per_peer: usize,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    by_remote: HashMap<SocketAddr, ConnectionId>,
+    per_peer: HashMap<IpAddr, usize>,
+    count: usize,
+    /// Number of the next connection.
+    next: u64,
+}
+
+/// Why a connection is not let in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Limit {
+    /// There are as many as there may be.
+    Total,
+    /// The peer's address has as many as it may have.
+    Peer,
+}
+
+impl Limit {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Total => "as many connections are open as may be",
+            Self::Peer => "as many connections are open with this peer as may be",
+        }
+    }
+}
+
+impl Directory {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            entries: Mutex::default(),
+            most: limits.connections,
+            most_per_peer: limits.connections_per_peer,
+        }
+    }
+
+    /// Lets in a connection that a peer has made to `thread`.
+    pub(crate) fn admit(&self, remote: SocketAddr, thread: usize) -> Result<ConnectionId, Limit> {
+        let mut entries = self.lock();
+        if entries.count >= self.most {
+            return Err(Limit::Total);
+        }
+        if entries.per_peer.get(&remote.ip()) >= Some(&self.most_per_peer) {
+            return Err(Limit::Peer);
+        }
+        Ok(entries.enter(remote, thread, ACCEPTED))
+    }
+
+    /// The connection to use for `remote`: one that is open, or a new one, which `thread` has to make
+    /// (`true`).
+    pub(crate) fn reach(
+        &self,
+        remote: SocketAddr,
+        thread: usize,
+    ) -> Result<(ConnectionId, bool), Limit> {
+        let mut entries = self.lock();
+        if let Some(&id) = entries.by_remote.get(&remote) {
+            return Ok((id, false));
+        }
+        if entries.count >= self.most {
+            return Err(Limit::Total);
+        }
+        Ok((entries.enter(remote, thread, 0), true))
+    }
+
+    /// An open connection with `remote`.
+    pub(crate) fn find(&self, remote: SocketAddr) -> Option<ConnectionId> {
+        self.lock().by_remote.get(&remote).copied()
+    }
+
+    /// A connection has ended.
+    pub(crate) fn remove(&self, id: ConnectionId, remote: SocketAddr) {
+        let mut entries = self.lock();
+        entries.count -= 1;
+        if entries.by_remote.get(&remote) == Some(&id) {
+            entries.by_remote.remove(&remote);
+        }
+        if let Some(count) = entries.per_peer.get_mut(&remote.ip()) {
+            *count -= 1;
+            if *count == 0 {
+                entries.per_peer.remove(&remote.ip());
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        // Nothing between lock and unlock can panic half-way.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn enter(&mut self, remote: SocketAddr, thread: usize, direction: u64) -> ConnectionId {
+        self.next += 1;
+        let id = ConnectionId(self.next << 9 | direction | thread as u64);
+        self.by_remote.insert(remote, id);
+        *self.per_peer.entry(remote.ip()).or_default() += 1;
+        self.count += 1;
+        id
+    }
+}
+
+/// The thread that owns a connection.
+pub(crate) fn thread_of(id: ConnectionId) -> usize {
+    (id.0 & 0xff) as usize
+}
+
+/// Whether the peer made the connection. Its own port is then one that nobody listens on.
+pub(crate) fn was_accepted(id: ConnectionId) -> bool {
+    id.0 & ACCEPTED != 0
+}
+
+const ACCEPTED: u64 = 1 << 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn limits_hold_and_places_are_given_back() {
+        let directory = Directory::new(&Limits {
+            connections: 3,
+            connections_per_peer: 2,
+            ..Limits::default()
+        });
+        let first = directory.admit(address("192.0.2.1:1"), 5).unwrap();
+        assert!(was_accepted(first));
+        assert_eq!(thread_of(first), 5);
+        directory.admit(address("192.0.2.1:2"), 0).unwrap();
+        let third = directory.admit(address("192.0.2.1:3"), 0);
+        assert_eq!(third, Err(Limit::Peer));
+        directory.admit(address("192.0.2.2:1"), 0).unwrap();
+        let fourth = directory.admit(address("192.0.2.3:1"), 0);
+        assert_eq!(fourth, Err(Limit::Total));
+        directory.remove(first, address("192.0.2.1:1"));
+        directory.admit(address("192.0.2.1:4"), 0).unwrap();
+    }
+
+    #[test]
+    fn an_open_connection_is_used_again() {
+        let directory = Directory::new(&Limits::default());
+        let remote = address("192.0.2.1:5060");
+        let (made, new) = directory.reach(remote, 1).unwrap();
+        assert!(new && !was_accepted(made));
+        assert_eq!(directory.reach(remote, 0), Ok((made, false)));
+        let newer = directory.admit(remote, 0).unwrap();
+        directory.remove(made, remote);
+        assert_eq!(directory.find(remote), Some(newer));
+        directory.remove(newer, remote);
+        assert_eq!(directory.find(remote), None);
+    }
+}

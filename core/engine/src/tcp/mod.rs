@@ -1,0 +1,15 @@
+//! Connections.
+
+mod alarm;
+mod connection;
+mod connections;
+mod directory;
+mod listeners;
+mod reading;
+mod slot_set;
+
+pub(crate) use connection::{Stage, local_address};
+pub(crate) use connections::{Connections, Place};
+pub(crate) use directory::Directory;
+pub(crate) use listeners::Listeners;
+pub(crate) use reading::{Outcome, read};

@@ -53,18 +53,14 @@ impl Latch {
         }
     }
 
-    /// Judges a packet that came from `from`; `None` if the kernel lets only the locked source
-    /// through. `now` is in milliseconds.
-    pub(crate) fn judge(&mut self, from: Option<SocketAddr>, header: &Header, now: u64) -> Verdict {
+    /// Judges a packet that came from `from`. `now` is in milliseconds.
+    pub(crate) fn judge(&mut self, from: SocketAddr, header: &Header, now: u64) -> Verdict {
         match &mut self.source {
-            Some(source) if from.is_none_or(|from| from == source.address) => {
+            Some(source) if from == source.address => {
                 source.last = Last::of(header, now);
                 Verdict::Accept
             }
-            _ => match from {
-                Some(from) => self.judge_new(from, header, now),
-                None => Verdict::Reject,
-            },
+            _ => self.judge_new(from, header, now),
         }
     }
 
@@ -239,8 +235,7 @@ mod tests {
                 ssrc,
                 ..Header::default()
             };
-            self.latch
-                .judge(Some(from.parse().unwrap()), &header, self.now)
+            self.latch.judge(from.parse().unwrap(), &header, self.now)
         }
 
         /// A lock gained by probation, at packet number 3.
@@ -331,7 +326,7 @@ mod tests {
             ssrc: 7,
             ..Header::default()
         };
-        let rebound = Some(REBOUND.parse().unwrap());
+        let rebound = REBOUND.parse().unwrap();
         assert_eq!(
             feed.latch.judge(rebound, &header, feed.now),
             Verdict::Reject

@@ -21,7 +21,8 @@ pub(crate) struct Leg {
     latch: Latch,
     /// Where RTCP comes from, on its own port.
     rtcp_source: Option<SocketAddr>,
-    /// The RTP socket receives from, and sends to, this address only.
+    /// The RTP socket takes packets only from the locked source. Strangers' packets may still be
+    /// queued from before, so the address is checked nevertheless.
     connected: bool,
     received: Received,
     /// What this side hears, if that comes from us and not from the other side.
@@ -93,22 +94,10 @@ impl Leg {
         self.received.at
     }
 
-    /// Takes a datagram from the RTP socket.
-    pub(crate) fn receive_rtp(
-        &self,
-        buffer: &mut [u8],
-    ) -> rustix::io::Result<(usize, Option<SocketAddr>)> {
-        if self.connected {
-            return Ok((self.pair.rtp.receive_connected(buffer)?, None));
-        }
-        self.pair.rtp.receive(buffer)
-    }
-
-    /// Whether an RTP datagram of `len` bytes that came from `from` (`None`: the connected peer)
-    /// belongs to the stream. Counts it.
+    /// Whether an RTP datagram of `len` bytes that came from `from` belongs to the stream. Counts it.
     pub(crate) fn admit_rtp(
         &mut self,
-        from: Option<SocketAddr>,
+        from: SocketAddr,
         header: &Header,
         len: usize,
         now: u64,
@@ -127,13 +116,8 @@ impl Leg {
     }
 
     /// Whether an RTCP datagram on the RTP port belongs to the stream.
-    pub(crate) fn admit_muxed_rtcp(
-        &mut self,
-        from: Option<SocketAddr>,
-        datagram: &[u8],
-        now: u64,
-    ) -> bool {
-        let known = from.is_none_or(|from| self.latch.knows(from));
+    pub(crate) fn admit_muxed_rtcp(&mut self, from: SocketAddr, datagram: &[u8], now: u64) -> bool {
+        let known = self.latch.knows(from);
         self.note_rtcp(known && rtcp::sender(datagram).is_ok(), now)
     }
 

@@ -21,7 +21,7 @@ impl Sessions {
             return;
         };
         let received = match token.port {
-            Port::Rtp => leg.receive_rtp(buffer),
+            Port::Rtp => leg.pair.rtp.receive(buffer),
             Port::Rtcp => leg.pair.rtcp.receive(buffer),
         };
         let (len, from) = match received {
@@ -40,7 +40,7 @@ impl Sessions {
         }
     }
 
-    fn rtp(&mut self, key: usize, from: Option<SocketAddr>, datagram: &mut [u8], now: u64) {
+    fn rtp(&mut self, key: usize, from: SocketAddr, datagram: &mut [u8], now: u64) {
         let Ok(header) = Header::parse(datagram) else {
             return;
         };
@@ -55,19 +55,11 @@ impl Sessions {
         }
     }
 
-    fn rtcp(
-        &mut self,
-        key: usize,
-        port: Port,
-        from: Option<SocketAddr>,
-        datagram: &[u8],
-        now: u64,
-    ) {
+    fn rtcp(&mut self, key: usize, port: Port, from: SocketAddr, datagram: &[u8], now: u64) {
         let leg = &mut self.legs[key];
-        let admitted = match (port, from) {
-            (Port::Rtp, from) => leg.admit_muxed_rtcp(from, datagram, now),
-            (Port::Rtcp, Some(from)) => leg.admit_rtcp(from, datagram, now),
-            (Port::Rtcp, None) => false,
+        let admitted = match port {
+            Port::Rtp => leg.admit_muxed_rtcp(from, datagram, now),
+            Port::Rtcp => leg.admit_rtcp(from, datagram, now),
         };
         if !admitted {
             return;

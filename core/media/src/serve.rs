@@ -256,6 +256,6 @@ mod tests {
 
     #[test]
     fn an_unknown_prompt_is_silent() {
-        assert!(!server().serve(&Source::Prompt("farewell"), FORMAT, 1));
+        assert!(!server().serve(&Source::Prompt("farewell".into()), FORMAT, 1));
     }
 }

@@ -32,15 +32,9 @@ impl Socket {
     }
 
     /// Takes one datagram; its length is cut at the buffer's.
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Option<SocketAddr>)> {
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let (len, _, from) = net::recvfrom(&self.0, buffer, RecvFlags::empty())?;
-        Ok((len, from.and_then(|from| from.try_into().ok())))
-    }
-
-    /// Takes one datagram of a connected socket.
-    pub(crate) fn receive_connected(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (len, _) = net::recv(&self.0, buffer, RecvFlags::empty())?;
-        Ok(len)
+        Ok((len, from.ok_or(Errno::AFNOSUPPORT)?.try_into()?))
     }
 
     /// Sends to `to`. Whatever keeps the datagram from leaving is treated like loss on the way.

@@ -170,7 +170,12 @@ fn a_prompt_is_spoken_to_its_end() {
         let phone = Phone::new(V4, 1);
         let call = call(&mut world, &phone);
         let name = media::prompt("welcome").unwrap();
-        serve(&world, &call, Source::Prompt(name), format(codec, 20));
+        serve(
+            &world,
+            &call,
+            Source::Prompt(name.into()),
+            format(codec, 20),
+        );
         finished(&mut world, &call);
         let mut payloads = Vec::new();
         phone.rtp.set_nonblocking(true).unwrap();
@@ -212,7 +217,7 @@ fn the_stream_goes_on_when_the_source_changes() {
     let mut headers = Vec::new();
     for source in [
         Source::Tone(440.0),
-        Source::Prompt("welcome"),
+        Source::Prompt("welcome".into()),
         Source::Tone(1004.0),
     ] {
         serve(&world, &call, source, format);
@@ -246,7 +251,7 @@ fn an_unknown_prompt_is_over_at_once() {
     serve(
         &world,
         &call,
-        Source::Prompt("farewell"),
+        Source::Prompt("farewell".into()),
         format(Codec::Pcmu, 20),
     );
     finished(&mut world, &call);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use base::Slot;
 use media::{
-    Command, Config, Event, Handle, Plane, Remote, SessionId, Side, SideStats, StreamPorts,
+    Command, Config, Event, Handle, Plane, Refusal, Remote, SessionId, Side, SideStats, StreamPorts,
 };
 
 /// How long a test waits for what must come.
@@ -66,16 +66,31 @@ impl World {
         }
     }
 
+    /// Whether such an event has been seen or is waiting.
+    pub(crate) fn has_event(&mut self, wanted: impl Fn(&Event) -> bool) -> bool {
+        self.aside.extend(self.events.try_iter());
+        self.aside.iter().any(wanted)
+    }
+
     pub(crate) fn allocate(
         &mut self,
         local: [Option<&str>; 2],
         streams: u8,
-    ) -> Result<Call, Event> {
-        let session = SessionId::new(Slot::new(5), next());
-        let local = local.map(|ip| ip.map(|ip| ip.parse::<IpAddr>().unwrap()));
+    ) -> Result<Call, Refusal> {
+        let call = Call {
+            session: SessionId::new(Slot::new(5), next()),
+            local: local.map(|ip| ip.map(|ip| ip.parse().unwrap())),
+            streams: Vec::new(),
+        };
+        self.again(&call, streams)
+    }
+
+    /// Allocates once more for the same session and addresses.
+    pub(crate) fn again(&mut self, call: &Call, streams: u8) -> Result<Call, Refusal> {
+        let session = call.session;
         self.submit(Command::Allocate {
             session,
-            local,
+            local: call.local,
             streams,
         });
         self.event(|event| match event {
@@ -83,11 +98,13 @@ impl World {
                 session: s,
                 streams,
             } if *s == session => Some(Ok(Call {
-                session,
-                local,
                 streams: streams.clone(),
+                ..call.clone()
             })),
-            Event::Refused { session: s, .. } if *s == session => Some(Err(event.clone())),
+            Event::Refused {
+                session: s,
+                refusal,
+            } if *s == session => Some(Err(*refusal)),
             _ => None,
         })
     }

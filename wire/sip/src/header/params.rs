@@ -1,5 +1,7 @@
 //! Parameters: `;name=value` pairs.
 
+use memchr::{memchr, memchr2, memchr3};
+
 use super::LWS;
 
 /// Parameters of a header value or URI, without the first semicolon. Parsed while iterating.
@@ -51,20 +53,26 @@ pub(crate) fn split_outside(text: &str, at: u8) -> Option<(&str, &str)> {
 }
 
 fn find_outside(bytes: &[u8], at: u8) -> Option<usize> {
-    let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
-    for (index, &byte) in bytes.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' if !bracketed => quoted = !quoted,
-            _ if quoted => {}
-            b'<' => bracketed = true,
-            b'>' => bracketed = false,
-            _ if byte == at && !bracketed => return Some(index),
-            _ => {}
+    let mut from = 0;
+    loop {
+        let found = from + memchr3(at, b'"', b'<', &bytes[from..])?;
+        match bytes[found] {
+            b'"' => from = end_of_quotes(bytes, found + 1)?,
+            b'<' => from = found + 1 + memchr(b'>', &bytes[found + 1..])?,
+            _ => return Some(found),
         }
     }
-    None
+}
+
+/// Where a quoted string ends whose inside begins at `from`.
+fn end_of_quotes(bytes: &[u8], mut from: usize) -> Option<usize> {
+    loop {
+        let found = from + memchr2(b'"', b'\\', bytes.get(from..)?)?;
+        if bytes[found] == b'"' {
+            return Some(found + 1);
+        }
+        from = found + 2;
+    }
 }
 
 #[cfg(test)]

@@ -34,6 +34,14 @@ pub struct Config {
     pub server: Arc<str>,
 }
 
+impl Config {
+    /// The user whom a number or a user name reaches.
+    #[must_use]
+    pub fn user_at(&self, number: &str) -> Option<&Arc<User>> {
+        self.numbers.get(number).or_else(|| self.users.get(number))
+    }
+}
+
 /// A person or device that may register and call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {

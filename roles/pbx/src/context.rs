@@ -223,5 +223,4 @@ impl Config {
 pub(crate) const SDP: &str = "application/sdp";
 
 /// The methods that we understand, for Allow.
-pub(crate) const ALLOW: &str =
-    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, PRACK, UPDATE, INFO, MESSAGE";
+pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, PRACK, UPDATE, INFO";

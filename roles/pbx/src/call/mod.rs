@@ -219,9 +219,10 @@ impl Call {
         hung_up: Option<Side>,
     ) -> Alive {
         self.record.cause = cause;
+        let accepted = self.invite.is_none();
         if let Some(invite) = self.invite.take() {
             let status = match cause {
-                Cause::Cancelled => StatusCode(487),
+                Cause::Cancelled | Cause::CallerHungUp => StatusCode(487),
                 Cause::Operator => StatusCode(480),
                 _ => self.refusal.unwrap_or(StatusCode(480)),
             };
@@ -233,7 +234,7 @@ impl Call {
         self.abandon_forks(ctx, reason);
         ctx.index.legs.remove(&self.id);
         let callee = self.callee.take();
-        if self.answered_at.is_some() && hung_up != Some(Side::Caller) {
+        if accepted && hung_up != Some(Side::Caller) {
             release(ctx, self.caller, reason);
         }
         if let Some(callee) = callee {

@@ -44,7 +44,7 @@ impl Call {
 
     /// Looks up whose phones ring for `number` and asks for media ports towards them.
     fn dial(mut self: Box<Self>, ctx: &mut Context<'_>, number: &str) -> Alive {
-        let Some(user) = ctx.config.numbers.get(number).map(Arc::clone) else {
+        let Some(user) = ctx.config.user_at(number).map(Arc::clone) else {
             return self.fail_step(ctx, StatusCode(404));
         };
         let contacts = reachable(ctx, &user.name);

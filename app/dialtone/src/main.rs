@@ -1,2 +1,85 @@
-//! The binary.
-fn main() {}
+//! The binary: command line, configuration, wiring of the roles.
+//!
+//! - [`cli`]: the command line. - [`ask`], [`users`]: commands beside the server.
+//! - [`folder`]: the data folder. - [`seed`]: what an empty one gets. - [`settings`]: what it says.
+//! - [`log`], [`terminal`]: what people see.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use ask::Console;
+use cli::{Check, Cli, Command};
+use folder::Folder;
+
+mod ask;
+mod cli;
+mod folder;
+mod log;
+mod password;
+mod seed;
+mod settings;
+mod terminal;
+mod user_file;
+mod users;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(&cli) {
+        Ok(code) => code,
+        // Whoever reads a pipe may stop reading it.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let colours = terminal::colours(&io::stderr());
+            let word = terminal::styled("error", terminal::Style::Red, colours);
+            // There is nowhere else to say it.
+            let _ = writeln!(io::stderr(), "{word}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<ExitCode> {
+    let folder = Folder::new(&cli.data);
+    let console = Console::new(&folder);
+    match &cli.command {
+        Command::Run(_) => anyhow::bail!("not wired yet"),
+        Command::Check(check) => return run_check(&folder, check),
+        Command::Status(output) => console.status(*output)?,
+        Command::Phones(output) => console.phones(*output)?,
+        Command::Calls(output) => console.calls(*output)?,
+        Command::Hangup { id } => console.hangup(id)?,
+        Command::Reload(output) => console.reload(*output)?,
+        Command::Stop => console.stop()?,
+        Command::Health(output) => return console.health(*output),
+        Command::User(command) => users::run(&folder, command)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_check(folder: &Folder, check: &Check) -> Result<ExitCode> {
+    let (problems, valid) = match settings::load(folder, &check.overrides.all()) {
+        Ok(loaded) => (loaded.warnings, true),
+        Err(invalid) => (invalid.0, false),
+    };
+    if check.output.json {
+        ask::print_json(&problems)?;
+    } else {
+        ask::print_problems(&problems)?;
+        if valid {
+            writeln!(
+                io::stdout(),
+                "{}: the configuration is valid",
+                folder.etc().display()
+            )?;
+        }
+    }
+    Ok(ExitCode::from(u8::from(!valid)))
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,42 @@
+//! How programs reach a running server: HTTP and JSON over a unix socket.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # fn example(server: Arc<dyn api::Server>) -> std::io::Result<()> {
+//! # let path = std::path::Path::new("srv/run/dialtone.sock");
+//! // In the server, on any tokio runtime:
+//! let listener = api::socket::bind(path)?;
+//! let serving = axum::serve(listener, api::router(server));
+//! // In a command:
+//! let status: Result<api::Status, api::ClientError> = api::Client::new(path).fetch("/status");
+//! # Ok(()) }
+//! ```
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /status` | [`Status`] |
+//! | `GET /phones` | list of [`Phone`] |
+//! | `GET /calls` | list of [`Call`] |
+//! | `DELETE /calls/{id}` | 202, or 404 with [`Refusal`] |
+//! | `POST /reload` | [`Reloaded`], or 422 with [`Refusal`] |
+//! | `POST /stop` | 202 |
+//! | `GET /health` | [`Health`], with status 200 or 503 |
+//!
+//! - [`types`]: what is answered. - [`problem`]: what is wrong with a configuration.
+//! - [`router`]: requests. - [`client`]: the other end. - [`socket`]: unix sockets of any path length.
+//! - [`calls`]: the read model of calls.
+//!
+//! It doesn't know the engine: a server is whoever implements [`Server`].
+
+pub mod calls;
+pub mod client;
+pub mod problem;
+mod routes;
+pub mod socket;
+pub mod types;
+
+pub use calls::Calls;
+pub use client::{Client, ClientError};
+pub use problem::{Excerpt, Problem, Severity};
+pub use routes::{Server, router};
+pub use types::{Call, CallState, Health, Phone, Reachability, Refusal, Reloaded, Status};

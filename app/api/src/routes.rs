@@ -1,0 +1,106 @@
+//! Requests.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+
+use crate::types::{Call, Health, Phone, Refusal, Reloaded, Status};
+
+/// What the API needs of a server. Answers come at once: they are copied out of memory, but for
+/// [`reload`](Self::reload), which reads three small files.
+pub trait Server: Send + Sync + 'static {
+    /// The server as a whole.
+    fn status(&self) -> Status;
+    /// Registered phones, ordered by user.
+    fn phones(&self) -> Vec<Phone>;
+    /// Calls in progress, oldest first.
+    fn calls(&self) -> Vec<Call>;
+    /// Begins to end a call.
+    ///
+    /// # Errors
+    /// If there is no such call.
+    fn hangup(&self, id: &str) -> Result<(), Refusal>;
+    /// Reads the configuration again.
+    ///
+    /// # Errors
+    /// If it can't be used; the one in use stays.
+    fn reload(&self) -> Result<Reloaded, Refusal>;
+    /// Begins to end the server.
+    fn stop(&self);
+    /// Whether the server can do its work.
+    fn health(&self) -> Health;
+}
+
+type Shared = State<Arc<dyn Server>>;
+
+/// The routes of the API.
+pub fn router(server: Arc<dyn Server>) -> Router {
+    Router::new()
+        .route("/status", get(status))
+        .route("/phones", get(phones))
+        .route("/calls", get(calls))
+        .route("/calls/{id}", delete(hangup))
+        .route("/reload", post(reload))
+        .route("/stop", post(stop))
+        .route("/health", get(health))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(server)
+}
+
+async fn status(server: Shared) -> Json<Status> {
+    Json(server.status())
+}
+
+async fn phones(server: Shared) -> Json<Vec<Phone>> {
+    Json(server.phones())
+}
+
+async fn calls(server: Shared) -> Json<Vec<Call>> {
+    Json(server.calls())
+}
+
+async fn hangup(server: Shared, Path(id): Path<String>) -> Response {
+    match server.hangup(&id) {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(refusal) => (StatusCode::NOT_FOUND, Json(refusal)).into_response(),
+    }
+}
+
+async fn reload(server: Shared) -> Response {
+    match server.reload() {
+        Ok(reloaded) => Json(reloaded).into_response(),
+        Err(refusal) => (StatusCode::UNPROCESSABLE_ENTITY, Json(refusal)).into_response(),
+    }
+}
+
+async fn stop(server: Shared) -> StatusCode {
+    server.stop();
+    StatusCode::ACCEPTED
+}
+
+async fn health(server: Shared) -> (StatusCode, Json<Health>) {
+    let health = server.health();
+    let status = if health.healthy {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(health))
+}
+
+async fn unknown() -> (StatusCode, Json<Refusal>) {
+    (
+        StatusCode::NOT_FOUND,
+        Json(Refusal::new("no such resource")),
+    )
+}
+
+async fn wrong_method() -> (StatusCode, Json<Refusal>) {
+    let refusal = Refusal::new("this resource has no such method");
+    (StatusCode::METHOD_NOT_ALLOWED, Json(refusal))
+}

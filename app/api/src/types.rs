@@ -1,0 +1,142 @@
+//! What the API answers. Times are seconds since 1970-01-01 00:00 UTC.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Problem;
+
+/// The server as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Release.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// The data folder.
+    pub data: String,
+    /// When it started.
+    pub started: u64,
+    /// Addresses that it listens on: `udp:0.0.0.0:5060`.
+    pub listen: Vec<String>,
+    /// Configured users.
+    pub users: usize,
+    /// Users with at least one phone.
+    pub registered_users: usize,
+    /// Registered phones.
+    pub phones: usize,
+    /// Calls in progress.
+    pub calls: usize,
+    /// Calls since the start.
+    pub calls_total: u64,
+    /// Registrations and calls that failed to authenticate since the start.
+    pub authentication_failures: u64,
+    /// Whether it does all that it should.
+    pub health: Health,
+    /// What the signalling threads counted since the start.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Whether the server can do its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// It can.
+    pub healthy: bool,
+    /// If not, why.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub faults: Vec<String>,
+}
+
+/// A registered phone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phone {
+    /// The user.
+    pub user: String,
+    /// Its Contact URI.
+    pub contact: String,
+    /// How it is reached: `udp:192.0.2.7:5060`.
+    pub address: String,
+    /// What it calls itself.
+    pub user_agent: String,
+    /// When its registration ends.
+    pub expires: u64,
+    /// Whether it answers.
+    pub reachability: Reachability,
+    /// How long its last answer took, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rtt_ms: Option<u64>,
+}
+
+/// Whether a phone answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reachability {
+    /// It has not been asked yet.
+    Unknown,
+    /// It does.
+    Reachable,
+    /// It doesn't.
+    Unreachable,
+}
+
+/// A call in progress.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// Names the call, as long as it lasts.
+    pub id: String,
+    /// Who calls.
+    pub caller: String,
+    /// What was dialled.
+    pub callee: String,
+    /// How far it is.
+    pub state: CallState,
+    /// When it began.
+    pub started: u64,
+    /// When it was answered.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub answered: Option<u64>,
+}
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CallState {
+    /// On its way.
+    Calling,
+    /// A phone rings.
+    Ringing,
+    /// People talk.
+    Answered,
+}
+
+/// The configuration was read again and is in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// How many users there are now.
+    pub users: usize,
+    /// What works but is odd.
+    pub warnings: Vec<Problem>,
+    /// Changed settings that need a new start to take effect.
+    pub restart: Vec<String>,
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// In one sentence.
+    pub error: String,
+    /// In detail, if a configuration was at fault. What ran before still runs.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub problems: Vec<Problem>,
+}
+
+impl Refusal {
+    /// A refusal without details.
+    #[must_use]
+    pub fn new(error: impl Into<String>) -> Self {
+        Self {
+            error: error.into(),
+            problems: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Commands that talk to the running server.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, anyhow};
+use api::{Call, CallState, Client, ClientError, Health, Phone, Reachability, Reloaded, Status};
+use serde::Serialize;
+
+use crate::cli::Output;
+use crate::folder::Folder;
+use crate::terminal::{self, Style, Table, span, styled};
+
+/// A connection to the server of a folder, and where to print.
+pub(crate) struct Console {
+    client: Client,
+    hint: String,
+    colours: bool,
+}
+
+impl Console {
+    pub(crate) fn new(folder: &Folder) -> Self {
+        let root = folder.root().display();
+        Self {
+            client: Client::new(&folder.socket()),
+            hint: format!(
+                "start it with `dialtone run --data {root}`, or name its data folder with --data DIR"
+            ),
+            colours: terminal::colours(&io::stdout()),
+        }
+    }
+
+    pub(crate) fn status(&self, output: Output) -> Result<()> {
+        let status: Status = self.ask(self.client.fetch("/status"))?;
+        if output.json {
+            return print_json(&status);
+        }
+        let health = match status.health.healthy {
+            true => styled("healthy", Style::Green, self.colours),
+            false => styled(&status.health.faults.join("; "), Style::Red, self.colours),
+        };
+        let lines = [
+            (
+                "server",
+                format!(
+                    "dialtone {}, process {}, {health}",
+                    status.version, status.pid
+                ),
+            ),
+            (
+                "running",
+                format!("for {}", span(now().saturating_sub(status.started))),
+            ),
+            ("data", status.data.clone()),
+            ("listening", status.listen.join(" ")),
+            (
+                "users",
+                format!("{} of {} registered", status.registered_users, status.users),
+            ),
+            ("phones", status.phones.to_string()),
+            (
+                "calls",
+                format!(
+                    "{} now, {} since the start",
+                    status.calls, status.calls_total
+                ),
+            ),
+            (
+                "refused",
+                format!("{} authentications", status.authentication_failures),
+            ),
+        ];
+        let mut stdout = io::stdout().lock();
+        for (name, text) in lines {
+            writeln!(
+                stdout,
+                "{}  {text}",
+                styled(&format!("{name:9}"), Style::Bold, self.colours)
+            )?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn phones(&self, output: Output) -> Result<()> {
+        let phones: Vec<Phone> = self.ask(self.client.fetch("/phones"))?;
+        if output.json {
+            return print_json(&phones);
+        }
+        let mut table = Table::new(&["USER", "ADDRESS", "STATE", "EXPIRES", "PHONE", "CONTACT"]);
+        for phone in phones {
+            let state = match (phone.reachability, phone.rtt_ms) {
+                (Reachability::Reachable, Some(rtt)) => format!("{rtt} ms"),
+                (Reachability::Reachable, None) => "reachable".into(),
+                (Reachability::Unreachable, _) => "unreachable".into(),
+                (Reachability::Unknown, _) => "-".into(),
+            };
+            let expires = span(phone.expires.saturating_sub(now()));
+            table.row([
+                phone.user,
+                phone.address,
+                state,
+                expires,
+                phone.user_agent,
+                phone.contact,
+            ]);
+        }
+        self.print(&table)
+    }
+
+    pub(crate) fn calls(&self, output: Output) -> Result<()> {
+        let calls: Vec<Call> = self.ask(self.client.fetch("/calls"))?;
+        if output.json {
+            return print_json(&calls);
+        }
+        let mut table = Table::new(&["ID", "FROM", "TO", "STATE", "FOR"]);
+        for call in calls {
+            let state = match call.state {
+                CallState::Calling => "calling",
+                CallState::Ringing => "ringing",
+                CallState::Answered => "answered",
+            };
+            let since = call.answered.unwrap_or(call.started);
+            let lasted = span(now().saturating_sub(since));
+            table.row([call.id, call.caller, call.callee, state.into(), lasted]);
+        }
+        self.print(&table)
+    }
+
+    pub(crate) fn hangup(&self, id: &str) -> Result<()> {
+        self.ask(self.client.delete(&format!("/calls/{}", encode(id))))
+    }
+
+    pub(crate) fn reload(&self, output: Output) -> Result<()> {
+        let reloaded: Reloaded = self.ask(self.client.post("/reload"))?;
+        if output.json {
+            return print_json(&reloaded);
+        }
+        print_problems(&reloaded.warnings)?;
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "reloaded; {} users", reloaded.users)?;
+        if !reloaded.restart.is_empty() {
+            let keys = reloaded.restart.join(", ");
+            writeln!(
+                stdout,
+                "{keys}: changed, but only a new start makes it take effect"
+            )?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stop(&self) -> Result<()> {
+        self.ask(self.client.command("/stop"))
+    }
+
+    /// For a health check: quiet when all is well.
+    pub(crate) fn health(&self, output: Output) -> Result<ExitCode> {
+        let health: Health = self.ask(self.client.fetch_any("/health"))?;
+        if output.json {
+            print_json(&health)?;
+        } else if !health.healthy {
+            writeln!(io::stdout(), "{}", health.faults.join("; "))?;
+        }
+        Ok(ExitCode::from(u8::from(!health.healthy)))
+    }
+
+    fn ask<T>(&self, answer: Result<T, ClientError>) -> Result<T> {
+        answer.map_err(|error| match &error {
+            ClientError::NotRunning { .. } => anyhow!("{error}; {}", self.hint),
+            ClientError::Refused(refusal) => {
+                // The summary follows; a broken standard error can't be reported anywhere.
+                let _ = print_problems(&refusal.problems);
+                error.into()
+            }
+            _ => error.into(),
+        })
+    }
+
+    fn print(&self, table: &Table) -> Result<()> {
+        let text = table.render(terminal::width(), self.colours);
+        write!(io::stdout(), "{text}")?;
+        Ok(())
+    }
+}
+
+/// Shows faults on standard error.
+pub(crate) fn print_problems(problems: &[api::Problem]) -> io::Result<()> {
+    let mut stderr = io::stderr().lock();
+    let colours = terminal::colours(&stderr);
+    for problem in problems {
+        writeln!(stderr, "{}", terminal::problem(problem, colours))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
+    writeln!(io::stdout(), "{}", serde_json::to_string_pretty(value)?)?;
+    Ok(())
+}
+
+/// A path segment: what is not unreserved is escaped (RFC 3986 §2.1).
+fn encode(segment: &str) -> String {
+    let escape = |octet: u8| match octet {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(octet).to_string()
+        }
+        _ => format!("%{octet:02X}"),
+    };
+    segment.bytes().map(escape).collect()
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}

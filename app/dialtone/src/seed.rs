@@ -1,0 +1,114 @@
+//! The configuration that an empty folder gets.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::folder::{Folder, replace_file};
+use crate::{password, user_file};
+
+/// A user that was made, with the password.
+#[derive(Debug)]
+pub(crate) struct SeededUser {
+    pub(crate) name: &'static str,
+    pub(crate) password: String,
+}
+
+/// Writes a working configuration if `etc` is empty or absent, and returns its users; else `None`,
+/// and nothing is touched.
+pub(crate) fn seed(folder: &Folder) -> Result<Option<Vec<SeededUser>>> {
+    let etc = folder.etc();
+    if !is_empty(&etc).with_context(|| format!("{} can't be read", etc.display()))? {
+        return Ok(None);
+    }
+    let mut users = Vec::new();
+    let mut users_text = USERS.to_owned();
+    for name in ["1001", "1002"] {
+        let password = password::generate()?;
+        users_text = user_file::add(&users_text, name, None, &password)?;
+        users.push(SeededUser { name, password });
+    }
+    for (path, text) in [
+        (folder.users_file(), users_text.as_str()),
+        (folder.dialplan_file(), DIALPLAN),
+        (folder.server_file(), SERVER),
+    ] {
+        replace_file(&path, text)
+            .with_context(|| format!("{} can't be written", path.display()))?;
+    }
+    Ok(Some(users))
+}
+
+fn is_empty(folder: &Path) -> io::Result<bool> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) const SERVER: &str = include_str!("../assets/dialtone.toml");
+pub(crate) const DIALPLAN: &str = include_str!("../assets/dialplan.toml");
+const USERS: &str = include_str!("../assets/users.toml");
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::settings;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::new(root.path());
+        folder.create().unwrap();
+        (root, folder)
+    }
+
+    #[test]
+    fn the_seeded_configuration_is_valid_and_holds_the_users() {
+        let (_root, folder) = folder();
+        let seeded = seed(&folder).unwrap().unwrap();
+        let loaded = settings::load(&folder, &[]).unwrap();
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+        let users = &loaded.settings.users;
+        assert_eq!(users.len(), 2);
+        for (user, seeded) in users.iter().zip(&seeded) {
+            assert_eq!(
+                (&*user.name, &user.password),
+                (seeded.name, &seeded.password)
+            );
+            assert_eq!(user.number, user.name);
+        }
+        assert_eq!(loaded.settings.dialplan.extensions.len(), 4);
+        let mode = fs::metadata(folder.users_file())
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn every_seeded_setting_is_at_its_default() {
+        let (_root, folder) = folder();
+        seed(&folder).unwrap();
+        let seeded = settings::load(&folder, &[]).unwrap().settings.server;
+        fs::remove_file(folder.server_file()).unwrap();
+        let default = settings::load(&folder, &[]).unwrap().settings.server;
+        assert_eq!(format!("{seeded:?}"), format!("{default:?}"));
+    }
+
+    #[test]
+    fn an_existing_configuration_is_never_touched() {
+        let (_root, folder) = folder();
+        fs::write(folder.dialplan_file(), "# mine").unwrap();
+        assert!(seed(&folder).unwrap().is_none());
+        assert_eq!(fs::read_dir(folder.etc()).unwrap().count(), 1);
+        assert_eq!(
+            fs::read_to_string(folder.dialplan_file()).unwrap(),
+            "# mine"
+        );
+    }
+}

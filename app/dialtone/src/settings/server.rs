@@ -1,0 +1,338 @@
+//! `etc/dialtone.toml`.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use pbx::config::Algorithm;
+
+use super::document::Table;
+use super::reader::Section;
+use super::report::{Fault, Report};
+use super::values::{
+    self, Listen, choice, count_or_auto, duration, duration_or_never, list, number, printable,
+};
+
+/// Everything but users and dial plan.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) sip: Sip,
+    pub(crate) media: Media,
+    pub(crate) auth: Auth,
+    pub(crate) registrar: Registrar,
+    pub(crate) calls: Calls,
+    pub(crate) log: Log,
+}
+
+/// `[sip]`
+#[derive(Clone, Debug)]
+pub(crate) struct Sip {
+    pub(crate) listen: Vec<Listen>,
+    /// Public address; none: the local one.
+    pub(crate) advertise: Option<IpAddr>,
+    pub(crate) local_networks: Vec<(IpAddr, u8)>,
+    pub(crate) realm: String,
+    /// Value of the Server header; empty: none.
+    pub(crate) server: String,
+    /// Signalling threads; none: as many as there are CPUs.
+    pub(crate) threads: Option<usize>,
+    pub(crate) tcp: Tcp,
+}
+
+/// `[sip.tcp]`
+#[derive(Clone, Debug)]
+pub(crate) struct Tcp {
+    pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_peer: usize,
+    pub(crate) message_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+}
+
+/// `[media]`
+#[derive(Clone, Debug)]
+pub(crate) struct Media {
+    pub(crate) ports: RangeInclusive<u16>,
+    /// Public address; none: the one of signalling.
+    pub(crate) advertise: Option<IpAddr>,
+    pub(crate) timeout: Duration,
+    /// Media workers; none: as many as there are CPUs.
+    pub(crate) workers: Option<usize>,
+}
+
+/// `[auth]`
+#[derive(Clone, Debug)]
+pub(crate) struct Auth {
+    pub(crate) algorithms: Vec<Algorithm>,
+    pub(crate) nonce_lifetime: Duration,
+}
+
+/// `[registrar]`
+#[derive(Clone, Debug)]
+pub(crate) struct Registrar {
+    pub(crate) min_expires: Duration,
+    pub(crate) default_expires: Duration,
+    pub(crate) max_expires: Duration,
+    pub(crate) max_contacts: usize,
+    /// Zero: phones are not asked.
+    pub(crate) qualify: Duration,
+}
+
+/// `[calls]`
+#[derive(Clone, Debug)]
+pub(crate) struct Calls {
+    pub(crate) ring_timeout: Duration,
+    /// Zero: no session timers.
+    pub(crate) session_expires: Duration,
+    pub(crate) min_session_expires: Duration,
+    /// Zero: no limit.
+    pub(crate) max_duration: Duration,
+    pub(crate) max_calls: usize,
+}
+
+/// `[log]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Log {
+    pub(crate) level: Level,
+    pub(crate) format: Format,
+    /// Numbers and addresses of people are shown in full.
+    pub(crate) personal: bool,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+/// Reads the file's table; what is absent or wrong has its default, and the latter is reported.
+pub(crate) fn read(table: Table, report: &Report) -> Server {
+    let mut top = Section::new("", table, report);
+    let server = Server {
+        sip: sip(top.section("sip")),
+        media: media(top.section("media")),
+        auth: auth(top.section("auth")),
+        registrar: registrar(top.section("registrar")),
+        calls: calls(top.section("calls")),
+        log: log(top.section("log")),
+    };
+    top.finish();
+    server
+}
+
+fn sip(mut sip: Section<'_>) -> Sip {
+    let read = Sip {
+        listen: sip.read("listen", default_listen(), listen),
+        advertise: sip.read("advertise", None, values::address),
+        local_networks: sip.read(
+            "local_networks",
+            default_networks(),
+            list(0, values::network),
+        ),
+        realm: sip.read("realm", "dialtone".into(), realm),
+        server: sip.read("server", SERVER.into(), printable(128)),
+        threads: sip.read("threads", None, count_or_auto(1..=256)),
+        tcp: tcp(sip.section("tcp")),
+    };
+    sip.finish();
+    read
+}
+
+fn tcp(mut tcp: Section<'_>) -> Tcp {
+    let count = |value: &_| number(1..=1_000_000)(value).map(|n| n as usize);
+    let read = Tcp {
+        max_connections: tcp.read("max_connections", 8192, count),
+        max_connections_per_peer: tcp.read("max_connections_per_peer", 1024, count),
+        message_timeout: tcp.read("message_timeout", secs(30), duration(1..=600)),
+        idle_timeout: tcp.read("idle_timeout", secs(3600), duration(60..=7 * DAY)),
+    };
+    tcp.finish();
+    read
+}
+
+fn media(mut media: Section<'_>) -> Media {
+    let read = Media {
+        ports: media.read("ports", 10000..=19999, values::ports),
+        advertise: media.read("advertise", None, values::address),
+        timeout: media.read("timeout", secs(60), duration(5..=DAY)),
+        workers: media.read("workers", None, count_or_auto(1..=256)),
+    };
+    media.finish();
+    read
+}
+
+fn auth(mut auth: Section<'_>) -> Auth {
+    let read = Auth {
+        algorithms: auth.read("algorithms", vec![Algorithm::Md5], algorithms),
+        nonce_lifetime: auth.read("nonce_lifetime", secs(300), duration(10..=DAY)),
+    };
+    auth.finish();
+    read
+}
+
+fn registrar(mut registrar: Section<'_>) -> Registrar {
+    let read = Registrar {
+        min_expires: registrar.read("min_expires", secs(60), duration(1..=DAY)),
+        default_expires: registrar.read("default_expires", secs(3600), duration(1..=7 * DAY)),
+        max_expires: registrar.read("max_expires", secs(7200), duration(1..=30 * DAY)),
+        max_contacts: registrar.read("max_contacts", 10, max_contacts),
+        qualify: registrar.read("qualify", secs(60), duration_or_never(5..=DAY)),
+    };
+    let ordered =
+        read.min_expires <= read.default_expires && read.default_expires <= read.max_expires;
+    if !ordered {
+        let message = "min_expires, default_expires and max_expires are not in this order";
+        let fault = Fault::new(
+            message,
+            "make the first the smallest and the last the largest",
+        );
+        registrar.error("default_expires", registrar.origin(), fault);
+    }
+    registrar.finish();
+    read
+}
+
+fn calls(mut calls: Section<'_>) -> Calls {
+    let read = Calls {
+        ring_timeout: calls.read("ring_timeout", secs(60), duration(5..=600)),
+        session_expires: calls.read("session_expires", secs(1800), duration_or_never(90..=DAY)),
+        // RFC 4028 §4: a session interval is at least 90 s.
+        min_session_expires: calls.read("min_session_expires", secs(90), duration(90..=DAY)),
+        max_duration: calls.read(
+            "max_duration",
+            Duration::ZERO,
+            duration_or_never(1..=30 * DAY),
+        ),
+        max_calls: calls.read("max_calls", 10_000, |v| {
+            number(1..=1_000_000)(v).map(|n| n as usize)
+        }),
+    };
+    if !read.session_expires.is_zero() && read.session_expires < read.min_session_expires {
+        let fault = Fault::new(
+            "is above session_expires",
+            "make it smaller, or the other larger",
+        );
+        calls.error("min_session_expires", calls.origin(), fault);
+    }
+    calls.finish();
+    read
+}
+
+fn log(mut log: Section<'_>) -> Log {
+    let read = Log {
+        level: log.read("level", Level::Info, choice(LEVELS)),
+        format: log.read("format", Format::Text, choice(FORMATS)),
+        personal: log.read(
+            "personal",
+            false,
+            choice(&[("mask", false), ("show", true)]),
+        ),
+    };
+    log.finish();
+    read
+}
+
+/// How many phones one user may have.
+pub(crate) fn max_contacts(value: &super::document::Value) -> Result<usize, Fault> {
+    number(1..=100)(value).map(|n| n as usize)
+}
+
+fn listen(value: &super::document::Value) -> Result<Vec<Listen>, Fault> {
+    let addresses = list(1, values::listen)(value)?;
+    for (place, address) in addresses.iter().enumerate() {
+        if address.address.port() != 0 && addresses[..place].contains(address) {
+            let message = format!("{}:{} is there twice", address.protocol, address.address);
+            return Err(Fault::new(message, "remove one of them"));
+        }
+    }
+    Ok(addresses)
+}
+
+fn realm(value: &super::document::Value) -> Result<String, Fault> {
+    let realm = printable(128)(value)?;
+    if realm.is_empty() || realm.contains(['"', '\\']) {
+        let message = "is empty or has quotes or backslashes";
+        return Err(Fault::new(
+            message,
+            "use your domain, for example “example.com”",
+        ));
+    }
+    Ok(realm)
+}
+
+fn algorithms(value: &super::document::Value) -> Result<Vec<Algorithm>, Fault> {
+    let algorithms = list(1, choice(ALGORITHMS))(value)?;
+    for (place, algorithm) in algorithms.iter().enumerate() {
+        if algorithms[..place].contains(algorithm) {
+            return Err(Fault::new("names an algorithm twice", "remove one of them"));
+        }
+    }
+    Ok(algorithms)
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn default_listen() -> Vec<Listen> {
+    let both = |ip: IpAddr| {
+        [sip::Protocol::Udp, sip::Protocol::Tcp].map(|protocol| Listen {
+            protocol,
+            address: (ip, 5060).into(),
+        })
+    };
+    let v4 = both(std::net::Ipv4Addr::UNSPECIFIED.into());
+    let v6 = both(std::net::Ipv6Addr::UNSPECIFIED.into());
+    [v4, v6].concat()
+}
+
+fn default_networks() -> Vec<(IpAddr, u8)> {
+    let v4 = [
+        ([10, 0, 0, 0], 8),
+        ([172, 16, 0, 0], 12),
+        ([192, 168, 0, 0], 16),
+        ([169, 254, 0, 0], 16),
+        ([127, 0, 0, 0], 8),
+    ];
+    let v6 = [
+        ([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7),
+        ([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
+        ([0, 0, 0, 0, 0, 0, 0, 1], 128),
+    ];
+    let v4 = v4.map(|(ip, length)| (IpAddr::from(ip), length));
+    let v6 = v6.map(|(ip, length)| (IpAddr::from(ip), length));
+    v4.into_iter().chain(v6).collect()
+}
+
+const ALGORITHMS: &[(&str, Algorithm)] = &[
+    ("MD5", Algorithm::Md5),
+    ("SHA-256", Algorithm::Sha256),
+    ("SHA-512-256", Algorithm::Sha512_256),
+];
+
+const LEVELS: &[(&str, Level)] = &[
+    ("off", Level::Off),
+    ("error", Level::Error),
+    ("warn", Level::Warn),
+    ("info", Level::Info),
+    ("debug", Level::Debug),
+    ("trace", Level::Trace),
+];
+
+const FORMATS: &[(&str, Format)] = &[("text", Format::Text), ("json", Format::Json)];
+
+/// Who we are in Server and User-Agent headers, unless configured otherwise.
+const SERVER: &str = "dialtone";
+
+const DAY: u64 = 86_400;

@@ -1,0 +1,50 @@
+//! Settings as the PBX reads them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pbx::config::{CallConfig, RegistrarConfig};
+use pbx::{Config, Network, User};
+
+use super::Settings;
+
+/// The snapshot for the PBX. `nonce_secret` lasts as long as the process, so that a reload doesn't
+/// make phones authenticate again.
+pub(crate) fn snapshot(settings: &Settings, nonce_secret: [u8; 32]) -> Config {
+    let server = &settings.server;
+    let users: Vec<_> = settings.users.iter().cloned().map(Arc::new).collect();
+    let by = |key: fn(&User) -> &String| {
+        let pairs = users
+            .iter()
+            .map(|user| (key(user).clone(), Arc::clone(user)));
+        pairs.collect::<HashMap<_, _>>()
+    };
+    Config {
+        realm: server.sip.realm.as_str().into(),
+        algorithms: server.auth.algorithms.clone(),
+        nonce_lifetime: server.auth.nonce_lifetime,
+        nonce_secret,
+        users: by(|user| &user.name),
+        numbers: by(|user| &user.number),
+        dialplan: settings.dialplan.clone(),
+        network: Network {
+            signalling: server.sip.advertise,
+            media: server.media.advertise.or(server.sip.advertise),
+            local: server.sip.local_networks.clone(),
+        },
+        registrar: RegistrarConfig {
+            min_expires: server.registrar.min_expires,
+            default_expires: server.registrar.default_expires,
+            max_expires: server.registrar.max_expires,
+            qualify: server.registrar.qualify,
+        },
+        calls: CallConfig {
+            ring_timeout: server.calls.ring_timeout,
+            session_expires: server.calls.session_expires,
+            min_session_expires: server.calls.min_session_expires,
+            max_duration: server.calls.max_duration,
+            max_calls: server.calls.max_calls,
+        },
+        server: server.sip.server.as_str().into(),
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! - [`cli`]: the command line. - [`ask`], [`users`]: commands beside the server.
 //! - [`folder`]: the data folder. - [`seed`]: what an empty one gets. - [`settings`]: what it says.
-//! - [`log`], [`terminal`]: what people see.
+//! - [`server`]: the running server. - [`log`], [`terminal`]: what people see.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -20,6 +20,7 @@ mod folder;
 mod log;
 mod password;
 mod seed;
+mod server;
 mod settings;
 mod terminal;
 mod user_file;
@@ -45,7 +46,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
     let folder = Folder::new(&cli.data);
     let console = Console::new(&folder);
     match &cli.command {
-        Command::Run(_) => anyhow::bail!("not wired yet"),
+        Command::Run(run) => server::run(&folder, run.overrides.all())?,
         Command::Check(check) => return run_check(&folder, check),
         Command::Status(output) => console.status(*output)?,
         Command::Phones(output) => console.phones(*output)?,

@@ -51,6 +51,7 @@ pub(crate) fn run(folder: &Folder, command: &User) -> Result<()> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
 fn refusal(fault: Fault) -> anyhow::Error {
     anyhow!("{}; {}", fault.message, fault.remedy)
 }

@@ -129,7 +129,7 @@ fn parameter(name: &str, value: &Value) -> Result<Step, Fault> {
 fn unknown_step(word: &str) -> Fault {
     const STEPS: &[&str] = &["dial", "echo", "tone", "play", "hangup"];
     let remedy = match similar(word, STEPS) {
-        Some(meant) if meant == "echo" => "did you mean “echo”?".to_owned(),
+        Some("echo") => "did you mean “echo”?".to_owned(),
         Some(meant) => format!("did you mean {{ {meant} = … }}?"),
         None => format!("there are {}", STEPS.join(", ")),
     };

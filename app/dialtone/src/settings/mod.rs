@@ -100,7 +100,7 @@ enum Absent {
 /// What is wrong with the text of a users file.
 pub(crate) fn check_users(path: &Path, text: &str) -> Vec<Problem> {
     let report = Report::default();
-    let table = parse(path, text.to_owned(), &report);
+    let table = parse(path, text, &report);
     users::read(table, 10, &report);
     let mut problems = report.into_problems();
     problems.retain(|problem| problem.severity == Severity::Error);
@@ -115,15 +115,15 @@ fn read(path: &Path, absent: Absent, report: &Report) -> Table {
             String::new()
         }
     };
-    parse(path, text, report)
+    parse(path, &text, report)
 }
 
-fn parse(path: &Path, text: String, report: &Report) -> Table {
+fn parse(path: &Path, text: &str, report: &Report) -> Table {
     let source = Arc::new(Source::File {
         path: path.to_owned(),
-        text: text.clone(),
+        text: text.to_owned(),
     });
-    Table::parse(&text, &source).unwrap_or_else(|error| {
+    Table::parse(text, &source).unwrap_or_else(|error| {
         let fault = Fault::new(error.message, "see https://toml.io for the syntax of TOML");
         report.error("", &error.origin, fault);
         Table {

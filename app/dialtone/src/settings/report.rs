@@ -189,7 +189,7 @@ mod tests {
             path: "f".into(),
             text: "ä".into(),
         });
-        for span in [1..1, 5..9, 1..0] {
+        for span in [1..1, 5..9, 0..1] {
             let origin = Origin {
                 source: Arc::clone(&source),
                 span,

@@ -1,0 +1,175 @@
+//! What the API asks of the running server.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use api::{Call, Health, Phone, Reachability, Refusal, Reloaded, Status};
+use arc_swap::ArcSwap;
+use base::Token;
+use engine::Listen;
+use pbx::Command;
+use store::{Bindings, Contact, Journal, Reach};
+use tokio::sync::Notify;
+
+use super::delivery::Delivery;
+use super::observer::Observed;
+use crate::folder::Folder;
+use crate::log::Logging;
+use crate::settings::{self, Override, Server, Settings, snapshot};
+
+/// Handles on everything that runs.
+pub(super) struct Control {
+    pub(super) folder: Folder,
+    pub(super) overrides: Vec<Override>,
+    pub(super) settings: ArcSwap<Settings>,
+    /// What the machines run by.
+    pub(super) config: Arc<ArcSwap<pbx::Config>>,
+    pub(super) logging: Logging,
+    pub(super) listening: Vec<Listen>,
+    pub(super) started: u64,
+    pub(super) delivery: Arc<Delivery>,
+    pub(super) bindings: Arc<Bindings>,
+    pub(super) journal: Arc<Journal>,
+    pub(super) observed: Arc<Observed>,
+    pub(super) stopping: Arc<AtomicBool>,
+    pub(super) stop: Notify,
+}
+
+impl api::Server for Control {
+    fn status(&self) -> Status {
+        let (mut users, mut phones) = (0, 0);
+        self.bindings.for_each(|_, contacts| {
+            users += 1;
+            phones += contacts.len();
+        });
+        let stats = self.delivery.handle().stats();
+        let counters = stats
+            .iter()
+            .map(|(counter, value)| (counter.to_string(), value));
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            data: self.folder.root().display().to_string(),
+            started: self.started,
+            listen: self.listening.iter().map(ToString::to_string).collect(),
+            users: self.settings.load().users.len(),
+            registered_users: users,
+            phones,
+            calls: self.observed.calls.len(),
+            calls_total: self.observed.calls.total(),
+            authentication_failures: self.observed.authentication_failures.load(Relaxed),
+            health: self.health(),
+            counters: counters.collect(),
+        }
+    }
+
+    fn phones(&self) -> Vec<Phone> {
+        let mut phones = Vec::new();
+        self.bindings.for_each(|user, contacts| {
+            phones.extend(contacts.iter().map(|contact| phone(user, contact)));
+        });
+        phones.sort_by(|a, b| (&a.user, &a.contact).cmp(&(&b.user, &b.contact)));
+        phones
+    }
+
+    fn calls(&self) -> Vec<Call> {
+        self.observed.calls.list()
+    }
+
+    fn hangup(&self, id: &str) -> Result<(), Refusal> {
+        let call = Token::parse(id).filter(|_| self.observed.calls.contains(id));
+        let call = call.ok_or_else(|| {
+            Refusal::new(format!("there is no call {id}; `dialtone calls` shows all"))
+        })?;
+        self.delivery.command(call.slot(), Command::Hangup { call });
+        Ok(())
+    }
+
+    fn reload(&self) -> Result<Reloaded, Refusal> {
+        let loaded = settings::load(&self.folder, &self.overrides).map_err(|invalid| {
+            tracing::error!(%invalid, "the configuration is wrong; the old one stays");
+            Refusal {
+                error: "the configuration is wrong; the server keeps the one it has".into(),
+                problems: invalid.0,
+            }
+        })?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.logging
+            .change(loaded.settings.server.log)
+            .map_err(|error| Refusal::new(error.to_string()))?;
+        let restart = needs_restart(&self.settings.load().server, &loaded.settings.server);
+        let secret = self.config.load().nonce_secret;
+        self.config
+            .store(Arc::new(snapshot::snapshot(&loaded.settings, secret)));
+        let users = loaded.settings.users.len();
+        self.settings.store(Arc::new(loaded.settings));
+        let config = self.config.load_full();
+        self.delivery
+            .broadcast(|| Command::Reload(Arc::clone(&config)));
+        tracing::info!(users, "configuration reloaded");
+        Ok(Reloaded {
+            users,
+            warnings: loaded.warnings,
+            restart,
+        })
+    }
+
+    fn stop(&self) {
+        self.stop.notify_one();
+    }
+
+    fn health(&self) -> Health {
+        let checks = [
+            (
+                self.journal.healthy(),
+                "registrations can't be written to disk",
+            ),
+            (
+                self.observed.healthy(),
+                "call records can't be written to disk",
+            ),
+            (!self.stopping.load(Relaxed), "the server is stopping"),
+        ];
+        let failed = checks.into_iter().filter(|(good, _)| !good);
+        let faults: Vec<_> = failed.map(|(_, fault)| fault.to_owned()).collect();
+        Health {
+            healthy: faults.is_empty(),
+            faults,
+        }
+    }
+}
+
+fn phone(user: &str, contact: &Contact) -> Phone {
+    let (reachability, rtt) = match contact.reach {
+        Reach::Unknown => (Reachability::Unknown, None),
+        Reach::Reachable { rtt } => (Reachability::Reachable, Some(rtt)),
+        Reach::Unreachable => (Reachability::Unreachable, None),
+    };
+    Phone {
+        user: user.into(),
+        contact: contact.uri.to_string(),
+        address: contact.flow.to_string(),
+        user_agent: contact.user_agent.to_string(),
+        expires: contact.expires.0,
+        reachability,
+        rtt_ms: rtt.map(|rtt| rtt.as_millis() as u64),
+    }
+}
+
+/// Keys that differ and are read at the start only.
+fn needs_restart(old: &Server, new: &Server) -> Vec<String> {
+    let tcp = |server: &Server| format!("{:?}", server.sip.tcp);
+    let changes = [
+        ("sip.listen", old.sip.listen != new.sip.listen),
+        ("sip.threads", old.sip.threads != new.sip.threads),
+        ("sip.tcp", tcp(old) != tcp(new)),
+        ("media.ports", old.media.ports != new.media.ports),
+        ("media.timeout", old.media.timeout != new.media.timeout),
+        ("media.workers", old.media.workers != new.media.workers),
+        ("log.format", old.log.format != new.log.format),
+    ];
+    let changed = changes.into_iter().filter(|(_, changed)| *changed);
+    changed.map(|(key, _)| key.to_owned()).collect()
+}

@@ -1,0 +1,131 @@
+//! Addresses of this machine, and the settings of what uses them.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroUsize;
+
+use engine::{Limits, Listen};
+use nix::ifaddrs::getifaddrs;
+
+use crate::settings::Server;
+
+/// The engine's share of the settings. `[::]` is left out where there is no IPv6, so that the seeded
+/// configuration works everywhere; an address that is named must be there.
+pub(super) fn engine_config(server: &Server) -> engine::Config {
+    let wanted = server.sip.listen.iter().map(|listen| Listen {
+        protocol: listen.protocol,
+        address: listen.address,
+    });
+    let mut listen: Vec<_> = wanted.collect();
+    if listen.iter().any(|l| !any_v6(l)) && !has_ipv6() {
+        let before = listen.len();
+        listen.retain(|listen| !any_v6(listen));
+        if listen.len() < before {
+            tracing::warn!("this machine has no IPv6; [::] is left out");
+        }
+    }
+    let tcp = &server.sip.tcp;
+    engine::Config {
+        listen,
+        threads: server.sip.threads.and_then(NonZeroUsize::new),
+        limits: Limits {
+            connections: tcp.max_connections,
+            connections_per_peer: tcp.max_connections_per_peer,
+            unfinished: tcp.message_timeout,
+            idle: tcp.idle_timeout,
+            ..Limits::default()
+        },
+    }
+}
+
+/// The media workers' share of the settings.
+pub(super) fn media_config(server: &Server) -> media::Config {
+    let cpus = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    media::Config {
+        ports: server.media.ports.clone(),
+        workers: server
+            .media
+            .workers
+            .unwrap_or_else(|| cpus().min(MOST_WORKERS)),
+        timeout: server.media.timeout,
+        ..media::Config::default()
+    }
+}
+
+/// Addresses for people to read.
+pub(super) fn list(listen: &[Listen]) -> String {
+    let texts: Vec<_> = listen.iter().map(ToString::to_string).collect();
+    texts.join(" ")
+}
+
+/// The addresses at which a socket is reached: its own, or all of the machine's that phones may use.
+pub(super) fn reachable(listen: SocketAddr) -> Vec<SocketAddr> {
+    if !listen.ip().is_unspecified() {
+        return vec![listen];
+    }
+    let same_family = |ip: &IpAddr| ip.is_ipv4() == listen.is_ipv4();
+    let mut addresses: Vec<_> = own_addresses().into_iter().filter(same_family).collect();
+    if addresses.iter().any(|ip| !ip.is_loopback()) {
+        addresses.retain(|ip| !ip.is_loopback());
+    }
+    let with_port = |ip| SocketAddr::new(ip, listen.port());
+    addresses.into_iter().map(with_port).collect()
+}
+
+fn own_addresses() -> Vec<IpAddr> {
+    let Ok(interfaces) = getifaddrs() else {
+        return Vec::new();
+    };
+    let mut addresses = Vec::new();
+    for address in interfaces.filter_map(|interface| interface.address) {
+        let v4 = address.as_sockaddr_in().map(|a| IpAddr::from(a.ip()));
+        let v6 = address.as_sockaddr_in6().map(|a| IpAddr::from(a.ip()));
+        let ip = v4.or(v6).filter(|ip| !is_link_local(ip));
+        addresses.extend(ip.filter(|ip| !addresses.contains(ip)));
+    }
+    addresses
+}
+
+/// Such an address says nothing without the name of an interface.
+fn is_link_local(ip: &IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+fn any_v6(listen: &Listen) -> bool {
+    listen.address.ip() == Ipv6Addr::UNSPECIFIED
+}
+
+fn has_ipv6() -> bool {
+    match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
+        Ok(_) => true,
+        // Anything else is no question of the family, and is better reported by who needs the port.
+        Err(error) => {
+            let absent = error.kind() == io::ErrorKind::AddrNotAvailable
+                || error.raw_os_error() == Some(EAFNOSUPPORT);
+            !absent
+        }
+    }
+}
+
+/// More media workers than this gain nothing before the network card is the limit.
+const MOST_WORKERS: usize = 8;
+
+const EAFNOSUPPORT: i32 = 97;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_address_is_itself_and_the_unspecified_one_is_real() {
+        let named: SocketAddr = "192.0.2.7:5060".parse().unwrap();
+        assert_eq!(reachable(named), [named]);
+        let all = reachable("0.0.0.0:5070".parse().unwrap());
+        assert!(!all.is_empty());
+        let real = |a: &SocketAddr| a.is_ipv4() && !a.ip().is_unspecified() && a.port() == 5070;
+        assert!(all.iter().all(real), "{all:?}");
+    }
+}

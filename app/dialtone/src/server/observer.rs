@@ -1,0 +1,412 @@
+//! What becomes of the events of the signalling threads: log, read model, call records.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use api::{Call, CallState};
+use base::Pii;
+use pbx::{CallRecord, Event};
+use serde::Serialize;
+use store::CallLog;
+use store::calendar::Date;
+
+/// The thread that takes events. Dropping it handles what is left and ends it.
+#[derive(Debug)]
+pub(super) struct Observer {
+    observed: Arc<Observed>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the observer shares with those who tell it and those who ask it.
+#[derive(Debug)]
+pub(super) struct Observed {
+    /// Calls in progress.
+    pub(super) calls: api::Calls,
+    /// Wrong credentials since the start.
+    pub(super) authentication_failures: AtomicU64,
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    call_log: CallLog,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: Vec<Event>,
+    /// Events that may be lost, and were.
+    lost: u64,
+    /// The thread waits to be woken.
+    asleep: bool,
+    closing: bool,
+}
+
+impl Observer {
+    pub(super) fn start(call_log: CallLog) -> Result<Self> {
+        let observed = Arc::new(Observed {
+            calls: api::Calls::new(),
+            authentication_failures: AtomicU64::new(0),
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            call_log,
+        });
+        let thread = {
+            let observed = Arc::clone(&observed);
+            Builder::new()
+                .name("observer".into())
+                .spawn(move || observe(&observed))?
+        };
+        Ok(Self {
+            observed,
+            thread: Some(thread),
+        })
+    }
+
+    pub(super) fn observed(&self) -> Arc<Observed> {
+        Arc::clone(&self.observed)
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.observed.lock().closing = true;
+        self.observed.filled.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Observed {
+    /// Takes all events. When too many wait, those are dropped that may be; call records never are,
+    /// because then no new call is let in.
+    pub(super) fn publish(&self, events: &mut Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
+        let mut queue = self.lock();
+        for event in events.drain(..) {
+            if queue.events.len() < MOST_WAITING || event.is_record() {
+                queue.events.push(event);
+            } else {
+                queue.lost += 1;
+            }
+        }
+        if queue.asleep {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Whether call records are taken and written as fast as calls end.
+    pub(super) fn healthy(&self) -> bool {
+        self.lock().events.len() < MOST_WAITING && self.call_log.healthy()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // The queue is whole after each statement.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for events and swaps them into `batch`; false at the end.
+    fn next(&self, batch: &mut Vec<Event>) -> bool {
+        let mut queue = self.lock();
+        queue.asleep = true;
+        while queue.events.is_empty() && !queue.closing {
+            let woken = self.filled.wait(queue);
+            queue = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.asleep = false;
+        std::mem::swap(batch, &mut queue.events);
+        let lost = std::mem::take(&mut queue.lost);
+        drop(queue);
+        if lost > 0 {
+            tracing::warn!(
+                events = lost,
+                "too much happens; some events were not logged"
+            );
+        }
+        !batch.is_empty()
+    }
+
+    /// Lets events gather, so that a busy server doesn't wake this thread for each.
+    fn rest(&self) {
+        let queue = self.lock();
+        let woken = self.filled.wait_timeout_while(queue, REST, |q| !q.closing);
+        drop(woken);
+    }
+}
+
+fn observe(observed: &Observed) {
+    let mut batch = Vec::new();
+    let mut refusals = Throttle::new();
+    while observed.next(&mut batch) {
+        for event in batch.drain(..) {
+            handle(observed, &mut refusals, event);
+        }
+        batch.shrink_to(MOST_KEPT);
+        observed.rest();
+    }
+}
+
+fn handle(observed: &Observed, refusals: &mut Throttle, event: Event) {
+    match event {
+        Event::Registered {
+            user,
+            contact,
+            from,
+        } => {
+            let (user, contact, peer) = (Pii(user), Pii(contact), Pii(from));
+            tracing::info!(%user, %contact, %peer, "registered");
+        }
+        Event::Unregistered {
+            user,
+            contact,
+            expired,
+        } => {
+            let (user, contact) = (Pii(user), Pii(contact));
+            tracing::info!(%user, %contact, expired, "unregistered");
+        }
+        Event::AuthenticationFailed { user, from } => {
+            observed.authentication_failures.fetch_add(1, Relaxed);
+            if let Some(unlogged) = refusals.pass(Instant::now()) {
+                // The address is shown: it is what a firewall needs.
+                tracing::warn!(user = %Pii(user), peer = %from, unlogged, "wrong credentials");
+            }
+        }
+        Event::CallStarted {
+            call,
+            caller,
+            number,
+            from,
+            at,
+        } => {
+            let (from_user, to, peer) = (Pii(&caller), Pii(&number), Pii(from));
+            tracing::debug!(%call, caller = %from_user, number = %to, %peer, "call");
+            observed.calls.started(Call {
+                id: call.to_string(),
+                caller: caller.to_string(),
+                callee: number.to_string(),
+                state: CallState::Calling,
+                started: at.0,
+                answered: None,
+            });
+        }
+        Event::CallRinging { call } => {
+            tracing::debug!(%call, "ringing");
+            observed.calls.ringing(call.as_str());
+        }
+        Event::CallAnswered { call, at } => {
+            tracing::debug!(%call, "answered");
+            observed.calls.answered(call.as_str(), at.0);
+        }
+        Event::CallEnded(record) => ended(observed, &record),
+    }
+}
+
+fn ended(observed: &Observed, record: &CallRecord) {
+    let call = record.call;
+    let (caller, number) = (Pii(&record.caller), Pii(&record.number));
+    let (cause, status) = (record.cause.as_str(), record.status.0);
+    let seconds = record.duration_ms / 1000;
+    tracing::info!(%call, %caller, %number, cause, status, seconds, "call ended");
+    let line = record_line(record);
+    if let Err(line) = observed.call_log.push(record.ended, line) {
+        // Better here than nowhere.
+        tracing::error!(record = line, "this call record could not be queued");
+    }
+    // Last: who waits for the call to be gone finds its record queued.
+    observed.calls.ended(call.as_str());
+}
+
+/// The line of `cdr/YYYY-MM.jsonl`.
+fn record_line(record: &CallRecord) -> String {
+    let time = |time| Date::from(time).to_string();
+    let side = |side: media::SideStats| SideLine {
+        packets: side.packets,
+        octets: side.octets,
+        lost: side.lost,
+        rejected: side.rejected,
+    };
+    let line = RecordLine {
+        call: record.call.as_str(),
+        call_id: &record.call_id,
+        caller: &record.caller,
+        number: &record.number,
+        answered_by: record.answered_by.as_deref(),
+        started: time(record.started),
+        answered: record.answered.map(time),
+        ended: time(record.ended),
+        duration_ms: record.duration_ms,
+        cause: record.cause.as_str(),
+        status: record.status.0,
+        from_caller: side(record.media[media::Side::Caller.index()]),
+        from_callee: side(record.media[media::Side::Callee.index()]),
+    };
+    // Strings and numbers can always be written as JSON.
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct RecordLine<'a> {
+    call: &'a str,
+    call_id: &'a str,
+    caller: &'a str,
+    number: &'a str,
+    answered_by: Option<&'a str>,
+    started: String,
+    answered: Option<String>,
+    ended: String,
+    duration_ms: u64,
+    cause: &'a str,
+    status: u16,
+    from_caller: SideLine,
+    from_callee: SideLine,
+}
+
+#[derive(Serialize)]
+struct SideLine {
+    packets: u64,
+    octets: u64,
+    lost: u64,
+    rejected: u64,
+}
+
+/// Lets a few lines a second through: scanners fail to authenticate all day.
+#[derive(Debug)]
+struct Throttle {
+    second: Option<Instant>,
+    passed: u32,
+    held: u64,
+}
+
+impl Throttle {
+    fn new() -> Self {
+        Self {
+            second: None,
+            passed: 0,
+            held: 0,
+        }
+    }
+
+    /// Whether a line may be written now, and how many were not since the last.
+    fn pass(&mut self, now: Instant) -> Option<u64> {
+        let running = self
+            .second
+            .is_some_and(|s| now.duration_since(s).as_secs() == 0);
+        if !running {
+            (self.second, self.passed) = (Some(now), 0);
+        }
+        if self.passed == LINES_A_SECOND {
+            self.held += 1;
+            return None;
+        }
+        self.passed += 1;
+        Some(std::mem::take(&mut self.held))
+    }
+}
+
+/// Beyond so many waiting events, new calls are refused and lesser events are dropped.
+const MOST_WAITING: usize = 16_384;
+
+/// How much of the batch's memory is kept.
+const MOST_KEPT: usize = 1024;
+
+/// How long the thread leaves a busy queue alone.
+const REST: Duration = Duration::from_millis(20);
+
+const LINES_A_SECOND: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use base::{Mint, Slot, Token, UnixTime};
+    use sip::StatusCode;
+
+    use super::*;
+
+    fn token() -> Token {
+        Mint::new(Slot::new(3), [1; 32]).token()
+    }
+
+    fn record(call: Token) -> Event {
+        Event::CallEnded(Box::new(CallRecord {
+            call,
+            call_id: "c\"1".into(),
+            caller: "1001".into(),
+            number: "1002".into(),
+            answered_by: None,
+            started: UnixTime(1_795_236_356),
+            answered: None,
+            ended: UnixTime(1_795_236_358),
+            duration_ms: 0,
+            cause: pbx::Cause::NoAnswer,
+            status: StatusCode(480),
+            media: Default::default(),
+        }))
+    }
+
+    fn started(call: Token) -> Event {
+        Event::CallStarted {
+            call,
+            caller: "1001".into(),
+            number: "1002".into(),
+            from: "192.0.2.7:5060".parse().unwrap(),
+            at: UnixTime(1_795_236_356),
+        }
+    }
+
+    #[test]
+    fn a_call_is_seen_while_it_lasts_and_recorded_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let observer = Observer::start(CallLog::open(folder.path(), 10).unwrap()).unwrap();
+        let observed = observer.observed();
+        let call = token();
+        observed.publish(&mut vec![started(call), Event::CallRinging { call }]);
+        let begin = Instant::now();
+        while observed.calls.list().first().map(|c| c.state) != Some(CallState::Ringing) {
+            assert!(begin.elapsed().as_secs() < 30, "the call was not seen");
+            std::thread::yield_now();
+        }
+        observed.publish(&mut vec![record(call)]);
+        drop(observer);
+        assert!(observed.calls.is_empty());
+        drop(observed);
+        let text = std::fs::read_to_string(folder.path().join("2026-11.jsonl")).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["call"], call.as_str());
+        assert_eq!(line["call_id"], "c\"1");
+        assert_eq!(line["cause"], "no-answer");
+        assert_eq!(line["started"], "2026-11-21T04:45:56Z");
+    }
+
+    #[test]
+    fn under_overload_only_lesser_events_are_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let observed = Observed {
+            calls: api::Calls::new(),
+            authentication_failures: AtomicU64::new(0),
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            call_log: CallLog::open(folder.path(), 10).unwrap(),
+        };
+        let call = token();
+        for _ in 0..=MOST_WAITING {
+            observed.publish(&mut vec![Event::CallRinging { call }]);
+        }
+        assert!(!observed.healthy());
+        observed.publish(&mut vec![record(call)]);
+        let queue = observed.lock();
+        assert_eq!((queue.events.len(), queue.lost), (MOST_WAITING + 1, 1));
+    }
+
+    #[test]
+    fn the_throttle_counts_what_it_holds_back() {
+        let (mut throttle, start) = (Throttle::new(), Instant::now());
+        let passed = (0..25).filter(|_| throttle.pass(start).is_some()).count();
+        assert_eq!(passed, LINES_A_SECOND as usize);
+        assert_eq!(throttle.pass(start + Duration::from_secs(1)), Some(15));
+        assert_eq!(throttle.pass(start + Duration::from_secs(1)), Some(0));
+    }
+}

@@ -39,6 +39,8 @@ struct Shared {
     current: ArcSwap<Generation>,
     /// Octets in the generations that the next snapshot will replace, but for the current one.
     earlier: AtomicU64,
+    /// How many files those generations have.
+    files: AtomicU64,
     /// Size of the last snapshot.
     snapshot: AtomicU64,
     healthy: AtomicBool,
@@ -79,6 +81,7 @@ impl Journal {
             folder: folder.to_owned(),
             current: ArcSwap::from_pointee(current),
             earlier: AtomicU64::new(found.journal_octets),
+            files: AtomicU64::new(found.journals),
             snapshot: AtomicU64::new(found.snapshot_octets),
             healthy: AtomicBool::new(true),
             failures: AtomicU64::new(0),
@@ -216,6 +219,7 @@ impl Shared {
             let next = Generation::create(&self.folder, current.number + 1)?;
             self.earlier
                 .fetch_add(current.octets.load(Relaxed), Relaxed);
+            self.files.fetch_add(1, Relaxed);
             self.current.store(Arc::new(next));
             current.number + 1
         };
@@ -223,6 +227,7 @@ impl Shared {
         compaction.snapshot = number;
         self.snapshot.store(octets, Relaxed);
         self.earlier.store(0, Relaxed);
+        self.files.store(0, Relaxed);
         files::remove_before(&self.folder, number)
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Found {
     pub(super) snapshot: u64,
     pub(super) snapshot_octets: u64,
     pub(super) journal_octets: u64,
+    /// How many journals were read.
+    pub(super) journals: u64,
 }
 
 /// Reads the newest snapshot and all journals from its generation on.
@@ -40,6 +42,7 @@ pub(super) fn recover(folder: &Path) -> io::Result<Found> {
     }
     for generation in journals.into_iter().filter(|&n| n >= found.snapshot) {
         let path = journal(folder, generation);
+        found.journals += 1;
         found.journal_octets += read(&path, &mut found.records)?;
     }
     Ok(found)

@@ -83,7 +83,8 @@ impl Shared {
 
     fn has_grown(&self) -> bool {
         let journals = self.earlier.load(Relaxed) + self.current.load().octets.load(Relaxed);
-        journals > MIN_COMPACTED.max(2 * self.snapshot.load(Relaxed))
+        let many = self.files.load(Relaxed) > MOST_FILES;
+        many || journals > MIN_COMPACTED.max(2 * self.snapshot.load(Relaxed))
     }
 }
 
@@ -92,6 +93,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// Between attempts on a disk that refuses.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// Each start leaves a journal behind, however small.
+const MOST_FILES: u64 = 8;
 
 /// Journals smaller than this are not worth a compaction.
 const MIN_COMPACTED: u64 = 4 << 20;

@@ -113,6 +113,22 @@ fn compaction_leaves_one_snapshot_and_one_journal() {
 }
 
 #[test]
+fn many_starts_dont_leave_many_files() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..12 {
+        drop(Journal::open(folder.path()).unwrap());
+    }
+    let bindings = Arc::new(Bindings::new());
+    let (journal, _) = Journal::open(folder.path()).unwrap();
+    journal.maintain(bindings).unwrap();
+    let start = std::time::Instant::now();
+    while names(folder.path()).len() > 2 {
+        assert!(start.elapsed().as_secs() < 30, "nothing was compacted");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_crash_before_the_snapshot_is_complete_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (journal, _) = Journal::open(folder.path()).unwrap();

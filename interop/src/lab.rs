@@ -38,10 +38,24 @@ impl Lab {
         }
         let mut lab = Self::open(name)?;
         let result = lab.observe(test);
+        lab.close(result)
+    }
+
+    /// Runs a test in which the server says nothing on the wire.
+    ///
+    /// # Errors
+    /// The test's own error; the folder is kept then, and named.
+    pub fn run_quietly(name: &str, test: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let mut lab = Self::open(name)?;
+        let result = test(&mut lab);
+        lab.close(result)
+    }
+
+    fn close(self, result: Result<()>) -> Result<()> {
         if result.is_ok() {
-            fs::remove_dir_all(&lab.folder)?;
+            fs::remove_dir_all(&self.folder)?;
         }
-        result.with_context(|| format!("logs and capture are in {}", lab.folder.display()))
+        result.with_context(|| format!("logs and capture are in {}", self.folder.display()))
     }
 
     fn open(name: &str) -> Result<Self> {
@@ -87,6 +101,22 @@ impl Lab {
     /// When it does not come up.
     pub fn server(&self) -> Result<Server> {
         Server::start(self, &[])
+    }
+
+    /// Writes a configuration with these users and passwords, where anybody can call anybody.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn write_users(&self, users: &[(String, String)]) -> Result<()> {
+        let etc = self.folder("srv/etc")?;
+        let user = |(name, password)| format!("[user.{name}]\npassword = \"{password}\"\n");
+        let users: String = users
+            .iter()
+            .map(|(name, password)| user((name, password)))
+            .collect();
+        fs::write(etc.join("users.toml"), users)?;
+        fs::write(etc.join("dialplan.toml"), DIAL_PLAN)?;
+        Ok(())
     }
 
     /// A scenario file of `interop/scenarios`, ready to be pointed at somebody.
@@ -136,6 +166,8 @@ impl Lab {
         &mut self.ports
     }
 }
+
+const DIAL_PLAN: &str = "[[extension]]\nnumber = \".\"\nsteps = [{ dial = \"{number}\" }]\n";
 
 /// Enough for ten calls.
 const MEDIA_PORTS: u16 = 40;

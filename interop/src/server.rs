@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -29,9 +29,30 @@ impl Server {
     /// # Errors
     /// When it ends, or does not answer in time.
     pub fn start(lab: &Lab, settings: &[(&str, &str)]) -> Result<Self> {
-        let data = lab.path("srv");
-        let log = lab.path("server.log");
-        let process = Process::start(&mut command(lab, settings)?, &log)?;
+        Self::run(lab, &mut command(lab, settings)?, lab.path("srv"))
+    }
+
+    /// Starts the server with its data on a disk of so many octets.
+    ///
+    /// # Errors
+    /// When we may not mount, or it does not start.
+    pub fn start_on_small_disk(lab: &Lab, octets: u32) -> Result<Self> {
+        let data = lab.folder("srv")?;
+        let server = command(lab, &[])?;
+        // A name space of its own: nobody else sees the disk, and it goes with the server.
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "sh", "-c", SMALL_DISK, "sh"]);
+        command.arg(octets.to_string()).arg(&data);
+        command.arg(server.get_program()).args(server.get_args());
+        let mut server = Self::run(lab, &mut command, data.clone())?;
+        let outside = data.strip_prefix("/")?;
+        let root = format!("/proc/{}/root", server.process.pid().as_raw_nonzero());
+        server.data = Path::new(&root).join(outside);
+        Ok(server)
+    }
+
+    fn run(lab: &Lab, command: &mut Command, data: PathBuf) -> Result<Self> {
+        let process = Process::start(command, &lab.path("server.log"))?;
         let sip = lab.sip();
         let mut server = Self { process, sip, data };
         server.wait_until_it_answers()?;
@@ -146,11 +167,17 @@ impl Server {
     }
 }
 
-/// The command that runs the server in `lab`.
+/// Starts a server that is to end by itself, and returns how it ended and what it said.
 ///
 /// # Errors
-/// When there is no binary to run.
-pub fn command(lab: &Lab, settings: &[(&str, &str)]) -> Result<Command> {
+/// When it goes on running.
+pub fn refusal(lab: &Lab, settings: &[(&str, &str)]) -> Result<(ExitStatus, String)> {
+    let mut process = Process::start(&mut command(lab, settings)?, &lab.path("refusal.log"))?;
+    let status = process.end(PATIENCE)?;
+    Ok((status, process.output()?))
+}
+
+fn command(lab: &Lab, settings: &[(&str, &str)]) -> Result<Command> {
     let mut all = BTreeMap::from([
         (
             "sip.listen",
@@ -214,6 +241,9 @@ fn options(socket: &UdpSocket, attempt: u32) -> Result<String> {
         port = local.port(),
     ))
 }
+
+/// Arguments: size, folder, command.
+const SMALL_DISK: &str = r#"mount -t tmpfs -o "size=$1" none "$2" && shift 2 && exec "$@""#;
 
 /// The longest that a healthy server may take for anything on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(15);

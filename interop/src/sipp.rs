@@ -1,6 +1,5 @@
 //! Scripted user agents: sipp and the files in `interop/scenarios`.
 
-use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -68,10 +67,11 @@ impl Sipp {
         self
     }
 
-    /// Plays the scenario so many times.
+    /// Plays the scenario so many times, at most five at once.
     #[must_use]
     pub fn calls(mut self, calls: u32) -> Self {
         self.calls = calls;
+        self.command.args(["-r", "50", "-l", "5"]);
         self
     }
 
@@ -94,31 +94,34 @@ impl Sipp {
     /// # Errors
     /// When the file with them can't be written.
     pub fn user(self, user: &str, password: &str) -> Result<Self> {
-        self.users(&[(user, password)])
+        self.users([(user, password)])
     }
 
-    /// Plays the scenario once for each of these users.
+    /// Plays the scenario once for each of these users and passwords.
     ///
     /// # Errors
     /// When the file with them can't be written.
-    pub fn users(self, users: &[(&str, &str)]) -> Result<Self> {
-        let mut lines = "SEQUENTIAL\n".to_owned();
-        for (user, password) in users {
-            writeln!(
-                lines,
-                "{user};[authentication username={user} password={password}]"
-            )?;
-        }
-        let file = self.log.with_extension("csv");
-        std::fs::write(&file, lines)?;
-        Ok(self.lines(&file).calls(u32::try_from(users.len())?))
+    pub fn users<'a>(self, users: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
+        let line = |(user, password)| {
+            format!("{user};[authentication username={user} password={password}]")
+        };
+        self.lines(users.into_iter().map(line))
     }
 
-    /// Takes `[field0]` and so on from the lines of a file.
-    #[must_use]
-    pub fn lines(mut self, file: &Path) -> Self {
+    /// Plays the scenario once for each of these numbers, which are `[field0]`.
+    ///
+    /// # Errors
+    /// When the file with them can't be written.
+    pub fn numbers<'a>(self, numbers: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        self.lines(numbers.into_iter().map(str::to_owned))
+    }
+
+    fn lines(mut self, lines: impl Iterator<Item = String>) -> Result<Self> {
+        let lines: Vec<String> = lines.collect();
+        let file = self.log.with_extension("csv");
+        std::fs::write(&file, format!("SEQUENTIAL\n{}\n", lines.join("\n")))?;
         self.command.arg("-inf").arg(file);
-        self
+        Ok(self.calls(u32::try_from(lines.len())?))
     }
 
     /// Uses one TCP connection instead of UDP.

@@ -48,6 +48,21 @@ fn an_overloaded_callee_is_not_our_overload() -> Result<()> {
 }
 
 #[test]
+fn the_callee_may_make_the_offer() -> Result<()> {
+    between("late-offer", "call_without_sdp.xml", "answer.xml")
+}
+
+#[test]
+fn an_offer_that_is_none_is_refused() -> Result<()> {
+    Lab::run("garbage-offer", &[peer::SIPP], |lab| {
+        let server = lab.server()?;
+        // Somebody to ring, so that the offer is the only fault.
+        let (_callee, _) = phone(lab, &server, "answer.xml")?;
+        call(lab, &server, "call_garbage_sdp.xml", "1002")?.finish()
+    })
+}
+
+#[test]
 fn a_call_is_cancelled_before_it_rings() -> Result<()> {
     between(
         "cancel-early",
@@ -129,6 +144,6 @@ fn call(lab: &mut Lab, server: &Server, scenario: &str, number: &str) -> Result<
 
 fn caller(lab: &mut Lab, scenario: &str, number: &str, password: &str) -> Result<Running> {
     let server = lab.sip();
-    let call = lab.sipp(scenario)?.to(server).key("callee", number);
+    let call = lab.sipp(scenario)?.to(server).numbers([number])?;
     call.auth("1001", password).start()
 }

@@ -208,13 +208,13 @@ impl Context<'_> {
 impl Config {
     pub(crate) fn put_server(&self, writer: &mut Writer<'_>) {
         if !self.server.is_empty() {
-            writer.header(HeaderName::Server, &self.server);
+            writer.text(HeaderName::Server, &self.server);
         }
     }
 
     pub(crate) fn put_user_agent(&self, writer: &mut Writer<'_>) {
         if !self.server.is_empty() {
-            writer.header(HeaderName::UserAgent, &self.server);
+            writer.text(HeaderName::UserAgent, &self.server);
         }
     }
 }

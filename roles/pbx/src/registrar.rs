@@ -1,5 +1,6 @@
 //! The registrar (RFC 3261 §10.3), one for the users of each slot.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,7 +70,10 @@ impl Registrar {
                 writer.header(HeaderName::Unsupported, unknown);
             });
         }
-        let repeated = is_repeated(ctx, request);
+        let Some(aor) = address_of_record(request) else {
+            return reply(ctx, flow, request, 400, |_| {});
+        };
+        let repeated = is_repeated(ctx, &aor, request);
         match auth::authenticate(ctx, guard, request, &flow, repeated) {
             Verdict::Challenge { stale } => {
                 let nonce = auth::mint_nonce(ctx);
@@ -79,6 +83,7 @@ impl Registrar {
                 });
             }
             Verdict::Wrong => reply(ctx, flow, request, 403, |_| {}),
+            Verdict::Known(user) if *aor != user.name => reply(ctx, flow, request, 403, |_| {}),
             Verdict::Known(user) => self.register_known(ctx, flow, request, &user),
         }
     }
@@ -90,9 +95,6 @@ impl Registrar {
         request: &Message<'_>,
         user: &User,
     ) {
-        if address_of_record(request).as_deref() != Some(&user.name) {
-            return reply(ctx, flow, request, 403, |_| {});
-        }
         if !(ctx.services.registrations_open)() {
             return reply(ctx, flow, request, 503, |writer| {
                 writer.header(HeaderName::RetryAfter, 30);
@@ -444,16 +446,19 @@ fn is_older(known: &Contact, request: &Message<'_>, cseq: u32) -> bool {
 }
 
 /// Whether this very request has been carried out already.
-fn is_repeated(ctx: &Context<'_>, request: &Message<'_>) -> bool {
-    let Some(contacts) =
-        address_of_record(request).and_then(|user| ctx.services.bindings.lookup(&user))
-    else {
+fn is_repeated(ctx: &Context<'_>, user: &str, request: &Message<'_>) -> bool {
+    let Some(contacts) = ctx.services.bindings.lookup(user) else {
         return false;
     };
-    let cseq = request.cseq().map_or(0, |cseq| cseq.number);
-    contacts
+    let call_id = request.call_id();
+    let mut same_call = contacts
         .iter()
-        .any(|contact| &*contact.call_id == request.call_id() && contact.cseq == cseq)
+        .filter(|contact| &*contact.call_id == call_id)
+        .peekable();
+    same_call.peek().is_some()
+        && request
+            .cseq()
+            .is_ok_and(|cseq| same_call.any(|contact| contact.cseq == cseq.number))
 }
 
 /// Keeps a user's phones within the limit: those that no longer answer make room, the oldest first.
@@ -480,7 +485,7 @@ fn confirm(ctx: &mut Context<'_>, flow: Flow, request: &Message<'_>, contacts: &
             );
         }
         writer.copy(request, HeaderName::Path);
-        writer.header(HeaderName::Supported, "path");
+        writer.text(HeaderName::Supported, "path");
     });
 }
 
@@ -505,16 +510,8 @@ pub(crate) fn reply(
 }
 
 /// The user whose bindings a REGISTER is about.
-fn address_of_record(request: &Message<'_>) -> Option<String> {
-    Some(
-        request
-            .to()
-            .ok()?
-            .parse_uri()
-            .ok()?
-            .user_name()
-            .into_owned(),
-    )
+fn address_of_record<'a>(request: &Message<'a>) -> Option<Cow<'a, str>> {
+    Some(request.to().ok()?.parse_uri().ok()?.user_name())
 }
 
 fn unsupported(request: &Message<'_>) -> Option<String> {

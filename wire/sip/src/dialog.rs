@@ -173,23 +173,23 @@ impl Dialog {
             HeaderName::Via,
             format_args!("SIP/2.0/{transport} {sent_by};rport;branch=z9hG4bK{branch}"),
         );
-        writer.header(HeaderName::MaxForwards, 70);
+        writer.text(HeaderName::MaxForwards, "70");
         for route in routes {
-            writer.header(HeaderName::Route, route);
+            writer.text(HeaderName::Route, &route);
         }
         writer.header(
             HeaderName::From,
             format_args!("{};tag={}", self.local, self.local_tag),
         );
         if self.remote_tag.is_empty() {
-            writer.header(HeaderName::To, &self.remote);
+            writer.text(HeaderName::To, &self.remote);
         } else {
             writer.header(
                 HeaderName::To,
                 format_args!("{};tag={}", self.remote, self.remote_tag),
             );
         }
-        writer.header(HeaderName::CallId, &self.call_id);
+        writer.text(HeaderName::CallId, &self.call_id);
         writer.header(HeaderName::CSeq, format_args!("{cseq} {method}"));
         writer
     }

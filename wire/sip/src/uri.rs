@@ -32,9 +32,10 @@ impl<'a> Uri<'a> {
     pub fn parse(text: &'a str) -> Result<Self, ParseError> {
         let (scheme, rest) = text.split_once(':').ok_or(ParseError::Uri)?;
         let scheme = Scheme::parse(scheme)?;
-        if rest.contains(|c: char| {
-            c.is_ascii_whitespace() || c.is_ascii_control() || matches!(c, '<' | '>' | '"')
-        }) {
+        if rest
+            .bytes()
+            .any(|byte| byte <= b' ' || matches!(byte, b'<' | b'>' | b'"' | 0x7f))
+        {
             return Err(ParseError::Uri);
         }
         match scheme {

@@ -275,9 +275,9 @@ impl Leg {
 /// Contact, Allow and Supported of a message that sets up or changes a session.
 pub(super) fn put_capabilities(writer: &mut Writer<'_>, contact: &str) {
     writer
-        .header(HeaderName::Contact, contact)
-        .header(HeaderName::Allow, ALLOW);
-    writer.header(HeaderName::Supported, "100rel, timer");
+        .text(HeaderName::Contact, contact)
+        .text(HeaderName::Allow, ALLOW)
+        .text(HeaderName::Supported, "100rel, timer");
 }
 
 /// No session interval is shorter, in seconds (RFC 4028 §4).

@@ -50,9 +50,12 @@ impl Mailbox {
         {
             let mut waiting = self.lock();
             for command in commands {
-                let full = waiting.len() >= self.capacity || self.stopping.load(Ordering::Relaxed);
+                let stopping = self.is_stopping();
                 match command {
-                    Command::Allocate { .. } if full => turned_away.push(command),
+                    Command::Allocate { .. } if stopping || waiting.len() >= self.capacity => {
+                        turned_away.push(command);
+                    }
+                    _ if stopping => {}
                     _ => waiting.push_back(command),
                 }
             }

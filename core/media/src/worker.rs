@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ pub(crate) struct Worker {
     sessions: Sessions,
     start: Instant,
     next_sweep: u64,
+    /// Taken from the mailbox and not yet obeyed.
+    commands: VecDeque<Command>,
+    buffer: Box<Buffer>,
 }
 
 impl Worker {
@@ -42,33 +46,44 @@ impl Worker {
             sessions: Sessions::new(config, number, epoll, mint),
             start: Instant::now(),
             next_sweep: 0,
+            commands: VecDeque::new(),
+            buffer: Box::new([0; MAX_DATAGRAM + 1]),
         })
     }
 
+    /// Works until the plane stops. A panic is a bug of one call: the hook has reported it, and the
+    /// other calls go on.
     pub(crate) fn run(mut self) {
-        let mut commands = VecDeque::new();
         let mut events = Vec::with_capacity(BATCH);
-        let mut buffer: Box<Buffer> = Box::new([0; MAX_DATAGRAM + 1]);
         while !self.mailbox.is_stopping() {
-            if commands.is_empty() {
-                self.mailbox.take(&mut commands);
-            }
-            let now = self.now();
-            // Packets of running calls do not wait for a long list of new ones.
-            for command in commands.drain(..commands.len().min(COMMANDS)) {
-                self.obey(command, now);
-            }
-            self.sweep(now);
-            self.sessions.tick(&mut buffer[..], now, &*self.deliver);
-            self.wait(&mut events, commands.is_empty());
-            let now = self.now();
-            for event in events.drain(..) {
-                match event.data.u64() {
-                    BELL => self.mailbox.silence(),
-                    token => self
-                        .sessions
-                        .readable(Token::decode(token), &mut buffer, now),
-                }
+            let _ = catch_unwind(AssertUnwindSafe(|| self.turn(&mut events)));
+        }
+    }
+
+    /// Obeys commands, makes packets that are due, waits for packets and handles them.
+    fn turn(&mut self, events: &mut Vec<epoll::Event>) {
+        if self.commands.is_empty() {
+            self.mailbox.take(&mut self.commands);
+        }
+        let now = self.now();
+        // Packets of running calls do not wait for a long list of new ones.
+        for _ in 0..COMMANDS {
+            let Some(command) = self.commands.pop_front() else {
+                break;
+            };
+            self.obey(command, now);
+        }
+        self.sweep(now);
+        self.sessions
+            .tick(&mut self.buffer[..], now, &*self.deliver);
+        self.wait(events);
+        let now = self.now();
+        for event in events.drain(..) {
+            match event.data.u64() {
+                BELL => self.mailbox.silence(),
+                token => self
+                    .sessions
+                    .readable(Token::decode(token), &mut self.buffer, now),
             }
         }
     }
@@ -117,8 +132,8 @@ impl Worker {
 
     /// Waits for packets, the bell, the next sweep or the next packet to make; only looks if there
     /// is other work.
-    fn wait(&mut self, events: &mut Vec<epoll::Event>, idle: bool) {
-        let doze = idle && self.mailbox.doze();
+    fn wait(&mut self, events: &mut Vec<epoll::Event>) {
+        let doze = self.commands.is_empty() && self.mailbox.doze();
         let limit = match doze {
             false => Some(Duration::ZERO),
             true => self.deadline().map(|at| {

@@ -259,3 +259,25 @@ fn a_plane_stops_with_calls_up_and_frees_its_ports() {
         session: calls[0].session,
     }]);
 }
+
+#[test]
+fn a_panic_ends_no_other_call() {
+    let (sender, events) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let plane = Plane::start(
+        config(2),
+        Arc::new(move |event: Event| {
+            assert_ne!(event.session().number(), 13, "a fault made on purpose");
+            sender.lock().unwrap().send(event).unwrap();
+        }),
+    )
+    .unwrap();
+    let close = |n| Command::Close {
+        session: SessionId::new(Slot::new(1), n),
+    };
+    plane.handle().submit(&mut (10..20).map(close).collect());
+    let heard: Vec<_> = (0..9)
+        .map(|_| events.recv().unwrap().session().number())
+        .collect();
+    assert_eq!(heard, [10, 11, 12, 14, 15, 16, 17, 18, 19]);
+}

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -146,16 +147,19 @@ impl World {
     }
 }
 
-/// Even ports that no one has, for tests that need to know the whole range: `pairs` in a row.
-pub(crate) fn free_ports(pairs: u16) -> std::ops::RangeInclusive<u16> {
+/// Ports that no one has, for tests that need to know the whole range: `pairs` in a row. Each
+/// call looks elsewhere, as the ports of the one before need not be bound yet.
+pub(crate) fn free_ports(pairs: u16) -> RangeInclusive<u16> {
+    static TRIES: AtomicU64 = AtomicU64::new(0);
     let free = |port: u16| {
-        [V4, V6]
-            .iter()
-            .all(|host| UdpSocket::bind((*host, port)).is_ok())
+        let bind = |host: &&str| UdpSocket::bind((*host, port)).is_ok();
+        [V4, V6].iter().all(bind)
     };
-    let offset = (std::process::id() % 400) as u16 * 50;
-    let start = (0..500u16)
-        .map(|n| 24_000 + (offset + n * 50) % 20_000)
+    // Below the ports that the system deals out; processes start far apart.
+    let origin = u64::from(std::process::id()) * 61;
+    let place = || (origin + TRIES.fetch_add(1, Ordering::Relaxed)) % 170;
+    let start = (0..1000)
+        .map(|_| 24_000 + place() as u16 * 50)
         .find(|start| (*start..start + 2 * pairs).all(free))
         .unwrap();
     start..=start + 2 * pairs - 1

@@ -25,7 +25,7 @@ fn frames(stream: &[u8], step: usize) -> Vec<(u8, Vec<u8>)> {
             all.push(match frame {
                 Frame::Message(bytes) => {
                     if let Ok(message) = Message::parse(bytes) {
-                        assert_eq!(message.length(), bytes.len());
+                        assert_eq!(message.bytes().len(), bytes.len());
                     }
                     (0, bytes.to_vec())
                 }

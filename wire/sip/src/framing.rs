@@ -3,7 +3,7 @@
 use memchr::memchr;
 
 use crate::StatusCode;
-use crate::message::is_token_byte;
+use crate::scan::is_token_byte;
 
 /// Takes a stream's octets as they come and yields whole messages.
 ///
@@ -221,7 +221,7 @@ impl Framer {
             return Err((FrameError::NotSip, 0));
         }
         let (head, searched) = match find_empty_line(pending, searched) {
-            Ok(line) => (Some(line.body), line.body),
+            Ok(head) => (Some(head), head),
             Err(searched) => (None, searched),
         };
         if head.unwrap_or(pending.len()) > self.limits.head {
@@ -261,34 +261,15 @@ enum Next {
 /// Memory that an idle connection may hold on to, in octets.
 const KEPT: usize = 2048;
 
-/// Where an empty line ends a header section.
-#[derive(Clone, Copy)]
-pub(crate) struct EmptyLine {
-    /// Where the empty line begins.
-    pub(crate) head: usize,
-    /// Where it has ended.
-    pub(crate) body: usize,
-}
-
-/// The first empty line, or how far the search need not be repeated.
+/// Where the first empty line has ended, or how far the search need not be repeated.
 ///
 /// Lines may end in LF alone, as everywhere in this crate.
-pub(crate) fn find_empty_line(bytes: &[u8], searched: usize) -> Result<EmptyLine, usize> {
+fn find_empty_line(bytes: &[u8], searched: usize) -> Result<usize, usize> {
     let mut from = searched;
     while let Some(at) = memchr(b'\n', &bytes[from..]).map(|at| from + at) {
         match bytes[at + 1..] {
-            [b'\n', ..] => {
-                return Ok(EmptyLine {
-                    head: at + 1,
-                    body: at + 2,
-                });
-            }
-            [b'\r', b'\n', ..] => {
-                return Ok(EmptyLine {
-                    head: at + 1,
-                    body: at + 3,
-                });
-            }
+            [b'\n', ..] => return Ok(at + 2),
+            [b'\r', b'\n', ..] => return Ok(at + 3),
             [] | [b'\r'] => return Err(at),
             _ => from = at + 1,
         }

@@ -1,12 +1,10 @@
 //! Messages: one pass over the bytes makes an index, header values are typed on demand.
 
-use std::fmt;
+use memchr::memchr2;
 
-use arrayvec::ArrayVec;
-use memchr::memchr;
-
-use crate::framing::find_empty_line;
+use crate::field::{Field, Fields};
 use crate::header::{CSeq, List, NameAddr, Via, comma_list};
+use crate::scan::is_token_byte;
 use crate::{HeaderName, Method, ParseError, StatusCode, Uri};
 
 /// A request or response, borrowed from its bytes (RFC 3261 §7).
@@ -33,31 +31,45 @@ impl<'a> Message<'a> {
     /// [`ParseError::NotSip`] if the start line is none, [`ParseError::Encoding`] if the header section
     /// is not UTF-8, [`ParseError::TooManyHeaders`] above [`MAX_FIELDS`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
-        let first = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
-        let (head, body, mut fault) = split_head(&bytes[first.unwrap_or(0)..]);
-        let head = std::str::from_utf8(head).map_err(|_| ParseError::Encoding)?;
-        let (line, mut rest) = split_line(head);
-        let (start, start_fault) = StartLine::parse(line)?;
-        fault = fault.or(start_fault);
-        let mut fields = Fields::Few(ArrayVec::new());
-        while !rest.is_empty() {
-            let (line, after) = split_field(rest);
-            rest = after;
-            match Field::parse(line) {
-                Some(field) if fields.as_slice().len() < MAX_FIELDS => fields.push(field),
-                Some(_) => return Err(ParseError::TooManyHeaders),
-                None => fault = fault.or(Some(ParseError::HeaderLine)),
-            }
-        }
+        let before = bytes
+            .iter()
+            .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+            .count();
+        let text = utf8_prefix(&bytes[before..]);
+        let line = Line::at(text, 0);
+        let (start, fault) = StartLine::parse(line.text)?;
         let mut message = Self {
             start,
-            fields,
-            body,
+            fields: Fields::default(),
+            body: &[],
             bytes,
-            fault,
+            fault: fault.or((!line.is_clean).then_some(ParseError::StartLine)),
         };
+        match message.parse_fields(text, line.next)? {
+            Some(end) => message.body = &bytes[before + end..],
+            None if before + text.len() < bytes.len() => return Err(ParseError::Encoding),
+            None => message.fault = Some(ParseError::Incomplete),
+        }
         message.cut_body();
         Ok(message)
+    }
+
+    /// Indexes the lines from `at` on. Yields where the body begins, if the header section ends.
+    fn parse_fields(&mut self, text: &'a str, mut at: usize) -> Result<Option<usize>, ParseError> {
+        loop {
+            match text.as_bytes()[at..] {
+                [] => return Ok(None),
+                [b'\n', ..] => return Ok(Some(at + 1)),
+                [b'\r', b'\n', ..] => return Ok(Some(at + 2)),
+                _ => {}
+            }
+            let line = Line::folded(text, at);
+            at = line.next;
+            match Field::parse(line.text) {
+                Some(field) if line.is_clean => self.fields.push(field)?,
+                _ => self.fault = self.fault.or(Some(ParseError::HeaderLine)),
+            }
+        }
     }
 
     /// Whether the message is a well-formed one that may be processed (RFC 3261 §8.1.1, §16.3).
@@ -69,16 +81,12 @@ impl<'a> Message<'a> {
             return Err(fault);
         }
         use HeaderName as N;
-        for name in [N::From, N::To, N::CallId, N::CSeq] {
-            match self
-                .fields()
-                .iter()
-                .filter(|field| field.name == name)
-                .count()
-            {
-                0 => return Err(ParseError::Missing),
-                1 => {}
-                _ => return Err(ParseError::Repeated),
+        for name in [N::Via, N::From, N::To, N::CallId, N::CSeq] {
+            if self.header(name).is_none() {
+                return Err(ParseError::Missing);
+            }
+            if self.fields.is_repeated(name) && name != N::Via {
+                return Err(ParseError::Repeated);
             }
         }
         self.top_via()?;
@@ -165,10 +173,7 @@ impl<'a> Message<'a> {
     /// The first value of a header field, white space trimmed, folds kept.
     #[must_use]
     pub fn header(&self, name: HeaderName) -> Option<&'a str> {
-        self.fields()
-            .iter()
-            .find(|field| field.name == name)
-            .map(|field| field.value)
+        self.fields.first(name).map(|field| field.value)
     }
 
     /// The first value of a header field that [`HeaderName`] does not know.
@@ -182,9 +187,8 @@ impl<'a> Message<'a> {
 
     /// Every value of a header field, one field after the other, commas split.
     pub fn values(&self, name: HeaderName) -> impl Iterator<Item = &'a str> + use<'a, '_> {
-        self.fields()
-            .iter()
-            .filter(move |field| field.name == name)
+        self.fields
+            .all(name)
             .flat_map(|field| -> List<'a> { comma_list(field.value) })
     }
 
@@ -252,12 +256,7 @@ impl<'a> Message<'a> {
 
     fn cut_body(&mut self) {
         let mut length = None;
-        for field in self
-            .fields
-            .as_slice()
-            .iter()
-            .filter(|field| field.name == HeaderName::ContentLength)
-        {
+        for field in self.fields.all(HeaderName::ContentLength) {
             match parse_number(field.value) {
                 Ok(number) if length.is_none_or(|known| known == number) => length = Some(number),
                 _ => self.fault = self.fault.or(Some(ParseError::ContentLength)),
@@ -316,7 +315,12 @@ impl<'a> StartLine<'a> {
         {
             return Err(ParseError::NotSip);
         }
-        let fault = if version.is_empty() || uri.is_empty() || uri.contains([' ', '\t', '<', '>']) {
+        let fault = if version.is_empty()
+            || uri.is_empty()
+            || uri
+                .bytes()
+                .any(|byte| matches!(byte, b' ' | b'\t' | b'<' | b'>'))
+        {
             Some(ParseError::StartLine)
         } else if !version.eq_ignore_ascii_case("SIP/2.0") {
             Some(ParseError::Version)
@@ -349,66 +353,56 @@ impl<'a> StartLine<'a> {
     }
 }
 
-/// One header field.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Field<'a> {
-    /// Which one.
-    pub name: HeaderName,
-    /// The name as written.
-    pub spelling: &'a str,
-    /// The value, white space trimmed, folds kept.
-    pub value: &'a str,
+/// A line within a text.
+struct Line<'a> {
+    /// The line without its end.
+    text: &'a str,
+    /// Where the next one begins.
+    next: usize,
+    /// There is no carriage return within the line: whoever takes one for a line's end would read
+    /// another message than we do.
+    is_clean: bool,
 }
 
-impl<'a> Field<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
-        let colon = memchr(b':', line.as_bytes())?;
-        let spelling = line[..colon].trim_ascii_end();
-        if spelling.is_empty() || !spelling.bytes().all(is_token_byte) {
-            return None;
-        }
-        let value = line[colon + 1..].trim_ascii();
-        Some(Self {
-            name: HeaderName::parse(spelling.as_bytes()),
-            spelling,
-            value,
-        })
-    }
-}
-
-impl fmt::Display for Field<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.spelling, self.value)
-    }
-}
-
-/// The fields of a message: without an allocation unless there are very many.
-///
-/// Covariant, other than `SmallVec`: a message may be lent for less than its bytes live.
-#[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
-enum Fields<'a> {
-    Few(ArrayVec<Field<'a>, 24>),
-    Many(Vec<Field<'a>>),
-}
-
-impl<'a> Fields<'a> {
-    fn as_slice(&self) -> &[Field<'a>] {
-        match self {
-            Self::Few(fields) => fields,
-            Self::Many(fields) => fields,
-        }
+impl<'a> Line<'a> {
+    /// The line that begins at `at`.
+    fn at(text: &'a str, at: usize) -> Self {
+        Self::find(text, at, |_| false)
     }
 
-    fn push(&mut self, field: Field<'a>) {
-        match self {
-            Self::Many(fields) => fields.push(field),
-            Self::Few(fields) if !fields.is_full() => fields.push(field),
-            Self::Few(fields) => {
-                let mut many = fields.to_vec();
-                many.push(field);
-                *self = Self::Many(many);
+    /// The line that begins at `at` with its continuation lines (RFC 3261 §7.3.1).
+    fn folded(text: &'a str, at: usize) -> Self {
+        Self::find(text, at, |next| matches!(next, b' ' | b'\t'))
+    }
+
+    /// A line goes on behind its end if what follows there `continues` it.
+    fn find(text: &'a str, at: usize, continues: impl Fn(u8) -> bool) -> Self {
+        let bytes = text.as_bytes();
+        let (mut from, mut is_clean) = (at, true);
+        while let Some(end) = memchr2(b'\r', b'\n', &bytes[from..]).map(|end| from + end) {
+            let next = match bytes[end..] {
+                [b'\n', ..] => end + 1,
+                [_, b'\n', ..] => end + 2,
+                _ => {
+                    is_clean = false;
+                    from = end + 1;
+                    continue;
+                }
+            };
+            if bytes.get(next).is_some_and(|&byte| continues(byte)) {
+                from = next;
+                continue;
             }
+            return Self {
+                text: &text[at..end],
+                next,
+                is_clean,
+            };
+        }
+        Self {
+            text: &text[at..],
+            next: text.len(),
+            is_clean,
         }
     }
 }
@@ -416,36 +410,12 @@ impl<'a> Fields<'a> {
 /// Most header fields of one message.
 pub const MAX_FIELDS: usize = 256;
 
-/// Header section (with its start line, without the empty line), body, and a missing empty line.
-fn split_head(bytes: &[u8]) -> (&[u8], &[u8], Option<ParseError>) {
-    match find_empty_line(bytes, 0) {
-        Ok(at) => (&bytes[..at.head], &bytes[at.body..], None),
-        Err(_) => (bytes, &[], Some(ParseError::Incomplete)),
-    }
-}
-
-/// The first line without its end, and the rest.
-fn split_line(text: &str) -> (&str, &str) {
-    match memchr(b'\n', text.as_bytes()) {
-        Some(end) => (
-            text[..end].strip_suffix('\r').unwrap_or(&text[..end]),
-            &text[end + 1..],
-        ),
-        None => (text, ""),
-    }
-}
-
-/// The first header field with its continuation lines, and the rest.
-fn split_field(text: &str) -> (&str, &str) {
-    let bytes = text.as_bytes();
-    let mut from = 0;
-    while let Some(end) = memchr(b'\n', &bytes[from..]).map(|end| from + end) {
-        match bytes.get(end + 1) {
-            Some(b' ' | b'\t') => from = end + 1,
-            _ => return (&text[..end], &text[end + 1..]),
-        }
-    }
-    (text, "")
+/// The front of the octets that is text: a body need not be.
+fn utf8_prefix(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_else(|error| {
+        // The octets before the fault are text, as the error says.
+        std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or("")
+    })
 }
 
 fn strip_version(line: &str) -> Option<&str> {
@@ -461,15 +431,6 @@ fn parse_number(value: &str) -> Result<u32, ParseError> {
         return Err(ParseError::Number);
     }
     Ok(digits.parse().unwrap_or(u32::MAX))
-}
-
-/// RFC 3261 §25.1: token.
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
-        )
 }
 
 #[cfg(test)]
@@ -516,6 +477,29 @@ mod tests {
     fn the_first_empty_line_ends_the_header_section() {
         let message = Message::parse(b"SIP/2.0 200 OK\nl: 4\n\na\r\n\r\n").unwrap();
         assert_eq!(message.body(), b"a\r\n\r");
+    }
+
+    #[test]
+    fn a_carriage_return_within_a_line_is_a_fault() {
+        for (from, to) in [
+            ("Max-Forwards: 70", "Max-Forwards: 70\rX: y"),
+            ("SIP/2.0\r\nVia", "SIP/2.0\r\r\nVia"),
+        ] {
+            let text = INVITE.replace(from, to);
+            let message = Message::parse(text.as_bytes());
+            assert!(
+                message.and_then(|message| message.check()).is_err(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_need_not_be_text_but_a_header_section_must() {
+        let text = b"SIP/2.0 200 OK\r\nl: 2\r\n\r\n\xff\xfe";
+        assert_eq!(Message::parse(text).unwrap().body(), b"\xff\xfe");
+        let text = b"SIP/2.0 200 OK\r\nSubject: \xff\r\n\r\n";
+        assert_eq!(Message::parse(text).err(), Some(ParseError::Encoding));
     }
 
     #[test]

@@ -41,31 +41,67 @@ impl<'a> Method<'a> {
     /// The method with this name.
     #[must_use]
     pub fn parse(name: &'a str) -> Self {
-        KNOWN
-            .iter()
-            .find(|(_, known)| *known == name)
-            .map_or(Self::Other(name), |(method, _)| *method)
+        match name {
+            "INVITE" => Self::Invite,
+            "ACK" => Self::Ack,
+            "BYE" => Self::Bye,
+            "CANCEL" => Self::Cancel,
+            "REGISTER" => Self::Register,
+            "OPTIONS" => Self::Options,
+            "PRACK" => Self::Prack,
+            "UPDATE" => Self::Update,
+            "INFO" => Self::Info,
+            "SUBSCRIBE" => Self::Subscribe,
+            "NOTIFY" => Self::Notify,
+            "PUBLISH" => Self::Publish,
+            "REFER" => Self::Refer,
+            "MESSAGE" => Self::Message,
+            _ => Self::Other(name),
+        }
     }
 
     /// The name as it stands in a request line.
     #[must_use]
     pub fn as_str(&self) -> &'a str {
         match self {
+            Self::Invite => "INVITE",
+            Self::Ack => "ACK",
+            Self::Bye => "BYE",
+            Self::Cancel => "CANCEL",
+            Self::Register => "REGISTER",
+            Self::Options => "OPTIONS",
+            Self::Prack => "PRACK",
+            Self::Update => "UPDATE",
+            Self::Info => "INFO",
+            Self::Subscribe => "SUBSCRIBE",
+            Self::Notify => "NOTIFY",
+            Self::Publish => "PUBLISH",
+            Self::Refer => "REFER",
+            Self::Message => "MESSAGE",
             Self::Other(name) => name,
-            known => KNOWN
-                .iter()
-                .find(|(method, _)| method == known)
-                .map_or("", |(_, name)| name),
         }
     }
 
     /// The same method, free of the message that it came from; unknown methods become an empty one.
     #[must_use]
     pub fn detach(&self) -> Method<'static> {
-        KNOWN
-            .iter()
-            .find(|(_, name)| *name == self.as_str())
-            .map_or(Method::Other(""), |(method, _)| *method)
+        match self {
+            Self::Invite => Method::Invite,
+            Self::Ack => Method::Ack,
+            Self::Bye => Method::Bye,
+            Self::Cancel => Method::Cancel,
+            Self::Register => Method::Register,
+            Self::Options => Method::Options,
+            Self::Prack => Method::Prack,
+            Self::Update => Method::Update,
+            Self::Info => Method::Info,
+            Self::Subscribe => Method::Subscribe,
+            Self::Notify => Method::Notify,
+            Self::Publish => Method::Publish,
+            Self::Refer => Method::Refer,
+            Self::Message => Method::Message,
+            Self::Other(_) => Method::Other(""),
+        }
     }
 }
 
@@ -74,20 +110,3 @@ impl fmt::Display for Method<'_> {
         f.write_str(self.as_str())
     }
 }
-
-const KNOWN: [(Method<'static>, &str); 14] = [
-    (Method::Invite, "INVITE"),
-    (Method::Ack, "ACK"),
-    (Method::Bye, "BYE"),
-    (Method::Cancel, "CANCEL"),
-    (Method::Register, "REGISTER"),
-    (Method::Options, "OPTIONS"),
-    (Method::Prack, "PRACK"),
-    (Method::Update, "UPDATE"),
-    (Method::Info, "INFO"),
-    (Method::Subscribe, "SUBSCRIBE"),
-    (Method::Notify, "NOTIFY"),
-    (Method::Publish, "PUBLISH"),
-    (Method::Refer, "REFER"),
-    (Method::Message, "MESSAGE"),
-];

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
+use memchr::{memchr, memrchr};
+
 use crate::header::Params;
+use crate::scan::split_at_byte;
 use crate::{ParseError, Protocol};
 
 /// A SIP, SIPS or TEL URI, borrowed from its text (RFC 3261 §19.1, RFC 3966).
@@ -30,12 +33,10 @@ impl<'a> Uri<'a> {
     /// # Errors
     /// [`ParseError::Scheme`] if the scheme is none of ours, [`ParseError::Uri`] if it is malformed.
     pub fn parse(text: &'a str) -> Result<Self, ParseError> {
-        let (scheme, rest) = text.split_once(':').ok_or(ParseError::Uri)?;
+        let (scheme, rest) = split_at_byte(text, b':').ok_or(ParseError::Uri)?;
         let scheme = Scheme::parse(scheme)?;
-        if rest
-            .bytes()
-            .any(|byte| byte <= b' ' || matches!(byte, b'<' | b'>' | b'"' | 0x7f))
-        {
+        let stray = |byte| matches!(byte, 0..=b' ' | 0x7f | b'<' | b'>' | b'"');
+        if rest.bytes().any(stray) {
             return Err(ParseError::Uri);
         }
         match scheme {
@@ -92,13 +93,14 @@ impl<'a> Uri<'a> {
     /// URI has them, others if both have them.
     #[must_use]
     pub fn equivalent(&self, other: &Uri<'_>) -> bool {
-        self.scheme == other.scheme
-            && unescape(self.user) == unescape(other.user)
-            && self.host.eq_ignore_ascii_case(other.host)
-            && self.port == other.port
-            && self.headers == other.headers
-            && params_agree(self.params, other.params)
-            && params_agree(other.params, self.params)
+        self == other
+            || self.scheme == other.scheme
+                && unescape(self.user) == unescape(other.user)
+                && self.host.eq_ignore_ascii_case(other.host)
+                && self.port == other.port
+                && self.headers == other.headers
+                && params_agree(self.params, other.params)
+                && params_agree(other.params, self.params)
     }
 
     fn parse_tel(rest: &'a str) -> Result<Self, ParseError> {
@@ -118,14 +120,14 @@ impl<'a> Uri<'a> {
 
     fn parse_sip(scheme: Scheme, rest: &'a str) -> Result<Self, ParseError> {
         // The user part may hold ';' and '?', so the last '@' before the host counts first.
-        let (user, rest) = match rest.rfind('@') {
+        let (user, rest) = match memrchr(b'@', rest.as_bytes()) {
             Some(at) => (&rest[..at], &rest[at + 1..]),
             None => ("", rest),
         };
-        let (rest, headers) = rest.split_once('?').unwrap_or((rest, ""));
-        let (host_port, params) = rest.split_once(';').unwrap_or((rest, ""));
+        let (rest, headers) = split_at_byte(rest, b'?').unwrap_or((rest, ""));
+        let (host_port, params) = split_at_byte(rest, b';').unwrap_or((rest, ""));
         let (host, port) = parse_host_port(host_port).ok_or(ParseError::Uri)?;
-        if user.contains('@') || !escapes_are_whole(user) {
+        if memchr(b'@', user.as_bytes()).is_some() || !escapes_are_whole(user) {
             return Err(ParseError::Uri);
         }
         Ok(Self {
@@ -162,25 +164,23 @@ impl Scheme {
 
 /// Splits `host[:port]`; the host of an IPv6 reference keeps its brackets. `None` if malformed.
 pub(crate) fn parse_host_port(text: &str) -> Option<(&str, Option<u16>)> {
-    let (host, rest) = if text.starts_with('[') {
-        let (host, rest) = text.split_at(text.find(']')? + 1);
-        parse_address(host).filter(IpAddr::is_ipv6)?;
-        (host, rest.trim_start())
+    let end = if text.starts_with('[') {
+        let end = memchr(b']', text.as_bytes())? + 1;
+        parse_address(&text[..end]).filter(IpAddr::is_ipv6)?;
+        end
     } else {
-        let end = text
-            .bytes()
-            .position(|b| !is_host_byte(b))
-            .unwrap_or(text.len());
-        let (host, rest) = text.split_at(end);
-        (host, rest.trim_start())
+        let end = text.bytes().position(|byte| !is_host_byte(byte));
+        end.unwrap_or(text.len())
     };
+    let (host, rest) = text.split_at(end);
     if host.is_empty() {
         return None;
     }
+    let rest = rest.trim_ascii_start();
     if rest.is_empty() {
         return Some((host, None));
     }
-    let digits = rest.strip_prefix(':')?.trim();
+    let digits = rest.strip_prefix(':')?.trim_ascii();
     let port = digits
         .bytes()
         .all(|b| b.is_ascii_digit())
@@ -236,9 +236,10 @@ pub fn unescape(text: &str) -> Cow<'_, str> {
 }
 
 fn escapes_are_whole(text: &str) -> bool {
-    text.split('%').skip(1).all(|after| {
-        let digits = after.as_bytes();
-        digits.len() >= 2 && hex(digits[0]).is_some() && hex(digits[1]).is_some()
+    let bytes = text.as_bytes();
+    memchr::memchr_iter(b'%', bytes).all(|at| {
+        let digits = bytes.get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     })
 }
 

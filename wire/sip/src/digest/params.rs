@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 
 use super::DigestError;
 use super::algorithm::Hasher;
-use crate::header::LWS;
+use crate::scan::{is_space, is_token_byte, quoted_length, split_at_byte, split_at_space};
 
 /// A parameter's value: the text between the quotes, escapes as they came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -74,28 +74,24 @@ pub(super) struct AuthParams<'a> {
 impl<'a> AuthParams<'a> {
     /// Begins with a whole header value.
     pub(super) fn of(value: &'a str) -> Result<Self, DigestError> {
-        let value = value.trim_start_matches(LWS);
-        match value.split_once(LWS) {
+        match split_at_space(value.trim_ascii_start()) {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("Digest") => Ok(Self { rest }),
             _ => Err(DigestError::Scheme),
         }
     }
 
     fn parse_one(&mut self) -> Option<(&'a str, Quoted<'a>)> {
-        let (name, rest) = self.rest.split_once('=')?;
-        let name = name.trim_end_matches(LWS);
-        if name.is_empty() || !name.bytes().all(crate::message::is_token_byte) {
+        let (name, rest) = split_at_byte(self.rest, b'=')?;
+        let name = name.trim_ascii_end();
+        if name.is_empty() || !name.bytes().all(is_token_byte) {
             return None;
         }
-        let rest = rest.trim_start_matches(LWS);
+        let rest = rest.trim_ascii_start();
         let (value, rest) = match rest.strip_prefix('"') {
             Some(rest) => split_quoted(rest)?,
-            None => rest.split_at(
-                rest.find([',', ' ', '\t', '\r', '\n'])
-                    .unwrap_or(rest.len()),
-            ),
+            None => rest.split_at(bare_length(rest)?),
         };
-        let rest = rest.trim_start_matches(LWS);
+        let rest = rest.trim_ascii_start();
         if !rest.is_empty() && !rest.starts_with(',') {
             return None;
         }
@@ -108,7 +104,9 @@ impl<'a> Iterator for AuthParams<'a> {
     type Item = Result<(&'a str, Quoted<'a>), DigestError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.rest = self.rest.trim_start_matches([' ', '\t', '\r', '\n', ',']);
+        let skip = |byte: &u8| is_space(*byte) || *byte == b',';
+        let skipped = self.rest.bytes().take_while(skip).count();
+        self.rest = &self.rest[skipped..];
         if self.rest.is_empty() {
             return None;
         }
@@ -122,17 +120,16 @@ impl<'a> Iterator for AuthParams<'a> {
 
 /// The text up to the closing quote, and what follows the quote.
 fn split_quoted(text: &str) -> Option<(&str, &str)> {
-    let mut from = 0;
-    loop {
-        let at = from + memchr::memchr2(b'"', b'\\', &text.as_bytes()[from..])?;
-        if text.as_bytes()[at] == b'"' {
-            return Some((&text[..at], &text[at + 1..]));
-        }
-        from = at + 2;
-        if from > text.len() {
-            return None;
-        }
-    }
+    let length = quoted_length(text.as_bytes())?;
+    Some((&text[..length - 1], &text[length..]))
+}
+
+/// How long a value without quotes is. It may hold more than a token, such as base64, but no quote.
+fn bare_length(text: &str) -> Option<usize> {
+    let ends = |byte| is_space(byte) || byte == b',';
+    let length = text.bytes().position(ends).unwrap_or(text.len());
+    let quoted = text.as_bytes()[..length].contains(&b'"');
+    (!quoted).then_some(length)
 }
 
 /// Sets a parameter that may stand once.
@@ -178,7 +175,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_an_error_and_the_end() {
-        for bad in ["x", "a=\"b", "=b", "a b=c", "a=\"b\" c=d", "a=\"\\", "ä=1"] {
+        for bad in [
+            "x",
+            "a=b\"\"",
+            "a=\"b",
+            "=b",
+            "a b=c",
+            "a=\"b\" c=d",
+            "a=\"\\",
+            "ä=1",
+        ] {
             let text = format!("Digest {bad}");
             let mut params = AuthParams::of(&text).unwrap();
             assert_eq!(params.next(), Some(Err(DigestError::Malformed)), "{bad}");

@@ -1,6 +1,9 @@
 //! Addresses: From, To, Contact, Route and their kin.
 
-use super::{LWS, Params, split_outside, unquote};
+use memchr::memchr2;
+
+use super::{Params, unquote};
+use crate::scan::{is_closed, quoted_length, split_at_byte};
 use crate::{ParseError, Uri};
 
 /// A name-addr or addr-spec with its parameters (RFC 3261 §20.10).
@@ -20,36 +23,60 @@ impl<'a> NameAddr<'a> {
     /// # Errors
     /// If a quote or an angle bracket is not closed or there is no URI.
     pub fn parse(value: &'a str) -> Result<Self, ParseError> {
-        let value = value.trim_matches(LWS);
-        let (head, params) = split_outside(value, b';').unwrap_or((value, ""));
-        let params = Params(params);
-        let head = head.trim_matches(LWS);
-        let Some(open) = open_bracket(head) else {
-            // Without brackets everything after a semicolon belongs to the header (RFC 3261 §20).
-            let bare = !head.is_empty()
-                && !head.contains(['"', '<', '>', ' ', '\t', '\r', '\n', '?', ',']);
-            return if bare {
-                Ok(Self {
-                    display: "",
-                    uri: head,
-                    params,
-                })
-            } else {
-                Err(ParseError::Address)
-            };
+        let value = value.trim_ascii();
+        let bytes = value.as_bytes();
+        let behind_quotes = match bytes.first() {
+            Some(b'"') => 1 + quoted_length(&bytes[1..]).ok_or(ParseError::Address)?,
+            _ => 0,
         };
-        let (uri, after) = head[open + 1..]
-            .split_once('>')
-            .ok_or(ParseError::Address)?;
-        let uri = uri.trim_matches(LWS);
-        let display = head[..open].trim_matches(LWS);
-        if uri.is_empty() || !after.trim_matches(LWS).is_empty() || !is_display_name(display) {
+        // Without brackets everything after a semicolon belongs to the header (RFC 3261 §20).
+        match memchr2(b'<', b';', &bytes[behind_quotes..]) {
+            Some(at) if bytes[behind_quotes + at] == b'<' => {
+                Self::parse_bracketed(value, behind_quotes, behind_quotes + at)
+            }
+            _ => Self::parse_bare(value),
+        }
+    }
+
+    /// `name <uri> ;params`: the display name is quoted up to `quoted`, if that is not 0.
+    fn parse_bracketed(value: &'a str, quoted: usize, open: usize) -> Result<Self, ParseError> {
+        let (uri, after) = split_at_byte(&value[open + 1..], b'>').ok_or(ParseError::Address)?;
+        let uri = uri.trim_ascii();
+        let params = match after.trim_ascii_start().as_bytes() {
+            [] => "",
+            [b';', ..] => &after.trim_ascii_start()[1..],
+            _ => return Err(ParseError::Address),
+        };
+        let sound = match quoted {
+            0 => is_display_name(&value[..open]),
+            _ => value[quoted..open].trim_ascii().is_empty(),
+        };
+        if uri.is_empty() || !sound || !is_closed(params) {
             return Err(ParseError::Address);
         }
         Ok(Self {
-            display,
+            display: value[..open].trim_ascii_end(),
             uri,
-            params,
+            params: Params(params),
+        })
+    }
+
+    fn parse_bare(value: &'a str) -> Result<Self, ParseError> {
+        let (uri, params) = split_at_byte(value, b';').unwrap_or((value, ""));
+        let uri = uri.trim_ascii_end();
+        let legal = |byte| {
+            !matches!(
+                byte,
+                b'"' | b'<' | b'>' | b' ' | b'\t' | b'\r' | b'\n' | b'?' | b','
+            )
+        };
+        if uri.is_empty() || !uri.bytes().all(legal) || !is_closed(params) {
+            return Err(ParseError::Address);
+        }
+        Ok(Self {
+            display: "",
+            uri,
+            params: Params(params),
         })
     }
 
@@ -74,26 +101,11 @@ impl<'a> NameAddr<'a> {
     }
 }
 
-/// The first `<` outside a quoted string.
-fn open_bracket(head: &str) -> Option<usize> {
-    if !head.starts_with('"') {
-        return head.find('<');
-    }
-    let mut escaped = false;
-    let close = head.bytes().skip(1).position(|byte| {
-        let closes = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        closes
-    })? + 1;
-    head[close..].find('<').map(|open| close + open)
-}
-
-/// A quoted string, or tokens separated by white space (RFC 3261 §25.1).
+/// Tokens separated by white space (RFC 3261 §25.1); other octets that cannot mislead are forgiven.
 fn is_display_name(display: &str) -> bool {
-    if display.len() >= 2 && display.starts_with('"') {
-        return display.ends_with('"');
-    }
-    !display.contains(['"', '<', '>', ',', ';', '@', ':', '\\'])
+    !display
+        .bytes()
+        .any(|byte| matches!(byte, b'"' | b'>' | b',' | b';' | b'@' | b':' | b'\\'))
 }
 
 #[cfg(test)]
@@ -124,6 +136,10 @@ mod tests {
             "a b",
             "\"x\" y\" <sip:a@b> z",
             "Bell, A <sip:a@b>",
+            "\"a\" b <sip:a@b>",
+            "<sip:a@b> x",
+            "<sip:a@b>;x=\"y",
+            "sip:a@b;x=<y",
         ] {
             assert!(NameAddr::parse(value).is_err(), "{value}");
         }

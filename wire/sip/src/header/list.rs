@@ -1,6 +1,6 @@
 //! Values separated by commas.
 
-use super::{LWS, split_outside};
+use crate::scan::split_outside;
 
 /// Splits a header value at its commas, respecting quotes and angle brackets.
 pub fn comma_list(value: &str) -> List<'_> {
@@ -29,7 +29,7 @@ impl<'a> Iterator for List<'a> {
                     rest
                 }
             };
-            let one = one.trim_matches(LWS);
+            let one = one.trim_ascii();
             if !one.is_empty() {
                 return Some(one);
             }

@@ -13,8 +13,3 @@ pub use name::HeaderName;
 pub use params::Params;
 pub use values::{CSeq, RAck, SessionExpires, unquote};
 pub use via::Via;
-
-pub(crate) use params::split_outside;
-
-/// Linear white space: a folded line continues after it (RFC 3261 §7.3.1).
-pub(crate) const LWS: [char; 4] = [' ', '\t', '\r', '\n'];

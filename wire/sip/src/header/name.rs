@@ -68,29 +68,29 @@ impl HeaderName {
         if let [letter] = text {
             return Self::of_compact(letter.to_ascii_lowercase());
         }
-        let Some(names) = BY_LENGTH.get(text.len()) else {
+        let (Some(names), Some(first)) = (BY_LENGTH.get(text.len()), text.first()) else {
             return Self::Other;
         };
-        let Some(first) = text.first().map(|letter| letter | 0x20) else {
-            return Self::Other;
-        };
-        names
-            .iter()
-            .find(|(initial, name, _)| {
-                *initial == first && name.as_bytes().eq_ignore_ascii_case(text)
+        // Most senders spell as the RFCs do.
+        let exact = names.iter().find(|(_, name, _)| name.as_bytes() == text);
+        let initial = first | 0x20;
+        exact
+            .or_else(|| {
+                names.iter().find(|(letter, name, _)| {
+                    *letter == initial && name.as_bytes().eq_ignore_ascii_case(text)
+                })
             })
             .map_or(Self::Other, |(_, _, known)| *known)
     }
 
     /// The canonical spelling; empty for [`Other`](Self::Other).
     #[must_use]
-    pub fn as_str(self) -> &'static str {
-        BY_LENGTH
-            .iter()
-            .flat_map(|names| names.iter())
-            .find(|(_, _, known)| *known == self)
-            .map_or("", |(_, name, _)| name)
+    pub const fn as_str(self) -> &'static str {
+        SPELLINGS[self as usize]
     }
+
+    /// How many names there are, not counting [`Other`](Self::Other), which is the last.
+    pub(crate) const COUNT: usize = Self::Other as usize;
 
     fn of_compact(letter: u8) -> Self {
         match letter {
@@ -201,6 +201,22 @@ const BY_LENGTH: [&[Entry]; 20] = {
             (b'a', "Authentication-Info", N::AuthenticationInfo),
         ],
     ]
+};
+
+/// Canonical spellings, by name.
+const SPELLINGS: [&str; HeaderName::COUNT + 1] = {
+    let mut spellings = [""; HeaderName::COUNT + 1];
+    let mut length = 0;
+    while length < BY_LENGTH.len() {
+        let mut index = 0;
+        while index < BY_LENGTH[length].len() {
+            let (_, spelling, name) = BY_LENGTH[length][index];
+            spellings[name as usize] = spelling;
+            index += 1;
+        }
+        length += 1;
+    }
+    spellings
 };
 
 #[cfg(test)]

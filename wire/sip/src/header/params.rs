@@ -1,8 +1,6 @@
 //! Parameters: `;name=value` pairs.
 
-use memchr::{memchr, memchr2, memchr3};
-
-use super::LWS;
+use crate::scan::{split_at_byte, split_outside};
 
 /// Parameters of a header value or URI, without the first semicolon. Parsed while iterating.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -19,10 +17,10 @@ impl<'a> Params<'a> {
                 }
                 let (one, after) = split_outside(rest, b';').unwrap_or((rest, ""));
                 rest = after;
-                let (name, value) = one.split_once('=').unwrap_or((one, ""));
-                let name = name.trim_matches(LWS);
+                let (name, value) = split_at_byte(one, b'=').unwrap_or((one, ""));
+                let name = name.trim_ascii();
                 if !name.is_empty() {
-                    return Some((name, value.trim_matches(LWS)));
+                    return Some((name, value.trim_ascii()));
                 }
             }
         })
@@ -43,35 +41,6 @@ impl<'a> Params<'a> {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.find(name).is_some()
-    }
-}
-
-/// Splits at the first `at` that is neither inside quotes nor inside angle brackets.
-pub(crate) fn split_outside(text: &str, at: u8) -> Option<(&str, &str)> {
-    let position = find_outside(text.as_bytes(), at)?;
-    Some((&text[..position], &text[position + 1..]))
-}
-
-fn find_outside(bytes: &[u8], at: u8) -> Option<usize> {
-    let mut from = 0;
-    loop {
-        let found = from + memchr3(at, b'"', b'<', &bytes[from..])?;
-        match bytes[found] {
-            b'"' => from = end_of_quotes(bytes, found + 1)?,
-            b'<' => from = found + 1 + memchr(b'>', &bytes[found + 1..])?,
-            _ => return Some(found),
-        }
-    }
-}
-
-/// Where a quoted string ends whose inside begins at `from`.
-fn end_of_quotes(bytes: &[u8], mut from: usize) -> Option<usize> {
-    loop {
-        let found = from + memchr2(b'"', b'\\', bytes.get(from..)?)?;
-        if bytes[found] == b'"' {
-            return Some(found + 1);
-        }
-        from = found + 2;
     }
 }
 

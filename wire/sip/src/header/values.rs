@@ -1,6 +1,7 @@
 //! Small typed values: CSeq, RAck, Session-Expires, quoted strings.
 
-use super::{LWS, Params, split_outside};
+use super::Params;
+use crate::scan::{is_space, split_at_space, split_outside};
 use crate::{Method, ParseError};
 
 /// A CSeq value (RFC 3261 §20.16).
@@ -18,13 +19,10 @@ impl<'a> CSeq<'a> {
     /// # Errors
     /// If the number is missing, 2^31 or more, or the method is missing.
     pub fn parse(value: &'a str) -> Result<Self, ParseError> {
-        let (number, method) = value
-            .trim_matches(LWS)
-            .split_once(LWS)
-            .ok_or(ParseError::CSeq)?;
+        let (number, method) = split_at_space(value.trim_ascii()).ok_or(ParseError::CSeq)?;
         let number = sequence_number(number).ok_or(ParseError::CSeq)?;
-        let method = method.trim_matches(LWS);
-        if method.is_empty() || method.contains(LWS) {
+        let method = method.trim_ascii_start();
+        if method.is_empty() || method.bytes().any(is_space) {
             return Err(ParseError::CSeq);
         }
         Ok(Self {
@@ -49,10 +47,7 @@ impl<'a> RAck<'a> {
     /// # Errors
     /// If one of the three parts is missing or malformed.
     pub fn parse(value: &'a str) -> Result<Self, ParseError> {
-        let (rseq, cseq) = value
-            .trim_matches(LWS)
-            .split_once(LWS)
-            .ok_or(ParseError::RAck)?;
+        let (rseq, cseq) = split_at_space(value.trim_ascii()).ok_or(ParseError::RAck)?;
         let rseq = sequence_number(rseq).ok_or(ParseError::RAck)?;
         Ok(Self {
             rseq,
@@ -78,7 +73,7 @@ impl SessionExpires {
     pub fn parse(value: &str) -> Result<Self, ParseError> {
         let (seconds, params) = split_outside(value, b';').unwrap_or((value, ""));
         let seconds = seconds
-            .trim_matches(LWS)
+            .trim_ascii()
             .parse()
             .map_err(|_| ParseError::Number)?;
         let refresher_is_uac = match Params(params).find("refresher") {

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::{LWS, Params, split_outside};
+use super::Params;
 use crate::ParseError;
+use crate::scan::{is_closed, split_at_byte, split_at_space, split_outside};
 use crate::uri::{parse_address, parse_host_port};
 
 /// One Via value (RFC 3261 §20.42).
@@ -26,17 +27,10 @@ impl<'a> Via<'a> {
     /// If protocol, version, transport or sent-by are malformed.
     pub fn parse(value: &'a str) -> Result<Self, ParseError> {
         let (head, params) = split_outside(value, b';').unwrap_or((value, ""));
-        let head = head.trim_matches(LWS);
-        let (name, rest) = head.split_once('/').ok_or(ParseError::Via)?;
-        let (version, rest) = rest.split_once('/').ok_or(ParseError::Via)?;
-        if !name.trim_matches(LWS).eq_ignore_ascii_case("SIP") || version.trim_matches(LWS) != "2.0"
-        {
-            return Err(ParseError::Via);
-        }
-        let rest = rest.trim_start_matches(LWS);
-        let (transport, sent_by) = rest.split_once(LWS).ok_or(ParseError::Via)?;
-        let (host, port) = parse_host_port(sent_by.trim_matches(LWS)).ok_or(ParseError::Via)?;
-        if transport.is_empty() {
+        let rest = strip_protocol(head.trim_ascii()).ok_or(ParseError::Via)?;
+        let (transport, sent_by) = split_at_space(rest).ok_or(ParseError::Via)?;
+        let (host, port) = parse_host_port(sent_by.trim_ascii()).ok_or(ParseError::Via)?;
+        if transport.is_empty() || !is_closed(params) {
             return Err(ParseError::Via);
         }
         Ok(Self {
@@ -78,6 +72,17 @@ impl<'a> Via<'a> {
     }
 }
 
+/// What follows `SIP/2.0/`; there may be white space around the slashes.
+fn strip_protocol(head: &str) -> Option<&str> {
+    if let Some(rest) = head.strip_prefix("SIP/2.0/") {
+        return Some(rest.trim_ascii_start());
+    }
+    let (name, rest) = split_at_byte(head, b'/')?;
+    let (version, rest) = split_at_byte(rest, b'/')?;
+    let known = name.trim_ascii().eq_ignore_ascii_case("SIP") && version.trim_ascii() == "2.0";
+    known.then(|| rest.trim_ascii_start())
+}
+
 /// What every branch made by RFC 3261 begins with.
 pub(crate) const MAGIC_COOKIE: &str = "z9hG4bK";
 
@@ -105,6 +110,7 @@ mod tests {
             "SIP/2.0 h",
             "SIP/2.0/UDP h:99999",
             "SIP/2.0/UDP ;branch=x",
+            "SIP/2.0/UDP h;branch=\"x",
         ] {
             assert!(Via::parse(value).is_err(), "{value}");
         }

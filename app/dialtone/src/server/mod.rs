@@ -230,9 +230,9 @@ fn ways_out(
 ) -> engine::Services<pbx::Event> {
     let observed = observer.observed();
     engine::Services {
-        records: Arc::new(move |records| journal.append(records)),
-        media: Arc::new(move |commands| media.submit(commands)),
-        events: Arc::new(move |_, events| observed.publish(events)),
+        records: Box::new(move |records| journal.append(records)),
+        media: Box::new(move |commands| media.submit(commands)),
+        events: Box::new(move |_, events| observed.publish(events)),
     }
 }
 

@@ -89,5 +89,6 @@ pub use config::{Config, Limits, Listen};
 pub use engine::{Bound, Engine, Full, Handle, bind};
 pub use machine::{Input, Machine, Out, Send};
 pub use services::{PublishEvents, Services, SubmitMedia, WriteRecords};
+pub use socket::raise_descriptor_limit;
 pub use stats::{Counter, Stats};
 pub use steer::{slot_of_user, steer};

@@ -63,11 +63,12 @@ fn open(listen: Listen, shared: bool) -> io::Result<Socket> {
 fn prepare_datagrams(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     enlarge(socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF);
     enlarge(socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF);
+    let told = i32::from(address.ip().is_unspecified());
     if address.is_ipv4() {
-        set(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+        set(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, told)?;
         set(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1)
     } else {
-        set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+        set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, told)?;
         set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)
     }
 }
@@ -95,6 +96,28 @@ fn set(socket: &Socket, level: i32, option: i32, value: i32) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// Lets the process open as many descriptors as the system permits it at all; tells how many that
+/// are. For the start of a program, so that the limits of the configuration are those that count.
+///
+/// # Errors
+/// If the system refuses; then the old limit stays.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointer is that of a live structure of this type.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: as above; it is only read.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit.rlim_cur)
 }
 
 fn explain(listen: Listen, error: &io::Error) -> io::Error {

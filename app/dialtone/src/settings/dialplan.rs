@@ -167,12 +167,13 @@ fn tone(value: &Value) -> Result<Step, Fault> {
 
 fn play(value: &Value) -> Result<Step, Fault> {
     let prompt = text(value)?;
-    if PROMPTS.contains(&prompt) {
+    if media::prompt(prompt).is_some() {
         return Ok(Step::Play(prompt.to_owned()));
     }
-    let remedy = match similar(prompt, PROMPTS) {
+    let known: Vec<_> = media::prompts().collect();
+    let remedy = match similar(prompt, &known) {
         Some(meant) => format!("did you mean “{meant}”?"),
-        None => format!("there are {}", PROMPTS.join(", ")),
+        None => format!("there are {}", known.join(", ")),
     };
     Err(Fault::new(format!("there is no prompt “{prompt}”"), remedy))
 }
@@ -187,6 +188,3 @@ fn hangup(value: &Value) -> Result<Step, Fault> {
         ref other => Err(expected("a SIP status", other)),
     }
 }
-
-/// The built-in prompts.
-const PROMPTS: &[&str] = &["welcome"];

@@ -1,0 +1,366 @@
+//! The binary as a user runs it: seeded, asked, reloaded, killed, stopped.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::fs;
+use std::net::UdpSocket;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+use ue::load::{Accounts, Job, LoadOptions};
+
+/// A running server on a free port of the loopback interface.
+struct Server {
+    child: Child,
+    data: TempDir,
+}
+
+impl Server {
+    /// Starts one on a new folder.
+    fn new() -> Self {
+        Self::start(TempDir::new().unwrap())
+    }
+
+    /// Starts one on a folder that may hold a configuration, and waits until it is ready.
+    fn start(data: TempDir) -> Self {
+        let child = command(data.path(), &["run"])
+            .args([
+                "--set",
+                "sip.listen=[\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]",
+            ])
+            .args(["--set", &format!("media.ports={}", ports())])
+            .args(["--set", "registrar.qualify=off"])
+            .stdout(fs::File::create(data.path().join("stdout")).unwrap())
+            .stderr(
+                fs::File::options()
+                    .append(true)
+                    .create(true)
+                    .open(data.path().join("log"))
+                    .unwrap(),
+            )
+            .spawn()
+            .unwrap();
+        let mut server = Self { child, data };
+        server.until(|server| server.run(&["health"]).0.success());
+        server
+    }
+
+    /// Runs another command on its folder: exit status, standard output, standard error.
+    fn run(&self, args: &[&str]) -> (ExitStatus, String, String) {
+        let output = command(self.data.path(), args).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status, text(output.stdout), text(output.stderr))
+    }
+
+    fn json(&self, command: &str) -> Value {
+        let (status, text, error) = self.run(&[command, "--json"]);
+        assert!(status.success(), "{error}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.data.path().join(file)).unwrap()
+    }
+
+    /// Where it listens on UDP.
+    fn sip(&self) -> String {
+        let status = self.json("status");
+        let listen = status["listen"][0].as_str().unwrap();
+        listen.strip_prefix("udp:").unwrap().to_owned()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    /// Waits for its end; the folder stays.
+    fn wait(mut self) -> (ExitStatus, TempDir) {
+        let status = self.child.wait().unwrap();
+        let empty = TempDir::new().unwrap();
+        (status, std::mem::replace(&mut self.data, empty))
+    }
+
+    fn until(&mut self, mut condition: impl FnMut(&Self) -> bool) {
+        let start = Instant::now();
+        while !condition(self) {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the server ended: {}", self.read("log"));
+            assert!(
+                start.elapsed().as_secs() < 30,
+                "in vain: {}",
+                self.read("log")
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Adds users `u0`, `u1`, … with the passwords that the load generator expects.
+    fn add_load_users(&self, count: u32) {
+        let path = self.data.path().join("etc/users.toml");
+        let mut users = fs::read_to_string(&path).unwrap();
+        for n in 0..count {
+            users += &format!("[user.u{n}]\npassword = \"pw{n}\"\n");
+        }
+        fs::write(path, users).unwrap();
+        let (status, _, error) = self.run(&["reload"]);
+        assert!(status.success(), "{error}");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(data: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dialtone"));
+    command
+        .args(args)
+        .arg("--data")
+        .arg(data)
+        .stdin(Stdio::null());
+    for variable in ["RUST_LOG", "SYSLOG_LEVEL"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// A range of ports around one that is free.
+fn ports() -> String {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let low = socket.local_addr().unwrap().port().min(65_000) & !1;
+    format!("{low}-{}", low + 400)
+}
+
+fn load(job: Job, target: &str, count: u32) -> LoadOptions {
+    LoadOptions {
+        count: Some(u64::from(count)),
+        callers: Accounts::numbered(0, count),
+        callees: Accounts::numbered(count, count),
+        window: Some(4),
+        ..LoadOptions::new(job, target)
+    }
+}
+
+#[test]
+fn the_first_start_seeds_and_tells_and_the_second_does_neither() {
+    let server = Server::new();
+    let told = server.read("stdout");
+    let users = server.read("etc/users.toml");
+    for user in ["1001", "1002"] {
+        let line = told.lines().find(|line| line.contains(user)).unwrap();
+        let password = line.split_whitespace().last().unwrap();
+        assert!(users.contains(&format!("\"{password}\"")), "{line}");
+    }
+    assert!(told.contains("127.0.0.1:"), "{told}");
+    assert!(
+        !server.read("log").contains("password"),
+        "passwords are not logged"
+    );
+    let (status, _, _) = server.run(&["stop"]);
+    assert!(status.success());
+    let (status, data) = server.wait();
+    assert!(status.success());
+    assert!(!data.path().join("run/dialtone.sock").exists());
+    let server = Server::start(data);
+    assert_eq!(server.read("stdout"), "");
+    assert_eq!(server.read("etc/users.toml"), users);
+}
+
+#[test]
+fn registrations_survive_a_kill() {
+    const PHONES: u32 = 100;
+    let server = Server::new();
+    server.add_load_users(PHONES);
+    let options = load(Job::Register, &server.sip(), PHONES);
+    let report = ue::load::run(&options, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!((report.ok, report.failed), (u64::from(PHONES), 0));
+    let before = server.json("phones");
+    assert_eq!(before.as_array().unwrap().len(), PHONES as usize);
+    server.signal(Signal::SIGKILL);
+    let (_, data) = server.wait();
+    let server = Server::start(data);
+    assert_eq!(server.json("phones"), before);
+    let status = server.json("status");
+    assert_eq!(status["registered_users"], PHONES);
+    assert_eq!(status["health"]["healthy"], true);
+}
+
+#[test]
+fn every_call_is_recorded_once_and_seen_while_it_lasts() {
+    const CALLS: u32 = 20;
+    let mut server = Server::new();
+    server.add_load_users(2 * CALLS);
+    let options = load(Job::Call, &server.sip(), CALLS);
+    let report = ue::load::run(&options, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(
+        (report.ok, report.failed),
+        (u64::from(CALLS), 0),
+        "{:?}",
+        report.failures
+    );
+    server.until(|server| server.json("status")["calls"] == 0);
+    assert_eq!(server.json("status")["calls_total"], CALLS);
+    let (status, _, _) = server.run(&["stop"]);
+    assert!(status.success());
+    let (_, data) = server.wait();
+    let mut lines = 0;
+    for file in fs::read_dir(data.path().join("cdr")).unwrap() {
+        for line in fs::read_to_string(file.unwrap().path()).unwrap().lines() {
+            let record: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(record["cause"], "caller-hung-up", "{line}");
+            assert_eq!(record["status"], 200, "{line}");
+            lines += 1;
+        }
+    }
+    assert_eq!(lines, CALLS);
+}
+
+#[test]
+fn an_operator_ends_a_call_and_a_stopping_server_ends_the_rest() {
+    let mut server = Server::new();
+    server.add_load_users(4);
+    let options = LoadOptions {
+        hold: Duration::from_secs(600),
+        timeout: Duration::from_secs(2),
+        ..load(Job::Call, &server.sip(), 2)
+    };
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let phones = std::thread::spawn(move || {
+        let on = |running: bool| {
+            if running {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        };
+        let running = || matches!(ended.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
+        ue::load::run(&options, &mut |_| on(running())).map(drop)
+    });
+    let answered = |server: &Server| {
+        let calls = server.json("calls");
+        let calls = calls.as_array().unwrap();
+        calls
+            .iter()
+            .filter(|call| call["state"] == "answered")
+            .count()
+    };
+    server.until(|server| answered(server) == 2);
+    let id = server.json("calls")[0]["id"].as_str().unwrap().to_owned();
+    let (status, _, error) = server.run(&["hangup", &id]);
+    assert!(status.success(), "{error}");
+    server.until(|server| server.json("status")["calls"] == 1);
+    let (status, _, error) = server.run(&["hangup", &id]);
+    assert!(!status.success() && error.contains("no call"), "{error}");
+    server.signal(Signal::SIGTERM);
+    let (status, data) = server.wait();
+    assert!(status.success());
+    drop(end);
+    phones.join().unwrap().unwrap();
+    let file = fs::read_dir(data.path().join("cdr"))
+        .unwrap()
+        .next()
+        .unwrap();
+    let records = fs::read_to_string(file.unwrap().path()).unwrap();
+    assert_eq!(
+        records.matches("\"cause\":\"operator\"").count(),
+        2,
+        "{records}"
+    );
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_and_the_running_one_stays() {
+    let mut server = Server::new();
+    let (status, text, error) = server.run(&["user", "add", "1003", "--json"]);
+    assert!(status.success(), "{error}");
+    let user: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(user["number"], "1003");
+    assert_eq!(server.json("status")["users"], 3);
+
+    let file = server.data.path().join("etc/dialtone.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, good.replace("realm =", "relam =")).unwrap();
+    let line = 1 + good
+        .lines()
+        .position(|line| line.starts_with("realm ="))
+        .unwrap();
+    for command in ["check", "reload"] {
+        let (status, _, error) = server.run(&[command]);
+        assert!(!status.success());
+        assert!(
+            error.contains(&format!("dialtone.toml:{line}:1: sip.relam")),
+            "{error}"
+        );
+        assert!(error.contains("did you mean realm?"), "{error}");
+    }
+    let (status, _, error) = server.run(&["user", "remove", "1003"]);
+    assert!(
+        !status.success() && error.contains("did not follow"),
+        "{error}"
+    );
+    assert_eq!(server.json("status")["users"], 3);
+    fs::write(&file, good).unwrap();
+    server.signal(Signal::SIGHUP);
+    server.until(|server| server.json("status")["users"] == 2);
+    assert!(server.run(&["check"]).0.success());
+}
+
+#[test]
+fn a_start_that_fails_says_why_and_what_to_do() {
+    let refusal = |data: &Path, args: &[&str]| {
+        let output = command(data, &["run"]).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let server = Server::new();
+    let error = refusal(server.data.path(), &[]);
+    assert!(
+        error.contains("another server") && error.contains("dialtone stop"),
+        "{error}"
+    );
+
+    let other = TempDir::new().unwrap();
+    let error = refusal(
+        other.path(),
+        &["--set", &format!("sip.listen=udp:{}", server.sip())],
+    );
+    assert!(
+        error.contains(&server.sip()) && error.contains("another program"),
+        "{error}"
+    );
+
+    let error = refusal(other.path(), &["--set", "media.ports=1-2"]);
+    assert!(
+        error.contains("--set media.ports") && error.contains("remedy"),
+        "{error}"
+    );
+
+    let file = other.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = refusal(&file, &[]);
+    assert!(
+        error.contains("can't be made") && error.contains("--data"),
+        "{error}"
+    );
+}
+
+#[test]
+fn health_is_a_failure_without_a_server() {
+    let data = TempDir::new().unwrap();
+    let output = command(data.path(), &["health"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("dialtone.sock") && error.contains("dialtone run"),
+        "{error}"
+    );
+}

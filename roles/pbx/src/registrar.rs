@@ -402,7 +402,9 @@ fn change(
     let same = |contact: &Contact| {
         // A device that comes back under a new address replaces itself (RFC 5626 §6).
         let same_device = instance.is_some() && contact.instance == instance;
-        same_device || Uri::parse(&contact.uri).is_ok_and(|known| known.equivalent(&uri))
+        same_device
+            || &*contact.uri == address.uri
+            || Uri::parse(&contact.uri).is_ok_and(|known| known.equivalent(&uri))
     };
     if let Some(known) = contacts.iter().find(|contact| same(contact))
         && is_older(known, request, cseq)

@@ -1,6 +1,7 @@
 //! Writing messages.
 
 use std::fmt::{Display, Write as _};
+use std::net::IpAddr;
 
 use crate::header::HeaderName;
 use crate::{Flow, Message, Method, StatusCode};
@@ -152,7 +153,7 @@ impl<'b> Writer<'b> {
             }
         }
         if wants_rport || via.address() != Some(flow.remote.ip()) {
-            self.put(";received=").display(flow.remote.ip());
+            self.put(";received=").address(flow.remote.ip());
         }
     }
 
@@ -162,6 +163,20 @@ impl<'b> Writer<'b> {
             self.put(";tag=").put(tag);
         }
         self.put("\r\n");
+    }
+
+    fn address(&mut self, address: IpAddr) -> &mut Self {
+        let IpAddr::V4(address) = address else {
+            return self.display(address);
+        };
+        let [a, b, c, d] = address.octets().map(u64::from);
+        self.digits(a)
+            .put(".")
+            .digits(b)
+            .put(".")
+            .digits(c)
+            .put(".")
+            .digits(d)
     }
 
     fn digits(&mut self, mut value: u64) -> &mut Self {

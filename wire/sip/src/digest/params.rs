@@ -146,6 +146,11 @@ pub(super) struct AsQuoted<'a>(pub(super) &'a str);
 
 impl fmt::Display for AsQuoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.0.contains(['"', '\\', '\r', '\n', '\0']) {
+            f.write_char('"')?;
+            f.write_str(self.0)?;
+            return f.write_char('"');
+        }
         f.write_char('"')?;
         for character in self.0.chars() {
             match character {

@@ -56,7 +56,7 @@ impl fmt::Display for Listen {
 /// Bounds on what peers may use up.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Largest message on a connection, in octets.
+    /// Largest header section and largest body of a message on a connection, in octets each.
     pub message: usize,
     /// Most connections at once.
     pub connections: usize,

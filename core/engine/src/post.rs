@@ -18,6 +18,8 @@ pub(crate) struct Post<C> {
     returned: Receiver<Box<Parcel>>,
     received: Vec<Option<Box<Parcel>>>,
     transmit: Vec<Option<Box<Parcel>>>,
+    /// Messages that no thread took to send, with the slots that sent them.
+    failed: Vec<(Slot, Flow)>,
 }
 
 impl<C> Post<C> {
@@ -31,6 +33,7 @@ impl<C> Post<C> {
             index,
             received: none(),
             transmit: none(),
+            failed: Vec::new(),
             shared,
             returned,
         }
@@ -75,11 +78,9 @@ impl<C> Post<C> {
             }
             if let Some(parcel) = self.transmit[thread].take() {
                 let count = parcel.items.len();
-                if self.shared.mailboxes[thread]
-                    .put(Mail::Transmit(parcel))
-                    .is_err()
-                {
+                if let Err(mail) = self.shared.mailboxes[thread].put(Mail::Transmit(parcel)) {
                     self.count(Counter::MailboxFull, count);
+                    self.fail(&mail);
                 }
             }
         }
@@ -93,6 +94,23 @@ impl<C> Post<C> {
         parcel.clear();
         // A full stock needs no more.
         let _ = self.shared.stocks[parcel.origin].try_send(parcel);
+    }
+
+    /// Takes a failure that its slot must be told of.
+    pub(crate) fn take_failed(&mut self) -> Option<(Slot, Flow)> {
+        self.failed.pop()
+    }
+
+    /// Whether slots must be told of failures.
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    fn fail(&mut self, mail: &Mail<C>) {
+        if let Mail::Transmit(parcel) = mail {
+            let items = parcel.items.iter();
+            self.failed.extend(items.map(|item| (item.slot, item.flow)));
+        }
     }
 
     fn count(&self, counter: Counter, count: usize) {

@@ -52,7 +52,8 @@ pub(crate) struct Parts<M: Machine> {
 impl<M: Machine> Thread<M> {
     pub(crate) fn new(parts: Parts<M>) -> Self {
         let directory = Arc::clone(&parts.shared.directory);
-        let connections = Connections::new(parts.index, parts.shared.limits, directory);
+        let threads = parts.shared.threads();
+        let connections = Connections::new(parts.index, threads, parts.shared.limits, directory);
         let listeners = Listeners::new(parts.listeners);
         Self {
             index: parts.index,
@@ -68,12 +69,13 @@ impl<M: Machine> Thread<M> {
         }
     }
 
-    /// Works until the thread is told to stop.
+    /// Works until the thread is told to stop; what it was told before is done, and what the machines
+    /// made of it is sent.
     pub(crate) fn run(mut self) {
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.turn())) {
                 Ok(ControlFlow::Continue(())) => {}
-                Ok(ControlFlow::Break(())) => return,
+                Ok(ControlFlow::Break(())) => return self.commit(Instant::now()),
                 Err(_) => {
                     tracing::error!(thread = self.index, "an input was lost to a fault of ours");
                     self.residents.abandon();
@@ -105,7 +107,8 @@ impl<M: Machine> Thread<M> {
         mailbox.falls_asleep();
         // Whoever wrote before the line above did not wake us.
         let late = mailbox.take(&self.mail);
-        let busy = late.is_some() || self.transports.has_unreachable();
+        let lost = self.transports.has_unreachable() || self.post.has_failed();
+        let busy = late.is_some() || lost;
         let next = self.residents.next().into_iter();
         let next = next.chain(self.transports.next_deadline()).min();
         let until = if busy { Some(now) } else { next };
@@ -326,7 +329,11 @@ impl<M: Machine> Thread<M> {
     }
 
     fn tell_unreachable(&mut self, now: Instant) {
-        while let Some((slot, flow)) = self.transports.take_unreachable() {
+        let lost = |thread: &mut Self| {
+            let lost = thread.transports.take_unreachable();
+            lost.or_else(|| thread.post.take_failed())
+        };
+        while let Some((slot, flow)) = lost(self) {
             self.tally().one(Counter::Unreachable);
             if self.shared.thread_of(slot) == self.index {
                 self.deliver(now, slot, Input::Unreachable { flow });

@@ -300,6 +300,42 @@ fn a_peer_is_reached_over_the_connection_that_it_made() {
 }
 
 #[test]
+fn an_id_of_an_earlier_process_leads_to_the_right_peer_or_nowhere() {
+    let rig = Rig::new(&["tcp:127.0.0.1:0"], 2);
+    let mut stream = connect(rig.address(0));
+    stream
+        .write_all(request("INFO", "a", 1).as_bytes())
+        .unwrap();
+    let way = message_flow(&rig.report());
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let remote = other.local_addr().unwrap();
+    let send = |slot, connection| {
+        let wrong = Flow {
+            connection,
+            remote,
+            ..way
+        };
+        let text = request("OPTIONS", "b", u32::from(slot));
+        rig.command(slot, Command::Send(wrong, text));
+    };
+    // This id is open, with another peer; the peer had made it, so it is not made again.
+    for slot in [0, 1] {
+        send(slot, way.connection);
+        let failed = |report: &Report| matches!(report.seen, Seen::Unreachable(_));
+        assert_eq!(rig.report_that(failed).slot, Slot::new(slot));
+    }
+    // This one names a thread that there is not.
+    send(2, Some(sip::ConnectionId(0x1_0000_00fe)));
+    let (mut made, _) = other.accept().unwrap();
+    made.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(answer(&mut made).starts_with("OPTIONS "));
+    stream
+        .write_all(request("OPTIONS", "c", 9).as_bytes())
+        .unwrap();
+    assert!(answer(&mut stream).contains("CSeq: 9 "));
+}
+
+#[test]
 fn a_connection_that_nobody_accepts_is_reported() {
     let rig = Rig::new(&["tcp:127.0.0.1:0"], 2);
     let gone = TcpListener::bind("127.0.0.1:0")

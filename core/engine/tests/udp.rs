@@ -286,6 +286,23 @@ fn nothing_leaves_before_its_records_are_written() {
 }
 
 #[test]
+fn what_was_said_before_the_stop_is_done() {
+    let rig = Rig::new(&["udp:127.0.0.1:0"], 2);
+    let peer = peer("127.0.0.1:0");
+    let way = flow(Protocol::Udp, rig.address(0), peer.local_addr().unwrap());
+    for slot in 0..20 {
+        rig.command(slot, Command::Send(way, "farewell".to_owned()));
+    }
+    let handle = rig.engine.handle().clone();
+    rig.engine.stop();
+    for _ in 0..20 {
+        assert_eq!(receive(&peer).0, "farewell");
+    }
+    let late = handle.command(Slot::new(0), Command::Note("too late"));
+    assert!(late.is_err());
+}
+
+#[test]
 fn events_go_to_the_observer_with_their_slot() {
     let (sender, events) = std::sync::mpsc::channel();
     let services = Services {

@@ -18,6 +18,7 @@ use crate::stats::{Counter, Tally};
 /// Connections that one thread owns, whoever made them.
 pub(crate) struct Connections {
     thread: usize,
+    threads: usize,
     limits: Limits,
     directory: Arc<Directory>,
     open: HashMap<ConnectionId, Connection>,
@@ -42,9 +43,15 @@ pub(crate) enum Place {
 }
 
 impl Connections {
-    pub(crate) fn new(thread: usize, limits: Limits, directory: Arc<Directory>) -> Self {
+    pub(crate) fn new(
+        thread: usize,
+        threads: usize,
+        limits: Limits,
+        directory: Arc<Directory>,
+    ) -> Self {
         Self {
             thread,
+            threads,
             limits,
             directory,
             open: HashMap::new(),
@@ -93,11 +100,13 @@ impl Connections {
 
     /// Finds the connection for a message, or begins to make one.
     pub(crate) fn place(&mut self, now: Instant, flow: &Flow, poll: &Poll, tally: &Tally) -> Place {
-        if let Some(id) = flow.connection {
+        // An id may come out of a record that an earlier process wrote, with more threads.
+        if let Some(id) = flow.connection.filter(|id| thread_of(*id) < self.threads) {
             if thread_of(id) != self.thread {
                 return Place::There(thread_of(id), id);
             }
-            if self.open.contains_key(&id) {
+            let open = self.open.get(&id);
+            if open.is_some_and(|connection| connection.flow.remote == flow.remote) {
                 return Place::Here(id);
             }
             if was_accepted(id) && self.directory.find(flow.remote).is_none() {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sip::ConnectionId;
 
@@ -47,7 +48,10 @@ impl Limit {
 impl Directory {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            entries: Mutex::default(),
+            entries: Mutex::new(Entries {
+                next: first_number(),
+                ..Entries::default()
+            }),
             most: limits.connections,
             most_per_peer: limits.connections_per_peer,
         }
@@ -127,6 +131,15 @@ pub(crate) fn thread_of(id: ConnectionId) -> usize {
 /// Whether the peer made the connection. Its own port is then one that nobody listens on.
 pub(crate) fn was_accepted(id: ConnectionId) -> bool {
     id.0 & ACCEPTED != 0
+}
+
+/// Where this process begins to count: no id of an earlier process, kept in some record, must name a
+/// connection of this one.
+fn first_number() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let millis = since.map_or(0, |since| since.as_millis() as u64);
+    // A thousand connections a millisecond would have to be made to catch up; 51 bits are used.
+    (millis & ((1 << 41) - 1)) << 10
 }
 
 const ACCEPTED: u64 = 1 << 8;

@@ -122,18 +122,6 @@ impl Pbx {
     }
 
     fn request(&mut self, now: Instant, flow: Flow, request: &Message<'_>, out: &mut Out<Event>) {
-        if let Err(fault) = request.check() {
-            if request.method() != Some(Method::Ack) && request.top_via().is_ok() {
-                registrar::reply(
-                    &mut self.context(now, out),
-                    flow,
-                    request,
-                    fault.status().0,
-                    |_| {},
-                );
-            }
-            return;
-        }
         match request.method() {
             Some(Method::Register) => return self.register(now, flow, request, out),
             Some(Method::Options) if to_tag(request).is_none() => {

@@ -24,7 +24,7 @@
 //!
 //! - [`command`]: the contract with signalling.
 //! - `plane`, `mailbox`: starting, stopping and reaching the workers.
-//! - `worker`: a thread's loop: commands, packets, time.
+//! - `worker`: a thread's loop: commands, packets, time; `pace`: how often it looks.
 //! - `sessions`, `leg`: the state; `ports`, `socket`: what it is bound to.
 //! - `relay`: the packet path; `latch`: whose packets are accepted.
 //! - `serve`: echo and our own sound; `clock`, `player`, `encoder`, `prompt`: how that is made;
@@ -41,6 +41,7 @@ mod encoder;
 mod latch;
 mod leg;
 mod mailbox;
+mod pace;
 mod plane;
 mod player;
 mod ports;

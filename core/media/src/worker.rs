@@ -11,6 +11,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::rand::GetRandomFlags;
 
 use crate::mailbox::Mailbox;
+use crate::pace::Pace;
 use crate::plane::Deliver;
 use crate::relay::{Buffer, MAX_DATAGRAM};
 use crate::sessions::{Sessions, Token};
@@ -25,6 +26,7 @@ pub(crate) struct Worker {
     /// Taken from the mailbox and not yet obeyed.
     commands: VecDeque<Command>,
     buffer: Box<Buffer>,
+    pace: Pace,
 }
 
 impl Worker {
@@ -40,14 +42,16 @@ impl Worker {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let bell = epoll::EventData::new_u64(BELL);
         epoll::add(&epoll, mailbox.bell(), bell, epoll::EventFlags::IN)?;
+        let start = Instant::now();
         Ok(Self {
             mailbox,
             deliver,
             sessions: Sessions::new(config, number, epoll, mint),
-            start: Instant::now(),
+            start,
             next_sweep: 0,
             commands: VecDeque::new(),
             buffer: Box::new([0; MAX_DATAGRAM + 1]),
+            pace: Pace::new(start),
         })
     }
 
@@ -76,7 +80,11 @@ impl Worker {
         self.sweep(now);
         self.sessions
             .tick(&mut self.buffer[..], now, &*self.deliver);
+        if let Some(pause) = self.pace.pause(Instant::now()) {
+            std::thread::sleep(pause);
+        }
         self.wait(events);
+        self.pace.note(events.len(), Instant::now());
         let now = self.now();
         for event in events.drain(..) {
             match event.data.u64() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::mailbox::Mailbox;
+use crate::ports::pairs;
 use crate::worker::Worker;
 use crate::{Command, Config, Event, Refusal, SessionId};
 
@@ -27,6 +28,14 @@ impl Plane {
         reason = "both are handed over for good"
     )]
     pub fn start(config: Config, deliver: Deliver) -> io::Result<Self> {
+        let pairs = pairs(&config.ports).count();
+        if pairs == 0 {
+            let text = "the port range has no even port followed by an odd one";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        // A worker without ports would refuse every call that falls to it.
+        let workers = config.workers.clamp(1, pairs);
+        let config = Config { workers, ..config };
         let mut plane = Self {
             handle: Handle {
                 mailboxes: Arc::from([]),
@@ -35,7 +44,7 @@ impl Plane {
             threads: Vec::new(),
         };
         let mut mailboxes = Vec::new();
-        for number in 0..config.workers.max(1) {
+        for number in 0..workers {
             let mailbox = Arc::new(Mailbox::new(config.queue)?);
             let worker = Worker::new(&config, number, Arc::clone(&mailbox), Arc::clone(&deliver))?;
             plane.threads.push(

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use rustix::io::Errno;
 
@@ -29,15 +30,8 @@ pub(crate) enum Acquired {
 impl Ports {
     /// The share of worker `number`.
     pub(crate) fn new(config: &Config, number: usize) -> Self {
-        let first = u32::from(*config.ports.start()).next_multiple_of(2);
-        let last = u32::from(*config.ports.end());
-        let share = (first..last)
-            .step_by(2)
-            .skip(number)
-            .step_by(config.workers.max(1))
-            .map(|port| port as u16)
-            .filter(|port| *port != 0)
-            .collect();
+        let pairs = pairs(&config.ports).skip(number);
+        let share = pairs.step_by(config.workers.max(1)).collect();
         Self {
             share,
             books: Vec::new(),
@@ -99,6 +93,14 @@ impl Ports {
     }
 }
 
+/// The even ports of a range whose next port is in it too.
+pub(crate) fn pairs(ports: &RangeInclusive<u16>) -> impl Iterator<Item = u16> + use<> {
+    // Port 0 would mean any.
+    let first = u32::from((*ports.start()).max(1)).next_multiple_of(2);
+    let last = u32::from(*ports.end());
+    (first..last).step_by(2).map(|port| port as u16)
+}
+
 /// The pairs of one local address that no session uses.
 #[derive(Debug)]
 struct Book {
@@ -152,7 +154,7 @@ const MAX_TRIES: usize = 256;
 mod tests {
     use super::*;
 
-    fn shares(ports: std::ops::RangeInclusive<u16>, workers: usize) -> Vec<Vec<u16>> {
+    fn shares(ports: RangeInclusive<u16>, workers: usize) -> Vec<Vec<u16>> {
         let config = Config {
             ports,
             workers,

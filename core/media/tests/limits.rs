@@ -7,6 +7,7 @@
 
 mod common;
 
+use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -280,4 +281,28 @@ fn a_panic_ends_no_other_call() {
         .map(|_| events.recv().unwrap().session().number())
         .collect();
     assert_eq!(heard, [10, 11, 12, 14, 15, 16, 17, 18, 19]);
+}
+
+#[test]
+fn a_range_needs_room_for_a_pair_and_workers_need_pairs() {
+    let start = |ports| {
+        let config = Config {
+            ports,
+            workers: 8,
+            ..Config::default()
+        };
+        Plane::start(config, Arc::new(|_| ()))
+    };
+    for ports in [24_001..=24_002, 24_000..=24_000, 0..=1, 65_535..=65_535] {
+        assert_eq!(start(ports).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+    // One pair means one worker, to which every session goes.
+    let mut world = World::new(Config {
+        workers: 8,
+        ..config(1)
+    });
+    for _ in 0..20 {
+        let call = world.allocate([Some(V4), None], 1).unwrap();
+        world.close(&call);
+    }
 }

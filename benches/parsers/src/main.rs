@@ -41,7 +41,10 @@ fn main() {
         row(name, "rsip index", || {
             rsip::SipMessage::try_from(black_box(bytes)).is_ok()
         });
-        row(name, "rsip read", || rsip_read(black_box(bytes)));
+        // It refuses the Contact, whose +sip.instance is a quoted string.
+        row(name, "rsip read but Contact", || {
+            rsip_read(black_box(bytes))
+        });
     }
     ours();
 }
@@ -199,6 +202,5 @@ fn rsip_read(bytes: &[u8]) -> bool {
     let to = request.to_header().and_then(|to| to.typed());
     let id = request.call_id_header().map(|id| id.value().len());
     let cseq = request.cseq_header().and_then(|cseq| cseq.typed());
-    let contact = request.contact_header().and_then(|contact| contact.typed());
-    via.is_ok() && from.is_ok() && to.is_ok() && id.is_ok() && cseq.is_ok() && contact.is_ok()
+    via.is_ok() && from.is_ok() && to.is_ok() && id.is_ok() && cseq.is_ok()
 }

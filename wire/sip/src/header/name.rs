@@ -71,14 +71,13 @@ impl HeaderName {
         let (Some(names), Some(first)) = (BY_LENGTH.get(text.len()), text.first()) else {
             return Self::Other;
         };
-        // Most senders spell as the RFCs do.
-        let exact = names.iter().find(|(_, name, _)| name.as_bytes() == text);
         let initial = first | 0x20;
-        exact
+        let candidates = || names.iter().filter(|(letter, ..)| *letter == initial);
+        // Most senders spell as the RFCs do.
+        candidates()
+            .find(|(_, name, _)| name.as_bytes() == text)
             .or_else(|| {
-                names.iter().find(|(letter, name, _)| {
-                    *letter == initial && name.as_bytes().eq_ignore_ascii_case(text)
-                })
+                candidates().find(|(_, name, _)| name.as_bytes().eq_ignore_ascii_case(text))
             })
             .map_or(Self::Other, |(_, _, known)| *known)
     }

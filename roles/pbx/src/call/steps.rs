@@ -14,13 +14,11 @@ use crate::{Cause, Step};
 impl Call {
     /// Goes on with the next step; after the last one the call is refused or, if it was answered, ended.
     pub(super) fn next_step(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
-        for session in self
-            .sessions
-            .drain(..)
-            .filter(|_| self.invite.is_some())
-            .collect::<Vec<_>>()
-        {
-            session.close(ctx);
+        // An answered call keeps its media from step to step.
+        if self.invite.is_some() {
+            for session in std::mem::take(&mut self.sessions) {
+                session.close(ctx);
+            }
         }
         let Some(step) = self.steps.next() else {
             if self.invite.is_none() {

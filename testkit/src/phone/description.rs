@@ -1,0 +1,136 @@
+//! Session descriptions of a phone.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use sdp::{Direction, Sdp};
+
+/// What a phone has described, and was told, in one call.
+#[derive(Clone, Debug)]
+pub(super) struct Description {
+    /// Where audio is received; video is two ports up.
+    pub(super) rtp: SocketAddr,
+    id: u32,
+    version: u32,
+    pub(super) direction: Direction,
+    pub(super) video: bool,
+    /// The last one sent.
+    sent: String,
+    /// Version and text of the last one received.
+    heard: Option<(u64, String)>,
+    /// Where the peer receives audio.
+    pub(super) remote: Option<SocketAddr>,
+    /// What the peer's last description says of its audio.
+    pub(super) remote_direction: Direction,
+}
+
+impl Description {
+    pub(super) fn new(rtp: SocketAddr, id: u32, video: bool) -> Self {
+        Self {
+            rtp,
+            id,
+            version: 0,
+            direction: Direction::SendRecv,
+            video,
+            sent: String::new(),
+            heard: None,
+            remote: None,
+            remote_direction: Direction::SendRecv,
+        }
+    }
+
+    /// An offer.
+    pub(super) fn offer(&mut self) -> String {
+        let mut media = self.audio(self.direction);
+        if self.video {
+            media += &self.video_line(self.rtp.port() + 2);
+        }
+        self.version(&media)
+    }
+
+    /// The answer to an offer; none if there is nothing in common.
+    pub(super) fn answer(&mut self, offer: &Sdp<'_>, takes_video: bool) -> Option<String> {
+        let mut media = String::new();
+        let mut audio = false;
+        for line in offer.media() {
+            match line.kind() {
+                "audio" if !audio && line.port() != 0 => {
+                    audio = true;
+                    media += &self.audio(both(line.direction().mirrored(), self.direction));
+                }
+                "video" if takes_video && line.port() != 0 => {
+                    media += &self.video_line(self.rtp.port() + 2);
+                }
+                kind => {
+                    let _ = write!(media, "m={kind} 0 {} 0\r\n", line.proto());
+                }
+            }
+        }
+        audio.then(|| self.version(&media))
+    }
+
+    /// Takes the peer's description and says what is wrong with it.
+    pub(super) fn hear(&mut self, text: &str) -> Result<(), String> {
+        let sdp = Sdp::parse(text).map_err(|error| format!("unreadable description: {error}"))?;
+        let version = sdp
+            .id_and_version()
+            .and_then(|(_, version)| version.parse::<u64>().ok())
+            .ok_or("no version in the description")?;
+        let wrong = match &self.heard {
+            Some((last, known)) if *last == version && known != text => Some(format!(
+                "version {version} stands for two descriptions:\n{known}\n{text}"
+            )),
+            // Descriptions can overtake each other; older ones are heard again when repeated.
+            Some((last, _)) if version > last + 1 => None,
+            _ => None,
+        };
+        if let Some(audio) = sdp.media().find(|line| line.kind() == "audio") {
+            self.remote = audio.transport().map(|transport| transport.rtp);
+            self.remote_direction = audio.direction();
+        }
+        self.heard = Some((version, text.to_owned()));
+        wrong.map_or(Ok(()), Err)
+    }
+
+    fn audio(&self, direction: Direction) -> String {
+        format!(
+            "m=audio {} RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
+             a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na={}\r\n",
+            self.rtp.port(),
+            direction.as_str()
+        )
+    }
+
+    fn video_line(&self, port: u16) -> String {
+        format!("m=video {port} RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n")
+    }
+
+    fn version(&mut self, media: &str) -> String {
+        let with = |version: u32| {
+            let family = if self.rtp.is_ipv4() { "IP4" } else { "IP6" };
+            let address = self.rtp.ip();
+            format!(
+                "v=0\r\no=- {} {version} IN {family} {address}\r\ns=-\r\nc=IN {family} {address}\r\nt=0 0\r\n{media}",
+                self.id
+            )
+        };
+        let same = with(self.version);
+        if same != self.sent {
+            self.version += 1;
+            self.sent = with(self.version);
+        }
+        self.sent.clone()
+    }
+}
+
+/// What is left if one side allows `a` and the other `b`, both seen from here.
+fn both(a: Direction, b: Direction) -> Direction {
+    let sends = |direction| matches!(direction, Direction::SendRecv | Direction::SendOnly);
+    let receives = |direction| matches!(direction, Direction::SendRecv | Direction::RecvOnly);
+    match (sends(a) && sends(b), receives(a) && receives(b)) {
+        (true, true) => Direction::SendRecv,
+        (true, false) => Direction::SendOnly,
+        (false, true) => Direction::RecvOnly,
+        (false, false) => Direction::Inactive,
+    }
+}

@@ -1,0 +1,94 @@
+//! How a phone and its user behave.
+
+use std::time::Duration;
+
+/// What a phone does by itself.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// Rings this long after an INVITE came; never: no 180 is sent.
+    pub ring: Option<Duration>,
+    /// What follows.
+    pub reply: Reply,
+    /// Hangs up this long after the call was answered.
+    pub talk: Option<Duration>,
+    /// A caller gives up after this long.
+    pub patience: Option<Duration>,
+    /// Answers with a 183 and a description before it rings.
+    pub early_media: bool,
+    /// Knows reliable provisional responses (RFC 3262), and sends its own so where it may.
+    pub reliable: bool,
+    /// As a caller, demands them.
+    pub demands_reliable: bool,
+    /// Knows UPDATE (RFC 3311).
+    pub update: bool,
+    /// Session-Expires in seconds that it asks for (RFC 4028); none: it doesn't know timers.
+    pub session: Option<u32>,
+    /// Refreshes when it has promised to.
+    pub refreshes: bool,
+    /// Sends no description in its INVITE.
+    pub offerless: bool,
+    /// Takes and offers video.
+    pub video: bool,
+    /// Most calls at once; further ones are answered 486.
+    pub calls: usize,
+    /// Tries the last nonce again before it is asked.
+    pub reuses_nonce: bool,
+    /// Seconds that it registers for.
+    pub expires: u32,
+    /// Answers 200 to an INVITE although a CANCEL has come.
+    pub answers_too_late: bool,
+    /// Messages that begin so are never sent, though the phone believes that they were.
+    pub withholds: Vec<&'static str>,
+}
+
+/// How an incoming call is replied to, and after which time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// Picks up.
+    Answer(Duration),
+    /// Refuses with this status.
+    Refuse(Duration, u16),
+    /// Lets it ring.
+    Never,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self {
+            ring: Some(Duration::from_millis(100)),
+            reply: Reply::Answer(Duration::from_secs(2)),
+            talk: None,
+            patience: None,
+            early_media: false,
+            reliable: false,
+            demands_reliable: false,
+            update: true,
+            session: None,
+            refreshes: true,
+            offerless: false,
+            video: false,
+            calls: 4,
+            reuses_nonce: false,
+            expires: 600,
+            answers_too_late: false,
+            withholds: Vec::new(),
+        }
+    }
+}
+
+impl Manner {
+    /// A phone whose user replies like this.
+    #[must_use]
+    pub fn replying(reply: Reply) -> Self {
+        Self {
+            reply,
+            ..Self::default()
+        }
+    }
+
+    /// A phone whose user refuses every call at once.
+    #[must_use]
+    pub fn refusing(status: u16) -> Self {
+        Self::replying(Reply::Refuse(Duration::from_millis(200), status))
+    }
+}

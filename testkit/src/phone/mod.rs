@@ -1,0 +1,454 @@
+//! A scripted phone: registers, calls, rings, answers, holds, hangs up, and misbehaves where it is told
+//! to. It complains about what a server does wrong.
+
+mod call;
+mod callee;
+mod caller;
+mod description;
+mod line;
+mod manner;
+mod registration;
+mod talk;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use base::Mint;
+use sip::{Expired, Flow, HeaderName, Message, Method, Received};
+
+use call::{Call, State, What};
+use line::{Alarm, Line, Owner, Pending};
+pub use manner::{Manner, Reply};
+use registration::Registration;
+
+/// What a phone's user does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Registers and keeps registered.
+    Register,
+    /// Ends its registration; with `all`, those of all the user's phones.
+    Unregister {
+        /// `Contact: *`.
+        all: bool,
+    },
+    /// Calls a number.
+    Dial(String),
+    /// Ends, refuses or gives up all calls.
+    HangUp,
+    /// Holds or resumes all calls.
+    Hold {
+        /// Hold, or resume.
+        hold: bool,
+        /// By UPDATE where the peer takes it, else by re-INVITE.
+        update: bool,
+    },
+    /// Adds video to all calls.
+    AddVideo,
+    /// Sends a re-INVITE without a description.
+    Reoffer,
+    /// Sends INFO in all calls.
+    Info,
+    /// Gives up a pending re-INVITE.
+    CancelChange,
+    /// Makes and takes no calls any more, does not register again.
+    Retire,
+}
+
+/// How a call ended, as the phone saw it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// Who was called: the dialled number, or the caller's.
+    pub number: String,
+    /// Somebody called us.
+    pub incoming: bool,
+    /// It rang.
+    pub rang: bool,
+    /// It was answered.
+    pub answered: bool,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// We hung up.
+    HungUp,
+    /// The peer hung up.
+    PeerHungUp,
+    /// We, or the caller, gave up before the answer.
+    Cancelled,
+    /// It was refused with this status, by us or by them.
+    Refused(u16),
+    /// Our request was not answered.
+    Timeout,
+    /// Our answer was not acknowledged.
+    NoAck,
+    /// The peer does not know the call any more, or did not refresh the session.
+    Lost,
+}
+
+/// A call as a test sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CallView {
+    /// Answered, and not over.
+    pub up: bool,
+    /// Where we receive audio.
+    pub rtp: SocketAddr,
+    /// Where the peer says that it does.
+    pub remote: Option<SocketAddr>,
+    /// Direction in the peer's last description.
+    pub remote_direction: sdp::Direction,
+    /// The peer's ringing was heard.
+    pub rang: bool,
+    /// A description came or went before the answer.
+    pub early: bool,
+}
+
+/// A phone.
+#[derive(Debug)]
+pub struct Phone {
+    line: Line,
+    registration: Registration,
+    calls: BTreeMap<u32, Call>,
+    next_call: u32,
+    media: SocketAddr,
+    retired: bool,
+    outcomes: Vec<Outcome>,
+}
+
+impl Phone {
+    pub(crate) fn new(
+        user: &str,
+        password: &str,
+        manner: Manner,
+        server: Flow,
+        contact: SocketAddr,
+        mut mint: Mint,
+    ) -> Self {
+        let registration = Registration::new(&mut mint);
+        Self {
+            line: Line::new(user, password, manner, server, contact, mint),
+            registration,
+            calls: BTreeMap::new(),
+            next_call: 0,
+            media: SocketAddr::new(server.local.ip(), 30_000),
+            retired: false,
+            outcomes: Vec::new(),
+        }
+    }
+
+    /// The phone's user.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.line.user
+    }
+
+    /// Its behaviour; may be changed at any time.
+    pub fn manner(&mut self) -> &mut Manner {
+        &mut self.line.manner
+    }
+
+    /// Calls that are over, in the order of their ends.
+    #[must_use]
+    pub fn outcomes(&self) -> &[Outcome] {
+        &self.outcomes
+    }
+
+    /// How many calls are not over.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// The calls that are not over.
+    #[must_use]
+    pub fn lines(&self) -> Vec<CallView> {
+        self.calls
+            .values()
+            .map(|call| CallView {
+                up: call.state == State::Up,
+                rtp: call.description.rtp,
+                remote: call.description.remote,
+                remote_direction: call.description.remote_direction,
+                rang: call.rang,
+                early: call.early,
+            })
+            .collect()
+    }
+
+    /// Until when the server has confirmed the registration; none if it is removed or in the balance.
+    #[must_use]
+    pub fn registered_until(&self) -> Option<Instant> {
+        self.registration.confirmed_until()
+    }
+
+    /// Status of the last final answer to a REGISTER.
+    #[must_use]
+    pub fn registration_status(&self) -> Option<u16> {
+        self.registration.last_status
+    }
+
+    /// Whether the phone sends RTP from this address: an answered call is there.
+    pub(crate) fn sends_from(&self, address: SocketAddr) -> bool {
+        self.calls
+            .values()
+            .any(|call| call.state == State::Up && call.description.rtp == address)
+    }
+
+    pub(crate) fn contact(&self) -> String {
+        self.line.contact_uri()
+    }
+
+    pub(crate) fn contact_address(&self) -> SocketAddr {
+        self.line.contact
+    }
+
+    pub(crate) fn server(&mut self) -> &mut Flow {
+        &mut self.line.server
+    }
+
+    pub(crate) fn take_sent(&mut self) -> Vec<(Flow, Vec<u8>)> {
+        std::mem::take(&mut self.line.out.sent)
+    }
+
+    pub(crate) fn take_complaints(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.line.complaints)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.line.deadline()
+    }
+
+    pub(crate) fn command(&mut self, now: Instant, command: &Command) {
+        match command {
+            Command::Register => self.registration.start(&mut self.line, now),
+            Command::Unregister { all } => self.registration.stop(&mut self.line, now, *all),
+            Command::Dial(number) if !self.retired => self.dial(now, number),
+            Command::Dial(_) => {}
+            Command::Retire => {
+                self.retired = true;
+                self.registration.rest();
+            }
+            Command::HangUp => self.each(|phone, call| phone.hang_up(now, call)),
+            Command::Hold { hold, update } => {
+                let (hold, update) = (*hold, *update);
+                self.each(|phone, call| {
+                    phone.change(now, call, What::Direction { hold, update }, 0);
+                });
+            }
+            Command::AddVideo => self.each(|phone, call| phone.change(now, call, What::Video, 0)),
+            Command::Reoffer => {
+                self.each(|phone, call| phone.change(now, call, What::Offerless, 0));
+            }
+            Command::Info => self.each(|phone, call| phone.info(now, call)),
+            Command::CancelChange => self.each(|phone, call| phone.cancel_change(now, call)),
+        }
+    }
+
+    /// Takes a message from the network.
+    pub(crate) fn receive(&mut self, now: Instant, flow: Flow, message: &Message<'_>) {
+        if let Err(fault) = message.check() {
+            self.line.complain(&format!("malformed message: {fault}"));
+            return;
+        }
+        match message.method() {
+            None => self.response(now, message),
+            Some(Method::Cancel) => self.cancelled(now, flow, message),
+            Some(_) => self.request(now, flow, message),
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while let Some(expired) = self.line.transactions.expire(now, &mut self.line.out) {
+            match expired {
+                Expired::Client(_, owner) => self.unanswered(now, owner),
+                Expired::Accepted(call) => {
+                    self.with(call, |phone, call| phone.never_acknowledged(now, call));
+                }
+                Expired::Provisional(call) => {
+                    self.with(call, |phone, call| phone.never_pracked(now, call));
+                }
+            }
+        }
+        while let Some((call, alarm)) = self.line.alarm(now) {
+            match alarm {
+                Alarm::Register => self.registration.refresh(&mut self.line, now),
+                _ => self.with(call, |phone, call| phone.rings(now, call, alarm)),
+            }
+        }
+    }
+
+    fn rings(&mut self, now: Instant, call: &mut Call, alarm: Alarm) {
+        match alarm {
+            Alarm::Ring => self.ring(now, call),
+            Alarm::Reply => self.reply(now, call),
+            Alarm::HangUp => self.hang_up(now, call),
+            Alarm::GiveUp if !call.answered => self.hang_up(now, call),
+            Alarm::Session => self.session_due(now, call),
+            Alarm::Retry => {
+                if let Some((what, attempts)) = call.again.take() {
+                    self.change(now, call, what, attempts);
+                }
+            }
+            Alarm::GiveUp | Alarm::Register => {}
+        }
+    }
+
+    fn response(&mut self, now: Instant, response: &Message<'_>) {
+        let line = &mut self.line;
+        let Some(key) = line
+            .transactions
+            .receive_response(now, response, &mut line.out)
+        else {
+            return;
+        };
+        let Some(owner) = line.transactions.client(key).copied() else {
+            return;
+        };
+        match owner {
+            Owner::Register => self.registration.answered(line, now, response),
+            Owner::Invite(call) => {
+                self.with(call, |phone, call| {
+                    phone.invite_answered(now, call, key, response);
+                });
+            }
+            Owner::Change(call) => {
+                self.with(call, |phone, call| {
+                    phone.change_answered(now, call, key, response);
+                });
+            }
+            Owner::Bye(call) => self.with(call, |_, call| {
+                if !response
+                    .status()
+                    .is_some_and(sip::StatusCode::is_provisional)
+                {
+                    call.state = State::Gone;
+                }
+            }),
+            Owner::Nobody => {}
+        }
+    }
+
+    fn unanswered(&mut self, now: Instant, owner: Owner) {
+        match owner {
+            Owner::Register => self.registration.failed(&mut self.line, now),
+            Owner::Invite(call) => self.with(call, |phone, call| {
+                let ending = if call.given_up {
+                    Ending::Cancelled
+                } else {
+                    Ending::Timeout
+                };
+                phone.over(call, ending);
+            }),
+            Owner::Change(call) => self.with(call, |phone, call| {
+                call.change = None;
+                if call.state == State::Up {
+                    phone.leave(now, call, Ending::Timeout);
+                }
+            }),
+            Owner::Bye(call) => self.with(call, |_, call| call.state = State::Gone),
+            Owner::Nobody => {}
+        }
+    }
+
+    fn request(&mut self, now: Instant, flow: Flow, request: &Message<'_>) {
+        let line = &mut self.line;
+        let received = line
+            .transactions
+            .receive_request(now, flow, request, &mut line.out);
+        let Received::New(server) = received else {
+            return;
+        };
+        let pending = Pending::new(server, flow, request);
+        let call = self
+            .calls
+            .values()
+            .find(|call| call.matches(request))
+            .map(|call| call.id);
+        let in_dialog = request.to().is_ok_and(|to| to.tag().is_some());
+        match (call, request.method()) {
+            (Some(call), _) => {
+                self.with(call, |phone, call| {
+                    phone.in_dialog(now, call, &pending, request);
+                });
+            }
+            (None, Some(Method::Ack)) => {}
+            (None, Some(Method::Invite)) if !in_dialog => self.called(now, flow, pending, request),
+            (None, Some(Method::Options)) if !in_dialog => {
+                let tag = self.line.mint.token();
+                let allow = self.line.allow();
+                self.line
+                    .respond(now, &pending, 200, tag.as_str(), |mut writer| {
+                        writer.header(HeaderName::Allow, allow);
+                        writer.finish();
+                    });
+            }
+            (None, _) => {
+                let tag = self.line.mint.token();
+                self.line
+                    .respond(now, &pending, 481, tag.as_str(), |writer| writer.finish());
+            }
+        }
+    }
+
+    fn with(&mut self, id: u32, act: impl FnOnce(&mut Self, &mut Call)) {
+        let Some(mut call) = self.calls.remove(&id) else {
+            return;
+        };
+        act(self, &mut call);
+        if call.state != State::Gone {
+            self.calls.insert(id, call);
+        }
+    }
+
+    fn each(&mut self, mut act: impl FnMut(&mut Self, &mut Call)) {
+        for id in self.calls.keys().copied().collect::<Vec<_>>() {
+            self.with(id, &mut act);
+        }
+    }
+
+    fn number_call(&mut self) -> (u32, SocketAddr) {
+        self.next_call += 1;
+        let port = 30_000 + (self.next_call % 5000) as u16 * 4;
+        (self.next_call, SocketAddr::new(self.media.ip(), port))
+    }
+
+    /// Writes down how a call ended.
+    fn ended(&mut self, call: &Call, ending: Ending) {
+        self.outcomes.push(Outcome {
+            number: call.number.clone(),
+            incoming: call.incoming,
+            rang: call.rang,
+            answered: call.answered,
+            ending,
+        });
+    }
+
+    /// The call is over without a BYE of ours.
+    fn over(&mut self, call: &mut Call, ending: Ending) {
+        if call.state != State::Leaving {
+            self.ended(call, ending);
+        }
+        call.state = State::Gone;
+    }
+
+    /// Ends a call with BYE.
+    fn leave(&mut self, now: Instant, call: &mut Call, ending: Ending) {
+        if matches!(call.state, State::Leaving | State::Gone) {
+            return;
+        }
+        self.ended(call, ending);
+        call.state = State::Leaving;
+        let owner = Owner::Bye(call.id);
+        self.line
+            .request(now, &mut call.dialog, Method::Bye, owner, |writer| {
+                writer.finish();
+            });
+    }
+}
+
+/// How long a user thinks before trying again after a clash.
+const THINK: Duration = Duration::from_millis(100);

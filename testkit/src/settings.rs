@@ -1,0 +1,88 @@
+//! The configuration of the simulated server.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pbx::config::{Algorithm, CallConfig, RegistrarConfig};
+use pbx::{Config, DialPlan, Extension, Network, Step, User};
+
+use crate::network::Weather;
+use crate::world::{Settings, password};
+
+impl Settings {
+    /// A calm world with users 1001 to 1006, and these numbers: 600 echo, 601 tone, 602 a prompt and
+    /// then the end, 603 a prompt and then echo, 700 refused with 486, 800 user 1002 and, after
+    /// them, user 1003.
+    #[must_use]
+    pub fn calm(seed: u64) -> Self {
+        Self {
+            seed,
+            weather: Weather::calm(),
+            config: config(),
+            ports: 64,
+            media_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+fn config() -> Config {
+    let users: HashMap<_, _> = (1001..=1006)
+        .map(|number| user(number.to_string()))
+        .collect();
+    Config {
+        realm: "sim".into(),
+        algorithms: vec![Algorithm::Md5],
+        nonce_lifetime: Duration::from_secs(300),
+        nonce_secret: [7; 32],
+        numbers: users.clone(),
+        users,
+        dialplan: dialplan(),
+        network: Network::default(),
+        registrar: RegistrarConfig {
+            min_expires: Duration::from_secs(60),
+            default_expires: Duration::from_secs(600),
+            max_expires: Duration::from_secs(900),
+            qualify: Duration::from_secs(60),
+        },
+        calls: CallConfig {
+            ring_timeout: Duration::from_secs(40),
+            session_expires: Duration::from_secs(1800),
+            min_session_expires: Duration::from_secs(90),
+            max_duration: Duration::ZERO,
+            max_calls: 100,
+        },
+        server: "".into(),
+    }
+}
+
+fn user(name: String) -> (String, Arc<User>) {
+    let user = User {
+        number: name.clone(),
+        password: password(&name),
+        display_name: String::new(),
+        max_contacts: 4,
+        name: name.clone(),
+    };
+    (name, Arc::new(user))
+}
+
+fn dialplan() -> DialPlan {
+    let extension = |number: &str, steps: Vec<Step>| Extension {
+        number: number.to_owned(),
+        steps,
+    };
+    let dial = |number: &str| Step::Dial(number.to_owned());
+    let play = || Step::Play("welcome".to_owned());
+    DialPlan {
+        extensions: vec![
+            extension("600", vec![Step::Echo]),
+            extension("601", vec![Step::Tone(1004.0)]),
+            extension("602", vec![play()]),
+            extension("603", vec![play(), Step::Echo]),
+            extension("700", vec![Step::Hangup(486)]),
+            extension("800", vec![dial("1002"), dial("1003")]),
+            extension("XXXX", vec![dial("{number}")]),
+        ],
+    }
+}

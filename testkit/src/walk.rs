@@ -1,0 +1,132 @@
+//! Random walks: phones with random manners, users who do random things, in random weather.
+
+use std::time::Duration;
+
+use crate::dice::Dice;
+use crate::network::Weather;
+use crate::phone::{Command, Manner, Reply};
+use crate::server::Death;
+use crate::world::{PhoneId, Place, Settings, World};
+
+/// The settings of the walk with this seed.
+#[must_use]
+pub fn settings(seed: u64) -> Settings {
+    let mut dice = Dice::new(seed, 2);
+    let mut settings = Settings::calm(seed);
+    settings.weather = Weather::random(&mut dice);
+    settings.ports = dice.pick(&[6, 16, 64, 64]) as usize;
+    let config = &mut settings.config;
+    config.calls.session_expires = Duration::from_secs(dice.pick(&[0, 90, 180, 1800]));
+    config.calls.ring_timeout = Duration::from_secs(dice.pick(&[5, 40]));
+    config.calls.max_duration = Duration::from_secs(dice.pick(&[0, 0, 100]));
+    config.calls.max_calls = dice.pick(&[2, 100, 100]) as usize;
+    config.registrar.qualify = Duration::from_secs(dice.pick(&[0, 30, 60]));
+    config.nonce_lifetime = Duration::from_secs(dice.pick(&[5, 300]));
+    settings
+}
+
+/// Walks through the world of [`settings`] with the same seed.
+pub fn walk(world: &mut World, seed: u64) {
+    let mut dice = Dice::new(seed, 3);
+    let phones = people(world, &mut dice);
+    for phone in &phones {
+        world.tell_after(dice.millis(0..2000), *phone, Command::Register);
+    }
+    world.run(Duration::from_secs(4));
+    for _ in 0..dice.number(3..25) {
+        let phone = dice.pick(&phones);
+        happen(world, &mut dice, phone);
+        let pause = dice.pick(&[50, 1000, 8000, 60_000]);
+        world.run(dice.millis(0..pause));
+    }
+}
+
+fn people(world: &mut World, dice: &mut Dice) -> Vec<PhoneId> {
+    (0..dice.number(3..7))
+        .map(|_| {
+            let user = dice.pick(&["1001", "1002", "1002", "1003"]);
+            let place = dice.pick(&[Place::Udp, Place::Udp, Place::Udp6, Place::Tcp, Place::Nat]);
+            let manner = manner(dice);
+            world.phone(user, place, manner)
+        })
+        .collect()
+}
+
+fn manner(dice: &mut Dice) -> Manner {
+    let seconds = |dice: &mut Dice, most: u32| dice.millis(0..most * 1000);
+    let reply = match dice.number(0..10) {
+        0 => Reply::Never,
+        1 => Reply::Refuse(
+            seconds(dice, 5),
+            dice.pick(&[486, 603, 404, 480, 503, 302, 500]),
+        ),
+        _ => Reply::Answer(seconds(dice, 8)),
+    };
+    let reliable = dice.chance(30);
+    Manner {
+        ring: (!dice.chance(10)).then(|| seconds(dice, 2)),
+        reply,
+        talk: dice.chance(50).then(|| seconds(dice, 120)),
+        patience: dice.chance(30).then(|| seconds(dice, 10)),
+        early_media: dice.chance(20),
+        reliable,
+        demands_reliable: reliable && dice.chance(20),
+        update: dice.chance(60),
+        session: dice.chance(40).then(|| dice.pick(&[30, 90, 600])),
+        refreshes: !dice.chance(20),
+        offerless: dice.chance(10),
+        video: dice.chance(30),
+        calls: dice.pick(&[1, 4]),
+        reuses_nonce: dice.chance(50),
+        expires: dice.pick(&[10, 60, 300, 5000]),
+        answers_too_late: dice.chance(20),
+        withholds: match dice.number(0..20) {
+            0 => vec!["ACK "],
+            1 => vec!["PRACK "],
+            2 => vec!["BYE "],
+            3 => vec!["SIP/2.0 200"],
+            4 => vec!["SIP/2.0 4"],
+            _ => Vec::new(),
+        },
+    }
+}
+
+fn happen(world: &mut World, dice: &mut Dice, phone: PhoneId) {
+    let number = dice.pick(&[
+        "1001", "1002", "1002", "1003", "1004", "600", "602", "603", "700", "800", "9",
+    ]);
+    match dice.number(0..40) {
+        0..=15 => world.tell(phone, Command::Dial(number.to_owned())),
+        16..=19 => world.tell(phone, Command::HangUp),
+        20..=23 => {
+            let (hold, update) = (dice.chance(50), dice.chance(50));
+            world.tell(phone, Command::Hold { hold, update });
+        }
+        24 => world.tell(phone, Command::AddVideo),
+        25 => world.tell(phone, Command::Reoffer),
+        26 => world.tell(phone, Command::Info),
+        27 => world.tell(phone, Command::CancelChange),
+        28 => {
+            let all = dice.chance(30);
+            world.tell(phone, Command::Unregister { all });
+        }
+        29 => world.tell(phone, Command::Register),
+        30 => world.kill(phone, dice.chance(50)),
+        31 => world.reboot(phone),
+        32 => world.cut_off(phone, dice.millis(1000..70_000)),
+        33 => world.break_connections(phone),
+        34 if dice.chance(30) => world.crash(dice.millis(100..3000)),
+        34 => world.crash_at_record(dice.pick(&[Death::BeforeWriting, Death::AfterWriting])),
+        35 if dice.chance(30) => world.operate(&pbx::Command::HangupAll),
+        36 => world.set_weather(Weather::random(dice)),
+        _ => glare(world, dice),
+    }
+}
+
+/// Everybody changes something at once.
+fn glare(world: &mut World, dice: &mut Dice) {
+    for phone in world.phones() {
+        let (hold, update) = (dice.chance(50), dice.chance(50));
+        world.tell_after(dice.millis(0..30), phone, Command::Hold { hold, update });
+    }
+}

@@ -114,7 +114,7 @@ impl World {
     }
 
     /// Lets time run to `ms`; gives the times of all sendings and the time-out, if one comes.
-    fn run(&mut self, ms: u64) -> (Vec<u64>, Option<(u64, Expired<&'static str, ServerKey>)>) {
+    fn run(&mut self, ms: u64) -> (Vec<u64>, Option<TimeOut>) {
         let mut times = Vec::new();
         while let Some(at) = self.transactions.deadline().filter(|at| *at <= self.at(ms)) {
             let expired = self.transactions.expire(at, &mut self.wire);
@@ -127,6 +127,9 @@ impl World {
         (times, None)
     }
 }
+
+/// When a transaction timed out, and which.
+type TimeOut = (u64, Expired<&'static str, ServerKey>);
 
 fn flow(protocol: Protocol) -> Flow {
     Flow {

@@ -56,11 +56,15 @@ impl<'s, 'a> Media<'s, 'a> {
 
     /// The payload types with their codecs, in order of preference. Dynamic types without an
     /// `a=rtpmap` line are left out.
-    pub fn rtpmaps(&self) -> impl Iterator<Item = RtpMap<'a>> + use<'s, 'a> {
-        let lines = self.lines;
+    pub fn rtpmaps(&self) -> impl Iterator<Item = RtpMap<'a>> + use<'a> {
+        // One pass over the lines, however many formats there are.
+        let written = payload::written_rtpmaps(self.lines);
         self.formats()
             .filter_map(|format| format.parse().ok())
-            .filter_map(move |payload_type| payload::rtpmap(lines, payload_type))
+            .filter_map(move |payload_type: u8| {
+                let value = written.get(usize::from(payload_type)).copied().flatten();
+                payload::rtpmap(payload_type, value)
+            })
     }
 
     /// What `a=rtpmap` says of a payload type, or RFC 3551 if no line does.
@@ -69,7 +73,8 @@ impl<'s, 'a> Media<'s, 'a> {
     /// RFC 8866 §6.6, RFC 3551 §6
     #[must_use]
     pub fn rtpmap(&self, payload_type: u8) -> Option<RtpMap<'a>> {
-        payload::rtpmap(self.lines, payload_type)
+        let value = payload::of_payload_type(self.lines, "rtpmap", payload_type);
+        payload::rtpmap(payload_type, value)
     }
 
     /// The parameters of a payload type.
@@ -297,8 +302,8 @@ pub(crate) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// More formats than an RTP stream can have payload types.
-    const MAX_FORMATS: usize = 256;
+    /// As many as an RTP stream can have payload types.
+    const MAX_FORMATS: usize = 128;
 
     pub(crate) fn parse(value: &'a str) -> Option<Self> {
         let (kind, rest) = field(value)?;
@@ -361,7 +366,7 @@ mod tests {
         ] {
             assert!(Head::parse(bad).is_none(), "{bad}");
         }
-        let many = format!("audio 1 RTP/AVP {}", "0 ".repeat(257));
+        let many = format!("audio 1 RTP/AVP {}", "0 ".repeat(129));
         assert!(Head::parse(&many).is_none());
     }
 

@@ -104,12 +104,23 @@ impl Codec {
     }
 }
 
-/// The codec of a payload type: by `a=rtpmap`, else by RFC 3551.
-pub(crate) fn rtpmap<'a>(lines: &[Line<'a>], payload_type: u8) -> Option<RtpMap<'a>> {
-    match of_payload_type(lines, "rtpmap", payload_type) {
+/// The codec of a payload type: by what its `a=rtpmap` says, else by RFC 3551.
+pub(crate) fn rtpmap(payload_type: u8, written: Option<&str>) -> Option<RtpMap<'_>> {
+    match written {
         Some(value) => RtpMap::parse(payload_type, value),
         None => static_rtpmap(payload_type),
     }
+}
+
+/// What the first `a=rtpmap` of each payload type says.
+pub(crate) fn written_rtpmaps<'a>(lines: &[Line<'a>]) -> [Option<&'a str>; 128] {
+    let mut written = [None; 128];
+    for (payload_type, rest) in attributes(lines, "rtpmap").filter_map(split_payload_type) {
+        if let Some(slot) = written.get_mut(usize::from(payload_type)) {
+            slot.get_or_insert(rest);
+        }
+    }
+    written
 }
 
 /// What follows the payload type in the first attribute `name` that starts with it.
@@ -119,9 +130,14 @@ pub(crate) fn of_payload_type<'a>(
     payload_type: u8,
 ) -> Option<&'a str> {
     attributes(lines, name)
-        .filter_map(|value| value.split_once([' ', '\t']))
-        .find(|(number, _)| number.parse() == Ok(payload_type))
-        .map(|(_, rest)| rest.trim())
+        .filter_map(split_payload_type)
+        .find(|(found, _)| *found == payload_type)
+        .map(|(_, rest)| rest)
+}
+
+fn split_payload_type(value: &str) -> Option<(u8, &str)> {
+    let (number, rest) = value.split_once([' ', '\t'])?;
+    Some((number.parse().ok()?, rest.trim()))
 }
 
 /// Payload types that need no `a=rtpmap` line.

@@ -170,7 +170,7 @@ impl<'a> Line<'a> {
     #[must_use]
     pub fn attribute(&self) -> Option<(&'a str, &'a str)> {
         (self.kind == b'a').then(|| match self.value.split_once(':') {
-            Some((name, value)) => (name.trim_end(), value.trim()),
+            Some((name, value)) => (name.trim(), value.trim()),
             None => (self.value.trim(), ""),
         })
     }
@@ -259,6 +259,8 @@ pub(crate) fn attributes<'a>(
 ) -> impl Iterator<Item = &'a str> {
     lines
         .iter()
+        // Most lines are none of that name: a glance at their front settles it.
+        .filter(move |line| line.value.trim_start().starts_with(name))
         .filter_map(Line::attribute)
         .filter(move |(found, _)| *found == name)
         .map(|(_, value)| value)

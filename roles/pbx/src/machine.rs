@@ -90,6 +90,8 @@ impl Pbx {
             index: Index::default(),
             scratch: Vec::new(),
         };
+        // A machine that replaces a failed one must not meet the sessions that it left behind.
+        pbx.index.next_session = clock.unix_millis(now) << 12;
         let mut registrar = std::mem::take(&mut pbx.registrar);
         registrar.restore(&mut pbx.context(now, &mut Out::new()));
         pbx.registrar = registrar;
@@ -393,6 +395,10 @@ impl Pbx {
             return;
         }
         let Some(call) = self.index.sessions.get(&session).copied() else {
+            if let media::Event::Silent { .. } = event {
+                // Left behind by a machine that failed.
+                out.media.push(media::Command::Close { session });
+            }
             return;
         };
         self.with_call(now, call, out, |call, ctx| match event {

@@ -17,9 +17,20 @@ use super::socket::{BATCH, BatchSocket};
 use super::window::{Rules, Window};
 use super::{Accounts, Job, LoadError, LoadOptions, Report, Tally, media};
 
+/// What a run is busy with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Operations, or streams of RTP. Registrations and the set-up of calls for RTP come before it.
+    Load,
+    /// The load is over; calls with RTP are hung up.
+    End,
+}
+
 /// What is known in the middle of a run.
 #[derive(Debug)]
 pub struct Progress<'a> {
+    /// What the run is busy with.
+    pub phase: Phase,
     /// Since the run began.
     pub elapsed: Duration,
     /// What happened so far.
@@ -28,7 +39,8 @@ pub struct Progress<'a> {
     pub outstanding: usize,
 }
 
-/// Told about the progress once a second; ends the run early with [`ControlFlow::Break`].
+/// Told about the progress at the begin of each phase and once a second; ends the run early with
+/// [`ControlFlow::Break`].
 pub type Observer<'a> = dyn FnMut(&Progress<'_>) -> ControlFlow<()> + 'a;
 
 /// Does what `options` say and reports what came of it.
@@ -191,7 +203,12 @@ impl Party {
             duration: options.duration,
             drain: options.timeout + options.hold,
         };
-        let elapsed = self.drive(&mut window, &pace, observe)?;
+        let mut elapsed = Duration::ZERO;
+        if tell(Phase::Load, elapsed, &window, observe).is_continue() {
+            elapsed = self.drive(&mut window, &pace, observe)?;
+        }
+        // Nothing is left to break off.
+        let _ = tell(Phase::End, elapsed, &window, observe);
         Ok(Report::new(options.job, window.tally(), elapsed, None))
     }
 
@@ -228,12 +245,7 @@ impl Party {
             }
             if now >= report {
                 report += REPORT;
-                let progress = Progress {
-                    elapsed,
-                    tally: window.tally(),
-                    outstanding: window.outstanding(),
-                };
-                starting &= observe(&progress).is_continue();
+                starting &= tell(Phase::Load, elapsed, window, observe).is_continue();
             }
             self.flush(window)?;
             if self.take(window)? == 0 {
@@ -359,6 +371,20 @@ fn answer(socket: &mut BatchSocket, mut callee: Callee, stop: &AtomicBool) -> io
         }
     }
     Ok(callee.seen)
+}
+
+fn tell(
+    phase: Phase,
+    elapsed: Duration,
+    window: &Window,
+    observe: &mut Observer<'_>,
+) -> ControlFlow<()> {
+    observe(&Progress {
+        phase,
+        elapsed,
+        tally: window.tally(),
+        outstanding: window.outstanding(),
+    })
 }
 
 struct Answering {

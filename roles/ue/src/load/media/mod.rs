@@ -10,12 +10,13 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::run::{Observer, Party, Progress};
+use super::run::{Observer, Party, Phase, Progress};
 use super::socket::wait_any;
 use super::window::Window;
 use super::{LoadError, LoadOptions, Report};
 pub use report::MediaReport;
-use stream::{Streams, allow_many_sockets};
+use stream::Streams;
+pub use stream::allow_many_sockets;
 
 /// Sets up `options.calls` calls, has their legs send to each other, and hangs up.
 pub(super) fn run(
@@ -31,7 +32,10 @@ pub(super) fn run(
     for number in 1..=options.calls {
         legs.extend(calls.set_up(number, local, options)?);
     }
+    // Whoever breaks off now gets the calls hung up.
+    let broken = calls.report(Phase::Load, began, observe).is_break();
     let media = match &options.legs {
+        _ if broken => None,
         Some(path) => {
             write_legs(path, &legs).map_err(LoadError::io("legs file"))?;
             drop(legs);
@@ -40,6 +44,7 @@ pub(super) fn run(
         }
         None => Some(calls.stream(legs, options.duration, observe)?),
     };
+    let _ = calls.report(Phase::End, began, observe);
     calls.hang_up(options.timeout)?;
     let tally = calls.window.tally();
     let seen = calls.callee.callee.seen;
@@ -48,11 +53,24 @@ pub(super) fn run(
     Ok(report)
 }
 
-/// One end of a call: our socket, and where the server takes its RTP.
+/// Sends and takes RTP on legs that were set up by other means for `duration`. The two legs of a call
+/// follow each other in `legs`.
+///
+/// # Errors
+/// If a socket fails.
+pub fn stream(legs: Vec<Leg>, duration: Duration) -> Result<MediaReport, LoadError> {
+    let mut streams = Streams::new(legs, duration).map_err(LoadError::io("RTP sockets"))?;
+    while streams.step().map_err(LoadError::io("RTP"))?.is_continue() {}
+    Ok(streams.report())
+}
+
+/// One end of a call.
 #[derive(Debug)]
-struct Leg {
-    socket: UdpSocket,
-    remote: SocketAddr,
+pub struct Leg {
+    /// Our socket.
+    pub socket: UdpSocket,
+    /// Where the server takes its RTP.
+    pub remote: SocketAddr,
 }
 
 /// Both parties and the calls between them.
@@ -150,7 +168,7 @@ impl Calls {
             self.signal(Duration::from_millis(20))?;
             if told.elapsed() >= SECOND {
                 told += SECOND;
-                if self.report(began, observe).is_break() {
+                if self.report(Phase::Load, began, observe).is_break() {
                     break;
                 }
             }
@@ -175,7 +193,7 @@ impl Calls {
             }
             if told.elapsed() >= SECOND {
                 told += SECOND;
-                if self.report(began, observe).is_break() {
+                if self.report(Phase::Load, began, observe).is_break() {
                     streams.stop();
                 }
             }
@@ -183,8 +201,9 @@ impl Calls {
         Ok(streams.report())
     }
 
-    fn report(&self, began: Instant, observe: &mut Observer<'_>) -> ControlFlow<()> {
+    fn report(&self, phase: Phase, began: Instant, observe: &mut Observer<'_>) -> ControlFlow<()> {
         observe(&Progress {
+            phase,
             elapsed: began.elapsed(),
             tally: self.window.tally(),
             outstanding: self.window.outstanding(),
@@ -204,7 +223,10 @@ impl Calls {
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A socket on an even port (RFC 3550 §11), if a few tries find one.
-fn rtp_socket(local: IpAddr) -> std::io::Result<UdpSocket> {
+///
+/// # Errors
+/// If there is no free port, or no socket may be opened any more: see [`allow_many_sockets`].
+pub fn rtp_socket(local: IpAddr) -> std::io::Result<UdpSocket> {
     let mut socket = UdpSocket::bind((local, 0))?;
     for _ in 0..8 {
         if socket.local_addr()?.port() % 2 == 0 {

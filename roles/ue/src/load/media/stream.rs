@@ -171,7 +171,7 @@ impl Streams {
 }
 
 /// Lets the process open as many sockets as the system allows it at all.
-pub(super) fn allow_many_sockets() {
+pub fn allow_many_sockets() {
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         // Without it, opening the sockets tells what is wrong.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);

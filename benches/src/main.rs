@@ -1,0 +1,110 @@
+//! `cargo xtask bench`: prints figures of the product, measured beside peers in one run.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use benches::peers::dialtone;
+use benches::table::{Row, head};
+use benches::{birth, machine, relay, signalling};
+use lexopt::prelude::*;
+
+const USAGE: &str = "\
+cargo xtask bench [NAME..] [--rounds N] [--calls N]
+
+  register   digest registrations, beside Kamailio
+  call       stateful calls, beside Kamailio
+  relay      relayed RTP, beside rtpengine
+  birth      start-up time and idle memory, beside Kamailio
+  size       size of the binary
+
+Without a name all are measured. --rounds: how often each (default 3). --calls: how many calls
+carry RTP (default 500). DIALTONE_BIN names a binary to use instead of building one.
+";
+
+struct Arguments {
+    names: Vec<String>,
+    rounds: usize,
+    calls: usize,
+}
+
+fn main() -> ExitCode {
+    match arguments().and_then(|arguments| bench(&arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn arguments() -> Result<Arguments> {
+    let mut arguments = Arguments {
+        names: Vec::new(),
+        rounds: 3,
+        calls: 500,
+    };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Value(name) => arguments.names.push(name.string()?),
+            Long("rounds") => arguments.rounds = parser.value()?.parse()?,
+            Long("calls") => arguments.calls = parser.value()?.parse()?,
+            Long("help") | Short('h') => bail!("\n{USAGE}"),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if let Some(unknown) = arguments
+        .names
+        .iter()
+        .find(|name| !NAMES.contains(&&***name))
+    {
+        bail!("no bench `{unknown}`\n\n{USAGE}");
+    }
+    Ok(arguments)
+}
+
+const NAMES: [&str; 5] = ["register", "call", "relay", "birth", "size"];
+
+fn bench(arguments: &Arguments) -> Result<()> {
+    let binary: PathBuf = dialtone::binary()?;
+    machine::become_generator()?;
+    if !machine::has_two_cpus() {
+        eprintln!("one CPU only: server and generator share it, and the figures say little");
+    }
+    let mut failed = 0;
+    print(&head());
+    for name in NAMES {
+        let is_wanted = arguments.names.is_empty() || arguments.names.iter().any(|n| n == name);
+        if !is_wanted {
+            continue;
+        }
+        match measure(name, &binary, arguments) {
+            Ok(rows) => rows.iter().for_each(|row| print(&row.to_string())),
+            Err(error) => {
+                eprintln!("{name}: {error:#}");
+                failed += 1;
+            }
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} could not be measured");
+    }
+    Ok(())
+}
+
+fn measure(name: &str, binary: &Path, arguments: &Arguments) -> Result<Vec<Row>> {
+    let &Arguments { rounds, calls, .. } = arguments;
+    Ok(match name {
+        "register" => vec![signalling::register(binary, rounds)?],
+        "call" => vec![signalling::call(binary, rounds)?],
+        "relay" => vec![relay::relay(binary, rounds, calls)?],
+        "birth" => birth::birth(binary, rounds)?.into(),
+        _ => vec![birth::size(binary)?],
+    })
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what this program is for")]
+fn print(line: &str) {
+    println!("{line}");
+}

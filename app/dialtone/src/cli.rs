@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::load::Load;
 use crate::settings::Override;
 
 /// A phone company in one binary: registrar, PBX and media relay for SIP phones.
@@ -57,6 +58,8 @@ pub(crate) enum Command {
     /// Add, change, remove and list users.
     #[command(subcommand)]
     User(User),
+    /// Put registrations, calls or RTP on a server, and count what comes back.
+    Load(Box<Load>),
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! The binary: command line, configuration, wiring of the roles.
 //!
 //! - [`cli`]: the command line. - [`ask`], [`users`]: commands beside the server.
+//! - [`load`]: load on any server.
 //! - [`folder`]: the data folder. - [`seed`]: what an empty one gets. - [`settings`]: what it says.
 //! - [`server`]: the running server. - [`log`], [`terminal`]: what people see.
 
@@ -17,6 +18,7 @@ use folder::Folder;
 mod ask;
 mod cli;
 mod folder;
+mod load;
 mod log;
 mod password;
 mod seed;
@@ -56,6 +58,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Stop => console.stop()?,
         Command::Health(output) => return console.health(*output),
         Command::User(command) => users::run(&folder, command)?,
+        Command::Load(load) => return load::run(load),
     }
     Ok(ExitCode::SUCCESS)
 }

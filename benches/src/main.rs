@@ -1,9 +1,9 @@
 //! `cargo xtask bench`: prints figures of the product, measured beside peers in one run.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use benches::peers::dialtone;
 use benches::table::{Row, head};
 use benches::{birth, machine, relay, signalling};
@@ -17,9 +17,10 @@ cargo xtask bench [NAME..] [--rounds N] [--calls N]
   relay      relayed RTP, beside rtpengine
   birth      start-up time and idle memory, beside Kamailio
   size       size of the binary
+  parsers    parsing alone, beside other crates
 
-Without a name all are measured. --rounds: how often each (default 3). --calls: how many calls
-carry RTP (default 500). DIALTONE_BIN names a binary to use instead of building one.
+Without a name all but the parsers are measured. --rounds: how often each (default 3). --calls: how
+many calls carry RTP (default 500). DIALTONE_BIN names a binary to use instead of building one.
 ";
 
 struct Arguments {
@@ -66,7 +67,16 @@ fn arguments() -> Result<Arguments> {
 
 const NAMES: [&str; 5] = ["register", "call", "relay", "birth", "size"];
 
+/// A package of its own, because its peers are in nobody else's build.
+const PARSERS: &str = "parsers";
+
 fn bench(arguments: &Arguments) -> Result<()> {
+    if arguments.names.iter().any(|name| name == PARSERS) {
+        parsers()?;
+        if arguments.names.len() == 1 {
+            return Ok(());
+        }
+    }
     let binary: PathBuf = dialtone::binary()?;
     machine::become_generator()?;
     if !machine::has_two_cpus() {
@@ -90,6 +100,17 @@ fn bench(arguments: &Arguments) -> Result<()> {
     if failed > 0 {
         bail!("{failed} could not be measured");
     }
+    Ok(())
+}
+
+fn parsers() -> Result<()> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("parsers/Cargo.toml");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["run", "--release", "--manifest-path"])
+        .arg(manifest);
+    ensure!(command.status()?.success(), "the parsers were not measured");
     Ok(())
 }
 

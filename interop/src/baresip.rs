@@ -295,6 +295,10 @@ fn config(folder: &Path, sip: SocketAddr, control: SocketAddr, media: (u16, u16)
          sip_listen {sip}\n\
          net_interface 127.0.0.1\n\
          audio_source aufile,{folder}/says.wav\n\
+         ausrc_srate 8000\n\
+         auplay_srate 8000\n\
+         ausrc_channels 1\n\
+         auplay_channels 1\n\
          audio_player aubridge,nil\n\
          audio_alert aubridge,nil\n\
          rtp_ports {first}-{last}\n\

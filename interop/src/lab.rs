@@ -103,6 +103,14 @@ impl Lab {
         Server::start(self, &[])
     }
 
+    /// Starts the server for scripted phones, which fail when they are asked whether they are there.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn server_for_scripts(&self) -> Result<Server> {
+        Server::start(self, &[("registrar.qualify", "off")])
+    }
+
     /// Writes a configuration with these users and passwords, where anybody can call anybody.
     ///
     /// # Errors

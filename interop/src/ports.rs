@@ -81,7 +81,7 @@ fn is_free(port: u16) -> bool {
 /// (32768 and up).
 const LOWEST: u16 = 23_000;
 const HIGHEST: u16 = 32_600;
-const BLOCK: u16 = 200;
+const BLOCK: u16 = 400;
 
 #[cfg(test)]
 mod tests {

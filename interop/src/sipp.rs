@@ -131,6 +131,13 @@ impl Sipp {
         self
     }
 
+    /// Takes every message as a new one, where it would else deal with repeated ones by itself.
+    #[must_use]
+    pub fn sees_repeats(mut self) -> Self {
+        self.command.arg("-nr");
+        self
+    }
+
     /// The port it speaks from.
     #[must_use]
     pub fn port(&self) -> u16 {

@@ -10,14 +10,14 @@ fn registered_phones_are_called_after_a_crash() -> Result<()> {
             .map(|n| (format!("{}", 2000 + n), format!("pw-{n}")))
             .collect();
         lab.write_users(&users)?;
-        let server = lab.server()?;
+        let server = lab.server_for_scripts()?;
         let registrations = lab.sipp("register.xml")?.to(server.sip());
         let registrations = registrations.users(users.iter().map(|(user, pw)| (&**user, &**pw)))?;
         let phones = registrations.port();
         registrations.run()?;
 
         server.crash()?;
-        let server = lab.server()?;
+        let server = lab.server_for_scripts()?;
 
         let answers = lab.sipp("answer.xml")?.at(phones).calls(PHONES).start()?;
         let (user, password) = &users[0];

@@ -23,10 +23,11 @@ fn a_wrong_value_on_the_command_line() -> Result<()> {
 #[test]
 fn a_wrong_value_in_a_file() -> Result<()> {
     Lab::run_quietly("wrong-file", |lab| {
+        lab.write_users(&[])?;
         let etc = lab.folder("srv/etc")?;
         std::fs::write(
             etc.join("dialtone.toml"),
-            "[sip]\nrealm = \"x\"\nlisten = 5060\n",
+            "# Mine.\n[calls]\nring_timeout = \"soon\"\n",
         )?;
         fails_and_names(lab, &[], "dialtone.toml:3")
     })

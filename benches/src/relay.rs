@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ue::load::{Job, LoadOptions, MediaReport, allow_many_sockets, stream};
 
-use crate::peers::dialtone;
 use crate::peers::rtpengine::{self, RTPENGINE};
+use crate::peers::{USERS, dialtone};
 use crate::server::Server;
 use crate::signalling::{load, sample};
 use crate::table::{Figures, Row};
@@ -29,7 +29,7 @@ pub fn relay(binary: &Path, rounds: usize, calls: usize) -> Result<Row> {
     let mut delays = Vec::new();
     // One server at a time: both want the same ports.
     for _ in 0..rounds {
-        let server = dialtone::start(binary)?;
+        let server = dialtone::start(binary, USERS)?;
         let (cost, media) = ours(&server, calls)?;
         row.ours.push(cost);
         delays.push(format!("{}", media.delay.p50));

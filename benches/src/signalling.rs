@@ -31,10 +31,10 @@ pub struct Sample {
 /// # Errors
 /// If a server does not come up, or not every registration succeeds.
 pub fn register(binary: &Path, rounds: usize) -> Result<Row> {
-    let ours = dialtone::start(binary)?;
+    let ours = dialtone::start(binary, USERS)?;
     let peer = KAMAILIO
         .is_there()
-        .then(|| kamailio::start(Role::Registrar));
+        .then(|| kamailio::start(Role::Registrar, USERS));
     let options = |server: &Server| load(Job::Register, server);
     compare(
         "REGISTER with digest",
@@ -51,8 +51,10 @@ pub fn register(binary: &Path, rounds: usize) -> Result<Row> {
 /// # Errors
 /// If a server does not come up, or not every call succeeds.
 pub fn call(binary: &Path, rounds: usize) -> Result<Row> {
-    let ours = dialtone::start(binary)?;
-    let peer = KAMAILIO.is_there().then(|| kamailio::start(Role::Dialog));
+    let ours = dialtone::start(binary, USERS)?;
+    let peer = KAMAILIO
+        .is_there()
+        .then(|| kamailio::start(Role::Dialog, 0));
     let options = |server: &Server| load(Job::Call, server);
     let proxied = |server: &Server| LoadOptions {
         proxy: true,

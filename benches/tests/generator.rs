@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use benches::peers::kamailio::{self, KAMAILIO, Role};
 use benches::peers::rtpengine::{self, RTPENGINE};
-use benches::peers::{FIRST_CALLER, Peer};
+use benches::peers::{FIRST_CALLER, Peer, USERS};
 use benches::server::{Server, free_address};
 use benches::signalling::load;
 use ue::load::{Accounts, Job, LoadError, LoadOptions, Report, run, stream};
@@ -38,7 +38,7 @@ fn registrations_succeed() -> Result<()> {
     if !is_there(&KAMAILIO)? {
         return Ok(());
     }
-    let server = kamailio::start(Role::Registrar)?;
+    let server = kamailio::start(Role::Registrar, USERS)?;
     for refresh in [false, true] {
         let options = LoadOptions {
             refresh,
@@ -55,7 +55,7 @@ fn a_wrong_password_is_counted_as_what_it_is() -> Result<()> {
     if !is_there(&KAMAILIO)? {
         return Ok(());
     }
-    let server = kamailio::start(Role::Registrar)?;
+    let server = kamailio::start(Role::Registrar, USERS)?;
     let options = LoadOptions {
         callers: Accounts::One {
             user: FIRST_CALLER.to_string(),
@@ -76,7 +76,7 @@ fn calls_go_through_a_proxy() -> Result<()> {
         return Ok(());
     }
     for role in [Role::Proxy, Role::Dialog] {
-        let server = kamailio::start(role)?;
+        let server = kamailio::start(role, 0)?;
         let options = LoadOptions {
             proxy: true,
             ..some(Job::Call, &server)
@@ -95,7 +95,7 @@ fn media_flow_end_to_end_through_a_proxy() -> Result<()> {
     if !is_there(&KAMAILIO)? {
         return Ok(());
     }
-    let server = kamailio::start(Role::Proxy)?;
+    let server = kamailio::start(Role::Proxy, 0)?;
     let options = LoadOptions {
         proxy: true,
         calls: 5,
@@ -135,7 +135,7 @@ fn options_are_answered_at_the_pace_that_was_asked_for() -> Result<()> {
     if !is_there(&KAMAILIO)? {
         return Ok(());
     }
-    let server = kamailio::start(Role::Proxy)?;
+    let server = kamailio::start(Role::Proxy, 0)?;
     let options = LoadOptions {
         rate: Some(500.0),
         count: Some(100),

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{DOMAIN, FIRST_CALLEE, FIRST_CALLER, USERS};
+use super::{DOMAIN, FIRST_CALLEE, FIRST_CALLER};
 use crate::server::{Folder, Probe, Server, free_address};
 
 /// The static release binary: the one that `DIALTONE_BIN` names, or a fresh one.
@@ -34,17 +34,17 @@ pub fn binary() -> Result<PathBuf> {
     Ok(root.join(path))
 }
 
-/// Starts it with all users and silent phones: keep-alive and log would be load that the peers don't
+/// Starts it with `users` callers, as many called ones, and silent phones: keep-alive and log would be load that the peers don't
 /// have.
 ///
 /// # Errors
 /// If it does not come up.
-pub fn start(binary: &Path) -> Result<Server> {
+pub fn start(binary: &Path, users: u32) -> Result<Server> {
     let folder = Folder::new("dialtone")?;
     let address = free_address()?;
     let etc = folder.path("etc");
     fs::create_dir_all(&etc)?;
-    fs::write(etc.join("users.toml"), users()?)?;
+    fs::write(etc.join("users.toml"), user_file(users)?)?;
     fs::write(etc.join("dialplan.toml"), DIALPLAN)?;
     let mut command = Command::new(binary);
     command
@@ -59,10 +59,10 @@ pub fn start(binary: &Path) -> Result<Server> {
     Server::start("dialtone", &command, folder, address, Probe::Sip)
 }
 
-fn users() -> Result<String> {
+fn user_file(users: u32) -> Result<String> {
     let mut text = String::new();
     for first in [FIRST_CALLER, FIRST_CALLEE] {
-        for user in first..first + USERS {
+        for user in first..first + users {
             writeln!(text, "[user.{user}]\npassword = \"pw{user}\"")?;
         }
     }

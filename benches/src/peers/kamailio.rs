@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{FIRST_CALLER, Peer, USERS};
+use super::{FIRST_CALLER, Peer};
 use crate::server::{Folder, Probe, Server, free_address};
 
 /// The program.
@@ -24,12 +24,12 @@ pub enum Role {
     Dialog,
 }
 
-/// Starts it with the allocator that a tuned site takes; the package's own default checks every
+/// Starts it with `users` users, and with the allocator that a tuned site takes; the package's own default checks every
 /// allocation and is three times slower.
 ///
 /// # Errors
 /// If it does not come up.
-pub fn start(role: Role) -> Result<Server> {
+pub fn start(role: Role, users: u32) -> Result<Server> {
     let folder = Folder::new("kamailio")?;
     let address = free_address()?;
     let file = match role {
@@ -40,7 +40,7 @@ pub fn start(role: Role) -> Result<Server> {
     let mut command = KAMAILIO.command();
     command
         .args([
-            "-DD", "-E", "-x", "tlsf", "-X", "tlsf", "-m", "512", "-M", "16",
+            "-DD", "-E", "-x", "tlsf", "-X", "tlsf", "-m", "2048", "-M", "16",
         ])
         .arg("-f")
         .arg(config.join(file))
@@ -48,7 +48,7 @@ pub fn start(role: Role) -> Result<Server> {
         .arg(folder.path(""))
         .args(["-l", &format!("udp:{address}")])
         .args(["-A", &format!("FIRST={FIRST_CALLER}")])
-        .args(["-A", &format!("USERS={USERS}")]);
+        .args(["-A", &format!("USERS={users}")]);
     if role == Role::Dialog {
         command.args(["-A", "WITH_DIALOG"]);
     }

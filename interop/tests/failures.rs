@@ -64,11 +64,17 @@ fn an_offer_that_is_none_is_refused() -> Result<()> {
 
 #[test]
 fn a_call_is_cancelled_before_it_rings() -> Result<()> {
-    between(
-        "cancel-early",
-        "cancel_before_ringing.xml",
-        "cancelled_before_ringing.xml",
-    )
+    Lab::run("cancel-early", &[peer::SIPP], |lab| {
+        let server = lab.server_for_scripts()?;
+        let (callee, port) = phone(lab, &server, "cancelled_before_ringing.xml")?;
+        call(lab, &server, "cancel_before_ringing.xml", "1002")?.finish()?;
+        // On a very busy machine the call is over before it gets to the phone.
+        let reached = format!("sip.Method == INVITE && udp.dstport == {port}");
+        if lab.trace()?.read(&reached, &["frame.number"])?.is_empty() {
+            return Ok(());
+        }
+        callee.finish()
+    })
 }
 
 #[test]

@@ -33,10 +33,45 @@ pub fn walk(world: &mut World, seed: u64) {
         world.tell_after(dice.millis(0..2000), *phone, Command::Register);
     }
     world.run(Duration::from_secs(4));
+    if dice.chance(40) {
+        converse(world, &mut dice, &phones);
+        return;
+    }
     for _ in 0..dice.number(3..25) {
         let phone = dice.pick(&phones);
         happen(world, &mut dice, phone);
         let pause = dice.pick(&[50, 1000, 8000, 60_000]);
+        world.run(dice.millis(0..pause));
+    }
+}
+
+/// Few calls in which much happens.
+fn converse(world: &mut World, dice: &mut Dice, phones: &[PhoneId]) {
+    for phone in phones {
+        let manner = world.at_mut(*phone).manner();
+        manner.reply = Reply::Answer(dice.millis(0..3000));
+        manner.talk = None;
+        manner.patience = None;
+    }
+    for _ in 0..dice.number(1..4) {
+        let number = dice.pick(&["1001", "1002", "1002", "1003", "600"]);
+        let caller = dice.pick(phones);
+        world.tell(caller, Command::Dial(number.to_owned()));
+        world.run(dice.millis(0..8000));
+    }
+    for _ in 0..dice.number(5..40) {
+        let phone = dice.pick(phones);
+        let (hold, update) = (dice.chance(50), dice.chance(50));
+        let command = match dice.number(0..12) {
+            0 => Command::AddVideo,
+            1 => Command::Reoffer,
+            2 => Command::Info,
+            3 => Command::CancelChange,
+            4 if dice.chance(20) => Command::HangUp,
+            _ => Command::Hold { hold, update },
+        };
+        world.tell(phone, command);
+        let pause = dice.pick(&[20, 100, 1000, 5000, 100_000]);
         world.run(dice.millis(0..pause));
     }
 }

@@ -82,6 +82,8 @@ pub(crate) enum Owner {
     },
     /// An INVITE that nobody waits for any more: if it is answered all the same, it is hung up.
     Abandoned(Box<Dialog>),
+    /// A re-INVITE in a dialog that has ended: if it is answered, that is only acknowledged.
+    Ended(Box<Dialog>),
     /// Nothing depends on the answer: BYE, PRACK.
     Nobody,
 }
@@ -192,6 +194,24 @@ impl Context<'_> {
                 None => writer.finish(),
             }
         });
+    }
+
+    /// Acknowledges an answer to our INVITE from a phone that nobody waits for, and hangs it up
+    /// (RFC 3261 §13.2.2.4). `sibling` is a dialog of the same INVITE.
+    pub(crate) fn turn_away(&mut self, sibling: &Dialog, response: &Message<'_>) {
+        let mut dialog = sibling.clone();
+        dialog.remote_tag = Box::default();
+        dialog.establish(response);
+        self.acknowledge(&dialog, response.cseq().map_or(0, |cseq| cseq.number), None);
+        self.hang_up(&mut dialog, None);
+    }
+
+    /// Gives up a re-INVITE of ours because its dialog has ended.
+    pub(crate) fn give_up(&mut self, client: ClientKey, dialog: &Dialog) {
+        self.transactions.cancel(self.now, client, None, self.out);
+        if let Some(owner) = self.transactions.client(client) {
+            *owner = Owner::Ended(Box::new(dialog.clone()));
+        }
     }
 
     /// Hangs up a dialog. `reason` is the value of a Reason header field (RFC 3326).

@@ -294,9 +294,7 @@ impl Pbx {
                 call.change_answered(ctx, key, response, flow)
             }),
             Owner::Relay { call, pending } => {
-                self.with_call(now, call, out, |call, ctx| {
-                    call.relay_answered(ctx, &pending, Some(response))
-                });
+                self.relay_answered(now, call, &pending, Some(response), out);
             }
             Owner::Qualify {
                 user,
@@ -314,8 +312,31 @@ impl Pbx {
             Owner::Abandoned(dialog) => {
                 answered_too_late(&mut self.context(now, out), key, dialog, response);
             }
+            Owner::Ended(dialog) => {
+                answered_after_end(&mut self.context(now, out), &dialog, response);
+            }
             Owner::Nobody => {}
         }
+    }
+
+    /// What was relayed has been answered, or not: then `response` is none. The party that waits for
+    /// the answer gets it even if the call is over by now.
+    fn relay_answered(
+        &mut self,
+        now: Instant,
+        call: Token,
+        pending: &Pending,
+        response: Option<&Message<'_>>,
+        out: &mut Out<Event>,
+    ) {
+        let status = response
+            .and_then(Message::status)
+            .unwrap_or(StatusCode(408));
+        if status.is_provisional() {
+            return;
+        }
+        requests::answer_relayed(&mut self.context(now, out), pending, status, response);
+        self.with_call(now, call, out, |call, _| Some(call.relayed()));
     }
 
     fn lost(&mut self, now: Instant, key: ClientKey, owner: Owner, out: &mut Out<Event>) {
@@ -327,14 +348,12 @@ impl Pbx {
                 self.with_call(now, call, out, |call, ctx| call.change_lost(ctx, key));
             }
             Owner::Relay { call, pending } => {
-                self.with_call(now, call, out, |call, ctx| {
-                    call.relay_answered(ctx, &pending, None)
-                });
+                self.relay_answered(now, call, &pending, None, out);
             }
             Owner::Qualify { user, contact, .. } => {
                 registrar::qualified(&self.context(now, out), &user, &contact, Reach::Unreachable);
             }
-            Owner::Abandoned(_) | Owner::Nobody => {}
+            Owner::Abandoned(_) | Owner::Ended(_) | Owner::Nobody => {}
         }
     }
 
@@ -516,15 +535,27 @@ fn answered_too_late(
     if !response.status().is_some_and(StatusCode::is_success) {
         return;
     }
-    let first = dialog.remote_tag.is_empty()
-        || dialog.local_cseq == response.cseq().map_or(0, |cseq| cseq.number);
-    dialog.establish(response);
-    ctx.acknowledge(&dialog, response.cseq().map_or(0, |cseq| cseq.number), None);
-    if first {
-        ctx.hang_up(&mut dialog, None);
+    if !dialog.establish(response) {
+        dialog.remote_tag = Box::default();
+        dialog.establish(response);
     }
+    ctx.acknowledge(&dialog, response.cseq().map_or(0, |cseq| cseq.number), None);
+    ctx.hang_up(&mut dialog, None);
     if let Some(owner) = ctx.transactions.client(key) {
-        *owner = Owner::Abandoned(dialog);
+        *owner = Owner::Ended(dialog);
+    }
+}
+
+/// An INVITE of a dialog that has ended is answered, perhaps once more.
+fn answered_after_end(ctx: &mut Context<'_>, dialog: &Dialog, response: &Message<'_>) {
+    if !response.status().is_some_and(StatusCode::is_success) {
+        return;
+    }
+    let tag = response.to().ok().and_then(|to| to.tag());
+    if tag.is_none_or(|tag| tag == &*dialog.remote_tag) {
+        ctx.acknowledge(dialog, response.cseq().map_or(0, |cseq| cseq.number), None);
+    } else {
+        ctx.turn_away(dialog, response);
     }
 }
 

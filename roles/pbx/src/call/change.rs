@@ -5,9 +5,9 @@ use sdp::Sdp;
 use sip::{ClientKey, Flow, HeaderName, Message, Method, SessionExpires, StatusCode};
 
 use super::fork::put_timer;
-use super::leg::put_capabilities;
+use super::leg::{Accepted, put_capabilities};
 use super::steps::{offer_of, streams_of};
-use super::{Alive, Call, Stage};
+use super::{Alive, Call, Session, Stage};
 use crate::Cause;
 use crate::context::{Context, Pending, SDP};
 
@@ -24,9 +24,9 @@ pub(super) struct Exchange {
     offered: bool,
 }
 
-/// A change that waits for ports of further streams.
+/// A change that waits for ports of further streams, or for the other party's ACK.
 #[derive(Debug)]
-pub(super) struct Growing {
+pub(super) struct Waiting {
     from: Side,
     pending: Pending,
 }
@@ -98,7 +98,7 @@ impl Call {
             leg.and_then(|leg| leg.refresh)
                 .is_some_and(|refresh| refresh.method == Method::Invite)
         };
-        if self.exchange.is_some() || self.growing.is_some() || self.late_ack.is_some() {
+        if self.exchange.is_some() || self.waiting.is_some() || self.late_ack.is_some() {
             return Some(491);
         }
         // Glare with our own refresh counts only where that carries a description.
@@ -170,30 +170,34 @@ impl Call {
         }
         if streams > session.wanted {
             session.grow(ctx, streams);
-            self.growing = Some(Growing { from, pending });
-            return Some(self);
         }
-        self.send_change(ctx, from, pending, offer, is_invite);
-        Some(self)
+        // So that a CANCEL finds the call.
+        ctx.transactions.keep(pending.server, self.id);
+        self.waiting = Some(Waiting { from, pending });
+        self.resume_change(ctx)
     }
 
-    /// The ports that a change waited for are there.
-    pub(super) fn resume_change(
-        mut self: Box<Self>,
-        ctx: &mut Context<'_>,
-        growing: Growing,
-    ) -> Alive {
-        let Growing { from, pending } = growing;
+    /// Goes on with a change that waited, if nothing holds it up any more.
+    pub(super) fn resume_change(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        let Some(from) = self.waiting.as_ref().map(|waiting| waiting.from) else {
+            return Some(self);
+        };
+        let ready = self.sessions.first().is_some_and(Session::is_ready);
+        // RFC 3261 §14.1: no INVITE before the last one of the other party is acknowledged.
+        let settled = self
+            .side(from.other())
+            .is_none_or(|other| other.unacknowledged.is_none());
+        if !ready || !settled {
+            return Some(self);
+        }
+        let Some(Waiting { from, pending }) = self.waiting.take() else {
+            return Some(self);
+        };
         let waiting = pending.clone();
         if let Some(request) = waiting.message() {
             let offer = offer_of(&request).ok().flatten();
-            self.send_change(
-                ctx,
-                from,
-                pending,
-                offer.as_ref(),
-                request.method() == Some(Method::Invite),
-            );
+            let is_invite = request.method() == Some(Method::Invite);
+            self.send_change(ctx, from, pending, offer.as_ref(), is_invite);
         }
         Some(self)
     }
@@ -233,7 +237,7 @@ impl Call {
 
     /// The other party answers a change, or our own refresh is answered.
     pub(crate) fn change_answered(
-        self: Box<Self>,
+        mut self: Box<Self>,
         ctx: &mut Context<'_>,
         key: ClientKey,
         response: &Message<'_>,
@@ -241,6 +245,9 @@ impl Call {
     ) -> Alive {
         let status = response.status().unwrap_or(StatusCode(500));
         if status.is_provisional() {
+            if let Some(leg) = self.asked(key) {
+                leg.acknowledge_provisional(ctx, response);
+            }
             return Some(self);
         }
         if self
@@ -279,17 +286,15 @@ impl Call {
         other.dialog.retarget(response);
         other.learn(response, flow);
         other.accept_timer(ctx.now, response);
-        let (dialog, cseq) = (other.dialog.clone(), other.invite_cseq);
-        if exchange.method == Method::Invite && exchange.offered {
-            ctx.acknowledge(&dialog, cseq, None);
+        let cseq = other.invite_cseq;
+        let described = response.body_of_type(SDP).is_some();
+        if exchange.method == Method::Invite && (exchange.offered || !described) {
+            other.acknowledge(ctx, cseq, None);
         }
         let Some(answer) = response
             .body_of_type(SDP)
             .and_then(|text| Sdp::parse(text).ok())
         else {
-            if !exchange.offered {
-                ctx.acknowledge(&dialog, cseq, None);
-            }
             ctx.refuse_pending(&exchange.pending, 502, "");
             return Some(self);
         };
@@ -343,7 +348,12 @@ impl Call {
         let timer = leg.grant_timer(ctx, &request);
         let contact = leg.contact(ctx);
         if request.method() == Some(Method::Invite) {
-            leg.unacknowledged = Some(pending.server);
+            let cseq = request.cseq().map_or(0, |cseq| cseq.number);
+            let server = pending.server;
+            // A party that goes on has seen our last answer, though its ACK was lost.
+            if let Some(last) = leg.unacknowledged.replace(Accepted { server, cseq }) {
+                ctx.transactions.acknowledge(ctx.now, last.server);
+            }
             ctx.transactions.keep(pending.server, leg.tag());
         }
         ctx.respond(
@@ -373,11 +383,11 @@ impl Call {
             ctx.transactions
                 .cancel(ctx.now, exchange.client, None, ctx.out);
         }
-        if let Some(growing) = self
-            .growing
-            .take_if(|growing| growing.pending.server == server)
+        if let Some(waiting) = self
+            .waiting
+            .take_if(|waiting| waiting.pending.server == server)
         {
-            growing.refuse(ctx, 487);
+            waiting.refuse(ctx, 487);
         }
     }
 
@@ -389,6 +399,9 @@ impl Call {
         status: StatusCode,
     ) -> Alive {
         let Some(leg) = self.refreshing(key) else {
+            if status.is_success() {
+                self.acknowledge_again(ctx, response);
+            }
             return Some(self);
         };
         let Some(refresh) = leg.refresh.take() else {
@@ -396,7 +409,7 @@ impl Call {
         };
         if status.is_success() {
             if refresh.method == Method::Invite {
-                ctx.acknowledge(&leg.dialog, leg.invite_cseq, None);
+                leg.acknowledge(ctx, leg.invite_cseq, None);
             }
             leg.dialog.retarget(response);
             leg.accept_timer(ctx.now, response);
@@ -441,6 +454,45 @@ impl Call {
         self.end(ctx, cause, None)
     }
 
+    /// A party repeats its 2xx to a change: it has not seen our ACK.
+    fn acknowledge_again(&self, ctx: &mut Context<'_>, response: &Message<'_>) {
+        let tag = response
+            .from()
+            .ok()
+            .and_then(|from| from.tag())
+            .unwrap_or("");
+        let legs = [Some(&self.caller), self.callee.as_ref()];
+        if let Some(leg) = legs
+            .into_iter()
+            .flatten()
+            .find(|leg| leg.tag().as_str() == tag)
+        {
+            leg.acknowledge_again(ctx, response);
+        }
+    }
+
+    /// The leg that we asked for a change or refresh under `key`.
+    fn asked(&mut self, key: ClientKey) -> Option<&mut super::Leg> {
+        match &self.exchange {
+            Some(exchange) if exchange.client == key => {
+                let other = exchange.from.other();
+                self.side(other)
+            }
+            _ => self.refreshing(key),
+        }
+    }
+
+    /// Whether a new INVITE to `side` would clash with something that is under way.
+    pub(super) fn is_changing(&mut self, side: Side) -> bool {
+        self.invite.is_some()
+            || self.exchange.is_some()
+            || self.waiting.is_some()
+            || self.late_ack.is_some()
+            || self
+                .side(side)
+                .is_some_and(|leg| leg.unacknowledged.is_some())
+    }
+
     fn refreshing(&mut self, key: ClientKey) -> Option<&mut super::Leg> {
         let is_it =
             |leg: &&mut super::Leg| leg.refresh.is_some_and(|refresh| refresh.client == key);
@@ -454,16 +506,29 @@ impl Call {
     pub(super) fn close_exchange(&mut self, ctx: &mut Context<'_>) {
         if let Some(exchange) = self.exchange.take() {
             ctx.refuse_pending(&exchange.pending, 487, "");
-            ctx.transactions
-                .cancel(ctx.now, exchange.client, None, ctx.out);
+            if let Some(other) = self.side(exchange.from.other()) {
+                ctx.give_up(exchange.client, &other.dialog);
+            }
         }
-        if let Some(growing) = self.growing.take() {
-            growing.refuse(ctx, 487);
+        if let Some(waiting) = self.waiting.take() {
+            waiting.refuse(ctx, 487);
         }
     }
 }
 
-impl Growing {
+impl Call {
+    /// Acknowledges the answer for which no description of the other party came in time.
+    pub(super) fn close_late_ack(&mut self, ctx: &mut Context<'_>) {
+        if let Some(late) = self.late_ack.take()
+            && self.stage != Stage::Serving
+            && let Some(leg) = self.side(late.side)
+        {
+            leg.acknowledge(ctx, late.cseq, None);
+        }
+    }
+}
+
+impl Waiting {
     pub(super) fn refuse(self, ctx: &mut Context<'_>, status: u16) {
         ctx.refuse_pending(&self.pending, status, "");
     }

@@ -5,7 +5,7 @@ use sdp::Sdp;
 use sip::{ClientKey, Dialog, Flow, HeaderName, Message, Method, StatusCode, Writer};
 use store::Contact;
 
-use super::leg::{Leg, put_capabilities};
+use super::leg::{Accepted, Leg, put_capabilities};
 use super::steps::offer_of;
 use super::{Alive, Call, Stage};
 use crate::context::{Context, Owner, SDP};
@@ -20,8 +20,6 @@ pub(super) struct Fork {
     user: Box<str>,
     /// Session-Expires to ask for, in seconds; 0: none.
     interval: u64,
-    /// RSeq of the last reliable provisional response (RFC 3262 §4).
-    rseq: u32,
     /// The phone has answered with a description before its final answer.
     early: bool,
 }
@@ -74,7 +72,6 @@ impl Call {
             client: None,
             user: user.name.as_str().into(),
             interval: ctx.config.calls.session_expires.as_secs(),
-            rseq: 0,
             early: false,
         });
     }
@@ -152,7 +149,9 @@ impl Call {
     ) -> Alive {
         let status = response.status().unwrap_or(StatusCode(500));
         let Some(index) = self.forks.iter().position(|fork| fork.client == Some(key)) else {
-            self.acknowledge_again(ctx, status, response);
+            if status.is_success() {
+                self.answered_again(ctx, response);
+            }
             return Some(self);
         };
         if status == StatusCode(100) {
@@ -189,9 +188,9 @@ impl Call {
         let Some(fork) = self.forks.get_mut(index) else {
             return Some(self);
         };
-        fork.leg.dialog.establish(response);
+        fork.leg.follow(response);
         fork.leg.learn(response, flow);
-        if !fork.acknowledge_provisional(ctx, response) {
+        if !fork.leg.acknowledge_provisional(ctx, response) {
             return Some(self);
         }
         let status = response.status().map_or(180, |status| status.0);
@@ -220,9 +219,18 @@ impl Call {
     }
 
     /// Passes a provisional response on to the caller, once for each new thing that it tells.
-    fn tell_progress(&mut self, ctx: &mut Context<'_>, status: u16, answer: Option<&Sdp<'_>>) {
+    pub(super) fn tell_progress(
+        &mut self,
+        ctx: &mut Context<'_>,
+        status: u16,
+        answer: Option<&Sdp<'_>>,
+    ) {
         let news = (status, answer.is_some());
-        if self.provisional.last == Some(news) || self.provisional.unacknowledged {
+        if self.provisional.last == Some(news) {
+            return;
+        }
+        if self.provisional.unacknowledged {
+            self.provisional.missed = Some(status);
             return;
         }
         let sdp = answer
@@ -290,7 +298,7 @@ impl Call {
         flow: Flow,
     ) -> Alive {
         let mut fork = self.forks.swap_remove(index);
-        fork.leg.dialog.establish(response);
+        fork.leg.follow(response);
         fork.leg.learn(response, flow);
         fork.leg.accept_timer(ctx.now, response);
         self.abandon_forks(ctx, Some(COMPLETED_ELSEWHERE));
@@ -335,7 +343,7 @@ impl Call {
         };
         let cseq = callee.invite_cseq;
         if offered {
-            ctx.acknowledge(&callee.dialog, cseq, None);
+            callee.acknowledge(ctx, cseq, None);
         } else {
             self.late_ack = Some(super::LateAck {
                 side: Side::Callee,
@@ -385,7 +393,10 @@ impl Call {
         };
         let timer = self.caller.grant_timer(ctx, &request);
         let contact = self.caller.contact(ctx);
-        self.caller.unacknowledged = Some(invite.server);
+        self.caller.unacknowledged = Some(Accepted {
+            server: invite.server,
+            cseq: request.cseq().map_or(0, |cseq| cseq.number),
+        });
         ctx.respond(
             invite.server,
             &invite.flow,
@@ -401,24 +412,14 @@ impl Call {
         );
     }
 
-    /// A 2xx that the callee repeats has not seen our ACK.
-    fn acknowledge_again(
-        &mut self,
-        ctx: &mut Context<'_>,
-        status: StatusCode,
-        response: &Message<'_>,
-    ) {
-        let Some(callee) = self
-            .callee
-            .as_ref()
-            .filter(|_| status.is_success() && self.late_ack.is_none())
-        else {
-            return;
-        };
+    /// A 2xx after the first one: the callee repeats it, or another phone behind it has answered too.
+    fn answered_again(&mut self, ctx: &mut Context<'_>, response: &Message<'_>) {
+        let Some(callee) = &self.callee else { return };
         let tag = response.to().ok().and_then(|to| to.tag()).unwrap_or("");
-        let cseq = response.cseq().map_or(0, |cseq| cseq.number);
-        if *callee.dialog.remote_tag == *tag && response.call_id() == &*callee.dialog.call_id {
-            ctx.acknowledge(&callee.dialog, cseq, None);
+        if *callee.dialog.remote_tag == *tag {
+            callee.acknowledge_again(ctx, response);
+        } else {
+            ctx.turn_away(&callee.dialog, response);
         }
     }
 
@@ -480,34 +481,6 @@ impl Call {
             }
             ctx.transactions.cancel(ctx.now, client, reason, ctx.out);
         }
-    }
-}
-
-impl Fork {
-    /// Sends the PRACK that a reliable provisional response asks for (RFC 3262 §4). `false`: it is a
-    /// repetition or out of order, to be ignored.
-    fn acknowledge_provisional(&mut self, ctx: &mut Context<'_>, response: &Message<'_>) -> bool {
-        if !response.lists(HeaderName::Require, "100rel") {
-            return true;
-        }
-        let Ok(Some(rseq)) = response.number(HeaderName::RSeq) else {
-            return false;
-        };
-        if self.rseq != 0 && rseq != self.rseq.wrapping_add(1) {
-            return false;
-        }
-        self.rseq = rseq;
-        let cseq = self.leg.invite_cseq;
-        ctx.request(
-            &mut self.leg.dialog,
-            Method::Prack,
-            Owner::Nobody,
-            |mut writer| {
-                writer.header(HeaderName::RAck, format_args!("{rseq} {cseq} INVITE"));
-                writer.finish();
-            },
-        );
-        true
     }
 }
 

@@ -31,11 +31,23 @@ pub(crate) struct Leg {
     pub(super) sent: String,
     pub(super) timer: Option<SessionTimer>,
     /// Our 2xx that the party has not acknowledged yet.
-    pub(super) unacknowledged: Option<ServerKey>,
+    pub(super) unacknowledged: Option<Accepted>,
+    /// What we last acknowledged: CSeq, and the description that the ACK carried.
+    acknowledged: Option<(u32, Option<Box<str>>)>,
+    /// RSeq of the last reliable provisional response, and the CSeq it belongs to (RFC 3262 §4).
+    progress: (u32, u32),
     /// Our own re-INVITE or UPDATE that keeps the session alive, until it is answered.
     pub(super) refresh: Option<Refresh>,
     /// CSeq of our last INVITE.
     pub(super) invite_cseq: u32,
+}
+
+/// A 2xx to an INVITE of the party.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted {
+    pub(super) server: ServerKey,
+    /// CSeq of the INVITE.
+    pub(super) cseq: u32,
 }
 
 /// When the session of a leg is refreshed or given up (RFC 4028 §10).
@@ -69,6 +81,8 @@ impl Leg {
             sent: String::new(),
             timer: None,
             unacknowledged: None,
+            acknowledged: None,
+            progress: (0, 0),
             refresh: None,
             invite_cseq: 0,
         }
@@ -182,6 +196,66 @@ impl Leg {
             self.invite_cseq = self.dialog.local_cseq;
         }
         key
+    }
+
+    /// Acknowledges the party's 2xx.
+    pub(super) fn acknowledge(&mut self, ctx: &mut Context<'_>, cseq: u32, sdp: Option<&str>) {
+        ctx.acknowledge(&self.dialog, cseq, sdp);
+        self.acknowledged = Some((cseq, sdp.map(Into::into)));
+    }
+
+    /// The party repeats a 2xx, so it has not seen our ACK.
+    pub(super) fn acknowledge_again(&self, ctx: &mut Context<'_>, response: &Message<'_>) {
+        let repeated = response.cseq().map_or(0, |cseq| cseq.number);
+        if let Some((cseq, sdp)) = self
+            .acknowledged
+            .as_ref()
+            .filter(|(cseq, _)| *cseq == repeated)
+        {
+            ctx.acknowledge(&self.dialog, *cseq, sdp.as_deref());
+        }
+    }
+
+    /// Sends the PRACK that a reliable provisional response to our INVITE asks for (RFC 3262 §4).
+    /// `false`: it is a repetition or out of order, to be ignored.
+    pub(super) fn acknowledge_provisional(
+        &mut self,
+        ctx: &mut Context<'_>,
+        response: &Message<'_>,
+    ) -> bool {
+        if !response.lists(HeaderName::Require, "100rel") {
+            return true;
+        }
+        let (Ok(Some(rseq)), Ok(cseq)) = (response.number(HeaderName::RSeq), response.cseq())
+        else {
+            return false;
+        };
+        let (of, last) = self.progress;
+        if of == cseq.number && rseq != last.wrapping_add(1) {
+            return false;
+        }
+        self.progress = (cseq.number, rseq);
+        let cseq = cseq.number;
+        ctx.request(
+            &mut self.dialog,
+            Method::Prack,
+            Owner::Nobody,
+            |mut writer| {
+                writer.header(HeaderName::RAck, format_args!("{rseq} {cseq} INVITE"));
+                writer.finish();
+            },
+        );
+        true
+    }
+
+    /// The response comes from another phone behind the one that we called: it is another dialog
+    /// (RFC 3261 §12.1.2).
+    pub(super) fn follow(&mut self, response: &Message<'_>) {
+        if !self.dialog.establish(response) {
+            self.dialog.remote_tag = Box::default();
+            self.progress = (0, 0);
+            self.dialog.establish(response);
+        }
     }
 
     /// Keeps the session alive: UPDATE without a description where the party takes it, else a

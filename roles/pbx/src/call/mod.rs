@@ -30,7 +30,7 @@ use sip::{Dialog, Flow, HeaderName, Message, StatusCode};
 
 use crate::context::{Context, Pending};
 use crate::{CallRecord, Cause, Event, Step, User};
-use change::{Exchange, Growing, LateAck};
+use change::{Exchange, LateAck, Waiting};
 use fork::Fork;
 use leg::Leg;
 use session::Session;
@@ -51,7 +51,7 @@ pub(crate) struct Call {
     /// One while phones ring for each local address that they are reached from; then the one in use.
     sessions: Vec<Session>,
     exchange: Option<Exchange>,
-    growing: Option<Growing>,
+    waiting: Option<Waiting>,
     late_ack: Option<LateAck>,
     provisional: Provisional,
     /// What a served caller hears, and on which stream in which format.
@@ -88,6 +88,8 @@ struct Provisional {
     last: Option<(u16, bool)>,
     /// RSeq of the last reliable one.
     rseq: u32,
+    /// Status of a later one that had to wait for the PRACK of the last.
+    missed: Option<u16>,
     /// It waits for its PRACK, and the answer with it if it had a description (RFC 3262 §3).
     unacknowledged: bool,
     /// Our answer, held back until then.
@@ -146,7 +148,7 @@ impl Call {
             forks: Vec::new(),
             sessions: Vec::new(),
             exchange: None,
-            growing: None,
+            waiting: None,
             late_ack: None,
             provisional: Provisional::default(),
             source: None,
@@ -230,9 +232,18 @@ impl Call {
             ctx.refuse_pending(&invite, status.0, self.id.as_str());
         }
         self.close_exchange(ctx);
+        self.close_late_ack(ctx);
         let reason = cause.reason();
         self.abandon_forks(ctx, reason);
         ctx.index.legs.remove(&self.id);
+        for leg in [Some(&self.caller), self.callee.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            if let Some(refresh) = leg.refresh {
+                ctx.give_up(refresh.client, &leg.dialog);
+            }
+        }
         let callee = self.callee.take();
         if accepted && hung_up != Some(Side::Caller) {
             release(ctx, self.caller, reason);
@@ -278,10 +289,6 @@ impl Cause {
 
 /// Hangs up a leg, or has it hung up once it has acknowledged our answer (RFC 3261 §15).
 fn release(ctx: &mut Context<'_>, mut leg: Leg, reason: Option<&'static str>) {
-    if let Some(refresh) = leg.refresh {
-        ctx.transactions
-            .cancel(ctx.now, refresh.client, None, ctx.out);
-    }
     if leg.unacknowledged.is_some() {
         ctx.index.lingering.insert(leg.tag(), Box::new(leg.dialog));
     } else {

@@ -118,10 +118,14 @@ impl Call {
         side: Side,
         ack: &Message<'_>,
     ) -> Alive {
-        let Some(server) = self.side(side).and_then(|leg| leg.unacknowledged.take()) else {
+        let cseq = ack.cseq().map_or(0, |cseq| cseq.number);
+        let accepted = self
+            .side(side)
+            .and_then(|leg| leg.unacknowledged.take_if(|accepted| accepted.cseq == cseq));
+        let Some(accepted) = accepted else {
             return Some(self);
         };
-        ctx.transactions.acknowledge(ctx.now, server);
+        ctx.transactions.acknowledge(ctx.now, accepted.server);
         if self.stage == Stage::Serving {
             let awaited = self.format.is_none() || self.late_ack.take().is_some();
             return if awaited {
@@ -132,7 +136,7 @@ impl Call {
         }
         match self.late_ack.take_if(|late| late.side == side.other()) {
             Some(late) => self.deliver_late_answer(ctx, late, ack),
-            None => Some(self),
+            None => self.resume_change(ctx),
         }
     }
 
@@ -154,11 +158,11 @@ impl Call {
         let sdp = answer
             .as_ref()
             .map(|answer| leg.describe(ctx, session, answer));
-        ctx.acknowledge(&leg.dialog, late.cseq, sdp.as_deref());
+        leg.acknowledge(ctx, late.cseq, sdp.as_deref());
         match answer {
             Some(answer) => {
                 session.connect(ctx, late.side.other(), &answer, |_| false);
-                Some(self)
+                self.resume_change(ctx)
             }
             None => self.end(ctx, Cause::Refused, None),
         }
@@ -172,8 +176,8 @@ impl Call {
         request: &Message<'_>,
     ) -> Alive {
         ctx.refuse(pending.server, &pending.flow, request, 200, "");
-        if let Some(server) = self.side(side).and_then(|leg| leg.unacknowledged.take()) {
-            ctx.transactions.acknowledge(ctx.now, server);
+        if let Some(accepted) = self.side(side).and_then(|leg| leg.unacknowledged.take()) {
+            ctx.transactions.acknowledge(ctx.now, accepted.server);
         }
         let cause = match side {
             Side::Caller => Cause::CallerHungUp,
@@ -205,8 +209,11 @@ impl Call {
         // A new offer before the answer has nobody to answer it yet.
         let status = if request.body().is_empty() { 200 } else { 488 };
         ctx.refuse(pending.server, &pending.flow, request, status, "");
+        let missed = self.provisional.missed.take();
         if let Some(sdp) = self.provisional.held.take() {
             self.accept_caller(ctx, &sdp);
+        } else if let Some(status) = missed {
+            self.tell_progress(ctx, status, None);
         }
         Some(self)
     }
@@ -253,38 +260,36 @@ impl Call {
         Some(self)
     }
 
-    /// The other party has answered what was relayed, or has not: then `response` is none.
-    pub(crate) fn relay_answered(
-        mut self: Box<Self>,
-        ctx: &mut Context<'_>,
-        pending: &Pending,
-        response: Option<&Message<'_>>,
-    ) -> Alive {
-        let status = response
-            .and_then(Message::status)
-            .unwrap_or(StatusCode(408));
-        if status.is_provisional() {
-            return Some(self);
-        }
+    /// What was relayed is settled.
+    pub(crate) fn relayed(mut self: Box<Self>) -> Box<Self> {
         self.relayed = self.relayed.saturating_sub(1);
-        let Some(request) = pending.message() else {
-            return Some(self);
-        };
-        ctx.respond(
-            pending.server,
-            &pending.flow,
-            &request,
-            status.0,
-            "",
-            |writer| match response.and_then(|response| {
-                Some((response.header(HeaderName::ContentType)?, response.body()))
-            }) {
-                Some((content_type, body)) => writer.body(content_type, body),
-                None => writer.finish(),
-            },
-        );
-        Some(self)
+        self
     }
+}
+
+/// Passes the answer to a relayed request back.
+pub(crate) fn answer_relayed(
+    ctx: &mut Context<'_>,
+    pending: &Pending,
+    status: StatusCode,
+    response: Option<&Message<'_>>,
+) {
+    let Some(request) = pending.message() else {
+        return;
+    };
+    let body = response
+        .and_then(|response| Some((response.header(HeaderName::ContentType)?, response.body())));
+    ctx.respond(
+        pending.server,
+        &pending.flow,
+        &request,
+        status.0,
+        "",
+        |writer| match body {
+            Some((content_type, body)) => writer.body(content_type, body),
+            None => writer.finish(),
+        },
+    );
 }
 
 /// RFC 3261 §8.2.1: 405 for methods that we know and don't allow, 501 for others.

@@ -56,6 +56,11 @@ impl Session {
         self.ports = ports;
     }
 
+    /// There are no further ports: what the session had it keeps.
+    pub(super) fn stay(&mut self) {
+        self.wanted = self.ports.len() as u8;
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.ports.len() >= usize::from(self.wanted)
     }

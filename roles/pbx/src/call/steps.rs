@@ -103,8 +103,8 @@ impl Call {
             return Some(self);
         };
         session.allocated(ports);
-        if let Some(growing) = self.growing.take() {
-            return self.resume_change(ctx, growing);
+        if self.waiting.is_some() {
+            return self.resume_change(ctx);
         }
         if self.stage != Stage::Allocating || !self.sessions.iter().all(Session::is_ready) {
             return Some(self);
@@ -118,8 +118,11 @@ impl Call {
 
     /// There are no ports.
     pub(crate) fn ports_refused(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
-        if let Some(growing) = self.growing.take() {
-            growing.refuse(ctx, 503);
+        if let Some(waiting) = self.waiting.take() {
+            for session in &mut self.sessions {
+                session.stay();
+            }
+            waiting.refuse(ctx, 503);
             return Some(self);
         }
         if self.stage != Stage::Allocating {

@@ -1,6 +1,6 @@
 //! The deadlines of a call.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use media::Side;
 
@@ -35,9 +35,14 @@ impl Call {
         }
         let call = self.id;
         for side in [Side::Caller, Side::Callee] {
+            let busy = self.is_changing(side);
             let Some(leg) = self.side(side) else { continue };
-            match leg.timer {
+            match leg.timer.as_mut() {
                 Some(timer) if timer.due > ctx.now || leg.refresh.is_some() => {}
+                // RFC 3261 §14.1: one INVITE at a time.
+                Some(timer) if timer.ours && busy && !leg.takes_update => {
+                    timer.due = ctx.now + PAUSE;
+                }
                 Some(timer) if timer.ours => leg.keep_alive(ctx, call, false),
                 Some(_) => return self.end(ctx, Cause::SessionTimeout, None),
                 None => {}
@@ -49,13 +54,15 @@ impl Call {
     /// No media has come for a while: asks the parties whether they are still there.
     pub(crate) fn silent(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
         let call = self.id;
-        if self.invite.is_none() && self.exchange.is_none() && self.growing.is_none() {
-            for side in [Side::Caller, Side::Callee] {
-                if let Some(leg) = self.side(side).filter(|leg| leg.unacknowledged.is_none()) {
-                    leg.keep_alive(ctx, call, true);
-                }
+        for side in [Side::Caller, Side::Callee] {
+            let busy = self.is_changing(side);
+            if let Some(leg) = self.side(side).filter(|_| !busy) {
+                leg.keep_alive(ctx, call, true);
             }
         }
         Some(self)
     }
 }
+
+/// How long a refresh waits for a change to be over.
+const PAUSE: Duration = Duration::from_secs(1);

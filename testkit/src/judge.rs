@@ -36,6 +36,8 @@ pub(crate) struct Judge {
     inside: HashSet<String>,
     /// 2xx to an INVITE of the server that it owes an ACK.
     owed: HashSet<(End, u32)>,
+    /// Descriptions in ACKs, which are repeated for each 2xx that is.
+    acks: HashMap<(End, u32), Vec<u8>>,
     /// When the server can't be reached by an answer to its INVITE any more: timer B, or 64×T1 after
     /// CANCEL.
     patience: HashMap<String, Instant>,
@@ -170,7 +172,14 @@ impl Judge {
                 self.cancels(&branch.0, request);
             }
             Method::Ack => {
-                self.owed.remove(&(end, cseq));
+                self.owed.remove(&(end.clone(), cseq));
+                let body = request.body().to_vec();
+                if let Some(first) = self.acks.insert((end, cseq), body) {
+                    if first != request.body() {
+                        self.fault(format!("an ACK has changed\n{}", text(request.bytes())));
+                    }
+                    return false;
+                }
             }
             _ => {
                 self.patience.insert(branch.0.clone(), now + GIVE_UP);

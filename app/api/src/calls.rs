@@ -53,6 +53,14 @@ impl Calls {
         self.lock().calls.remove(id);
     }
 
+    /// Takes out the calls whose id is one of these, as when the thread that had them failed.
+    #[must_use]
+    pub fn take(&self, lost: impl Fn(&str) -> bool) -> Vec<Call> {
+        let mut table = self.lock();
+        let taken = table.calls.extract_if(|id, _| lost(id));
+        taken.map(|(_, call)| call).collect()
+    }
+
     /// How many calls are in progress.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -124,5 +132,8 @@ mod tests {
         calls.answered("gone", 1);
         calls.ended("gone");
         assert_eq!(calls.len(), 1);
+        assert!(calls.take(|id| id == "a").is_empty());
+        assert_eq!(calls.take(|id| id == "b")[0].started, 20);
+        assert!(calls.is_empty());
     }
 }

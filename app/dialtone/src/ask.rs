@@ -5,11 +5,14 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, anyhow};
-use api::{Call, CallState, Client, ClientError, Health, Phone, Reachability, Reloaded, Status};
+use api::{
+    Call, CallState, Client, ClientError, Health, Phone, Reachability, Refusal, Reloaded, Status,
+};
 use serde::Serialize;
 
 use crate::cli::Output;
 use crate::folder::Folder;
+use crate::settings::Invalid;
 use crate::terminal::{self, Style, Table, span, styled};
 
 /// A connection to the server of a folder, and where to print.
@@ -127,8 +130,9 @@ impl Console {
         self.print(&table)
     }
 
-    pub(crate) fn hangup(&self, id: &str) -> Result<()> {
-        self.ask(self.client.delete(&format!("/calls/{}", encode(id))))
+    pub(crate) fn hangup(&self, id: &str, output: Output) -> Result<()> {
+        self.ask(self.client.delete(&format!("/calls/{}", encode(id))))?;
+        acknowledge(output)
     }
 
     pub(crate) fn reload(&self, output: Output) -> Result<()> {
@@ -149,8 +153,9 @@ impl Console {
         Ok(())
     }
 
-    pub(crate) fn stop(&self) -> Result<()> {
-        self.ask(self.client.command("/stop"))
+    pub(crate) fn stop(&self, output: Output) -> Result<()> {
+        self.ask(self.client.command("/stop"))?;
+        acknowledge(output)
     }
 
     /// For a health check: quiet when all is well.
@@ -167,11 +172,6 @@ impl Console {
     fn ask<T>(&self, answer: Result<T, ClientError>) -> Result<T> {
         answer.map_err(|error| match &error {
             ClientError::NotRunning { .. } => anyhow!("{error}; {}", self.hint),
-            ClientError::Refused(refusal) => {
-                // The summary follows; a broken standard error can't be reported anywhere.
-                let _ = print_problems(&refusal.problems);
-                error.into()
-            }
             _ => error.into(),
         })
     }
@@ -181,6 +181,27 @@ impl Console {
         write!(io::stdout(), "{text}")?;
         Ok(())
     }
+}
+
+/// An error as the API would put it, with the faults that caused it.
+pub(crate) fn refusal(error: &anyhow::Error) -> Refusal {
+    let problems = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(ClientError::Refused(refusal)), _) => refusal.problems.clone(),
+        (_, Some(Invalid(problems))) => problems.clone(),
+        _ => Vec::new(),
+    };
+    Refusal {
+        error: format!("{error:#}"),
+        problems,
+    }
+}
+
+/// For a program that asked for JSON: it was done.
+fn acknowledge(output: Output) -> Result<()> {
+    if output.json {
+        print_json(&serde_json::json!({ "ok": true }))?;
+    }
+    Ok(())
 }
 
 /// Shows faults on standard error.

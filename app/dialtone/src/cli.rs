@@ -48,11 +48,13 @@ pub(crate) enum Command {
         /// The call, as `dialtone calls` names it.
         #[arg(value_name = "ID")]
         id: String,
+        #[command(flatten)]
+        output: Output,
     },
     /// Let the running server read its configuration again; if it is wrong, the old one stays.
     Reload(Output),
     /// End the running server and its calls.
-    Stop,
+    Stop(Output),
     /// Exit with 0 if the server runs and can do its work, else with 1.
     Health(Output),
     /// Add, change, remove and list users.
@@ -60,6 +62,29 @@ pub(crate) enum Command {
     User(User),
     /// Put registrations, calls or RTP on a server, and count what comes back.
     Load(Box<Load>),
+}
+
+impl Command {
+    /// Whether answers, and refusals, are for a program.
+    pub(crate) fn json(&self) -> bool {
+        match self {
+            Self::Run(_) => false,
+            Self::Check(check) => check.output.json,
+            Self::Hangup { output, .. }
+            | Self::Status(output)
+            | Self::Phones(output)
+            | Self::Calls(output)
+            | Self::Reload(output)
+            | Self::Stop(output)
+            | Self::Health(output)
+            | Self::User(
+                User::Add { output, .. }
+                | User::Passwd { output, .. }
+                | User::Remove { output, .. }
+                | User::List(output),
+            ) => output.json,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -133,6 +158,8 @@ pub(crate) enum User {
     Remove {
         /// The user.
         name: String,
+        #[command(flatten)]
+        output: Output,
     },
     /// List all users, without passwords.
     List(Output),

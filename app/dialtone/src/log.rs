@@ -29,6 +29,9 @@ impl Logging {
             }
         };
         started.context("logging can't be started")?;
+        std::panic::set_hook(Box::new(|panic| {
+            tracing::error!("{}", panic.to_string().replace('\n', " "));
+        }));
         Ok(Self { filter: handle })
     }
 

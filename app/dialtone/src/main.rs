@@ -34,10 +34,16 @@ fn main() -> ExitCode {
         Ok(code) => code,
         // Whoever reads a pipe may stop reading it.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if cli.command.json() => {
+            // The exit status says the same.
+            let _ = ask::print_json(&ask::refusal(&error));
+            ExitCode::FAILURE
+        }
         Err(error) => {
             let colours = terminal::colours(&io::stderr());
             let word = terminal::styled("error", terminal::Style::Red, colours);
             // There is nowhere else to say it.
+            let _ = ask::print_problems(&ask::refusal(&error).problems);
             let _ = writeln!(io::stderr(), "{word}: {error:#}");
             ExitCode::FAILURE
         }
@@ -53,9 +59,9 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Status(output) => console.status(*output)?,
         Command::Phones(output) => console.phones(*output)?,
         Command::Calls(output) => console.calls(*output)?,
-        Command::Hangup { id } => console.hangup(id)?,
+        Command::Hangup { id, output } => console.hangup(id, *output)?,
         Command::Reload(output) => console.reload(*output)?,
-        Command::Stop => console.stop()?,
+        Command::Stop(output) => console.stop(*output)?,
         Command::Health(output) => return console.health(*output),
         Command::User(command) => users::run(&folder, command)?,
         Command::Load(load) => return load::run(load),

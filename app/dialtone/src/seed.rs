@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -19,8 +18,7 @@ pub(crate) struct SeededUser {
 /// Writes a working configuration if `etc` is empty or absent, and returns its users; else `None`,
 /// and nothing is touched.
 pub(crate) fn seed(folder: &Folder) -> Result<Option<Vec<SeededUser>>> {
-    let etc = folder.etc();
-    if !is_empty(&etc).with_context(|| format!("{} can't be read", etc.display()))? {
+    if !is_empty(folder)? {
         return Ok(None);
     }
     let mut users = Vec::new();
@@ -30,23 +28,38 @@ pub(crate) fn seed(folder: &Folder) -> Result<Option<Vec<SeededUser>>> {
         users_text = user_file::add(&users_text, name, None, &password)?;
         users.push(SeededUser { name, password });
     }
+    write(folder, &users_text)?;
+    Ok(Some(users))
+}
+
+/// Like [`seed`], but without users: for who adds the first one before the first start.
+pub(crate) fn seed_without_users(folder: &Folder) -> Result<()> {
+    if is_empty(folder)? {
+        write(folder, USERS)?;
+    }
+    Ok(())
+}
+
+/// Whether there is no configuration at all.
+pub(crate) fn is_empty(folder: &Folder) -> Result<bool> {
+    let etc = folder.etc();
+    match fs::read_dir(&etc) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error).with_context(|| format!("{} can't be read", etc.display())),
+    }
+}
+
+fn write(folder: &Folder, users: &str) -> Result<()> {
     for (path, text) in [
-        (folder.users_file(), users_text.as_str()),
+        (folder.users_file(), users),
         (folder.dialplan_file(), DIALPLAN),
         (folder.server_file(), SERVER),
     ] {
         replace_file(&path, text)
             .with_context(|| format!("{} can't be written", path.display()))?;
     }
-    Ok(Some(users))
-}
-
-fn is_empty(folder: &Path) -> io::Result<bool> {
-    match fs::read_dir(folder) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(error),
-    }
+    Ok(())
 }
 
 pub(crate) const SERVER: &str = include_str!("../assets/dialtone.toml");
@@ -98,6 +111,15 @@ mod tests {
         fs::remove_file(folder.server_file()).unwrap();
         let default = settings::load(&folder, &[]).unwrap().settings.server;
         assert_eq!(format!("{seeded:?}"), format!("{default:?}"));
+    }
+
+    #[test]
+    fn without_users_it_is_valid_as_well() {
+        let (_root, folder) = folder();
+        seed_without_users(&folder).unwrap();
+        let settings = settings::load(&folder, &[]).unwrap().settings;
+        assert!(settings.users.is_empty());
+        assert!(seed(&folder).unwrap().is_none());
     }
 
     #[test]

@@ -8,8 +8,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use api::{Client, ClientError, Reloaded};
 use serde_json::json;
 
+use crate::ask;
 use crate::cli::{Output, User};
 use crate::folder::{Folder, replace_file};
+use crate::seed;
 use crate::settings::report::Fault;
 use crate::settings::{self, users};
 use crate::terminal::{self, Table};
@@ -29,6 +31,8 @@ pub(crate) fn run(folder: &Folder, command: &User) -> Result<()> {
                 users::check_number(number).map_err(refusal)?;
             }
             let password = chosen(password.password.as_deref())?;
+            folder.create()?;
+            seed::seed_without_users(folder)?;
             edit(folder, |text| {
                 user_file::add(text, name, number.as_deref(), &password)
             })?;
@@ -46,7 +50,13 @@ pub(crate) fn run(folder: &Folder, command: &User) -> Result<()> {
             })?;
             show(name, None, &password, *output)
         }
-        User::Remove { name } => edit(folder, |text| user_file::remove(text, name)),
+        User::Remove { name, output } => {
+            edit(folder, |text| user_file::remove(text, name))?;
+            if output.json {
+                ask::print_json(&json!({ "removed": name }))?;
+            }
+            Ok(())
+        }
         User::List(output) => list(folder, *output),
     }
 }
@@ -69,10 +79,9 @@ fn chosen(given: Option<&str>) -> Result<String> {
 /// Changes the file if the result is valid, and lets a running server follow.
 fn edit(folder: &Folder, change: impl FnOnce(&str) -> Result<String>) -> Result<()> {
     let path = folder.users_file();
-    fs::create_dir_all(folder.etc())
-        .with_context(|| format!("{} can't be made", folder.etc().display()))?;
     // Two commands at once would each undo what the other did.
-    let turn = fs::File::open(folder.etc())?;
+    let turn = fs::File::open(folder.etc())
+        .with_context(|| format!("{} can't be read", folder.etc().display()))?;
     turn.lock().context("the configuration can't be locked")?;
     let text = read(&path)?;
     let changed = change(&text)?;
@@ -96,15 +105,7 @@ fn follow(folder: &Folder) -> Result<()> {
     match Client::new(&folder.socket()).post::<Reloaded>("/reload") {
         Ok(_) | Err(ClientError::NotRunning { .. }) => Ok(()),
         Err(error) => {
-            let problems = match &error {
-                ClientError::Refused(refusal) => refusal.problems.as_slice(),
-                _ => &[],
-            };
-            let lines: Vec<_> = problems.iter().map(|p| format!("\n{p}")).collect();
-            Err(anyhow!(
-                "users.toml was changed, but the running server did not follow: {error}{}",
-                lines.concat()
-            ))
+            Err(error).context("users.toml was changed, but the running server did not follow")
         }
     }
 }
@@ -128,9 +129,7 @@ fn show(name: &str, number: Option<&str>, password: &str, output: Output) -> Res
 }
 
 fn list(folder: &Folder, output: Output) -> Result<()> {
-    let settings = settings::load(folder, &[])
-        .map_err(|invalid| anyhow!("{invalid}"))?
-        .settings;
+    let settings = settings::load(folder, &[])?.settings;
     let mut stdout = io::stdout().lock();
     if output.json {
         let users = settings.users.iter().map(|user| {

@@ -354,6 +354,52 @@ fn a_start_that_fails_says_why_and_what_to_do() {
 }
 
 #[test]
+fn a_program_gets_refusals_as_json() {
+    let server = Server::new();
+    let refusal = |args: &[&str]| {
+        let (status, text, error) = server.run(args);
+        assert!(!status.success() && error.is_empty(), "{error}");
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    let no_call = refusal(&["hangup", "x", "--json"]);
+    assert!(
+        no_call["error"].as_str().unwrap().contains("no call x"),
+        "{no_call}"
+    );
+    fs::write(server.data.path().join("etc/users.toml"), "[user.a]\n").unwrap();
+    let invalid = refusal(&["reload", "--json"]);
+    assert_eq!(invalid["problems"][0]["line"], 1, "{invalid}");
+    assert_eq!(
+        invalid["problems"][0]["key"], "user.a.password",
+        "{invalid}"
+    );
+    let problems = refusal(&["check", "--json"]);
+    assert_eq!(problems[0]["key"], "user.a.password", "{problems}");
+}
+
+#[test]
+fn an_empty_folder_is_named_as_such_and_may_get_its_first_user() {
+    let data = TempDir::new().unwrap();
+    let run = |args: &[&str]| command(data.path(), args).output().unwrap();
+    let output = run(&["check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("no configuration") && error.contains("dialtone run"),
+        "{error}"
+    );
+    assert!(
+        run(&["user", "add", "zoe", "--number", "2000"])
+            .status
+            .success()
+    );
+    assert!(run(&["check"]).status.success());
+    let server = Server::start(data);
+    assert_eq!(server.json("status")["users"], 1);
+    assert_eq!(server.read("stdout"), "");
+}
+
+#[test]
 fn health_is_a_failure_without_a_server() {
     let data = TempDir::new().unwrap();
     let output = command(data.path(), &["health"]).output().unwrap();

@@ -65,6 +65,8 @@ struct Generation {
     octets: AtomicU64,
     /// Something may have been written since the last `fdatasync`.
     dirty: AtomicBool,
+    /// The file's name is safe from a power cut.
+    named: AtomicBool,
 }
 
 impl Journal {
@@ -169,12 +171,12 @@ thread_local! {
 impl Generation {
     fn create(folder: &Path, number: u64) -> io::Result<Self> {
         let file = files::create_private(&files::journal(folder, number))?;
-        files::sync_folder(folder)?;
         Ok(Self {
             number,
             file,
             octets: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
+            named: AtomicBool::new(false),
         })
     }
 }
@@ -199,6 +201,10 @@ impl Shared {
         let generation = self.current.load_full();
         if generation.dirty.swap(false, Relaxed) {
             generation.file.sync_data()?;
+            if !generation.named.load(Relaxed) {
+                files::sync_folder(&self.folder)?;
+                generation.named.store(true, Relaxed);
+            }
         }
         Ok(())
     }

@@ -87,7 +87,10 @@ impl api::Server for Control {
 
     fn reload(&self) -> Result<Reloaded, Refusal> {
         let loaded = settings::load(&self.folder, &self.overrides).map_err(|invalid| {
-            tracing::error!(%invalid, "the configuration is wrong; the old one stays");
+            for problem in &invalid.0 {
+                tracing::error!("{problem}");
+            }
+            tracing::error!("the configuration is wrong; the old one stays");
             Refusal {
                 error: "the configuration is wrong; the server keeps the one it has".into(),
                 problems: invalid.0,

@@ -2,12 +2,13 @@
 //!
 //! - [`network`]: addresses of this machine. - [`delivery`]: what waits for a busy signalling thread.
 //! - [`observer`]: what becomes of events: log, read model, call records.
-//! - [`control`]: what the API asks. - [`welcome`]: what a newcomer is told.
+//! - [`record`]: call records. - [`control`]: what the API asks. - [`welcome`]: what a newcomer is told.
 
 mod control;
 mod delivery;
 mod network;
 mod observer;
+mod record;
 mod welcome;
 
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use base::{Clock, Mint, Slot, UnixTime};
+use base::{Clock, Mint, SLOTS, Slot, UnixTime};
 use engine::Engine;
 use pbx::{Command, Pbx};
 use store::{Bindings, CallLog, Journal};
@@ -25,11 +26,11 @@ use tokio::sync::Notify;
 
 use crate::folder::Folder;
 use crate::log::Logging;
+use crate::seed;
 use crate::settings::{self, Override, Settings, snapshot};
-use crate::{ask, seed};
 use control::Control;
 use delivery::Delivery;
-use observer::Observer;
+use observer::{Observed, Observer};
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(folder: &Folder, overrides: Vec<Override>) -> Result<()> {
@@ -37,11 +38,7 @@ pub(crate) fn run(folder: &Folder, overrides: Vec<Override>) -> Result<()> {
     // Held to the end: two servers would spoil each other's journal.
     let _lock = folder.lock()?;
     let seeded = seed::seed(folder)?;
-    let loaded = settings::load(folder, &overrides).map_err(|invalid| {
-        // The summary follows; a broken standard error can't be reported anywhere.
-        let _ = ask::print_problems(&invalid.0);
-        anyhow::anyhow!("the configuration can't be used")
-    })?;
+    let loaded = settings::load(folder, &overrides)?;
     let logging = Logging::start(loaded.settings.server.log)?;
     raise_descriptor_limit();
     for warning in &loaded.warnings {
@@ -110,7 +107,7 @@ impl Running {
         });
         let services = services(bindings, Arc::clone(&journal), &observer, stopping);
         let engine = bound.start(
-            machines(config, services, random()?),
+            machines(config, services, observer.observed(), random()?),
             ways_out(Arc::clone(&journal), plane.handle(), &observer),
         )?;
         Ok(Self {
@@ -240,23 +237,27 @@ fn ways_out(
 fn machines(
     config: Arc<ArcSwap<pbx::Config>>,
     services: pbx::Services,
+    observed: Arc<Observed>,
     seed: [u8; 32],
 ) -> impl FnMut(Slot) -> Pbx + Send + 'static {
     let built = AtomicU64::new(0);
     move |slot| {
         // A machine that is built again must not repeat the identifiers of the first.
         let mut seed = seed;
-        let number = built.fetch_add(1, Relaxed).to_le_bytes();
-        for (octet, counted) in seed[8..].iter_mut().zip(number) {
+        let number = built.fetch_add(1, Relaxed);
+        if number >= SLOTS as u64 {
+            observed.lost(slot, UnixTime(now()));
+        }
+        for (octet, counted) in seed[8..].iter_mut().zip(number.to_le_bytes()) {
             *octet ^= counted;
         }
-        let now = Instant::now();
+        let instant = Instant::now();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-        let clock = Clock::new(now, unix.unwrap_or_default());
+        let clock = Clock::new(instant, unix.unwrap_or_default());
         Pbx::new(
             Mint::new(slot, seed),
             clock,
-            now,
+            instant,
             config.load_full(),
             services.clone(),
         )

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use api::{Call, CallState};
-use base::Pii;
+use base::{Pii, Slot, Token, UnixTime};
 use pbx::{CallRecord, Event};
-use serde::Serialize;
 use store::CallLog;
-use store::calendar::Date;
+
+use super::record;
 
 /// The thread that takes events. Dropping it handles what is left and ends it.
 #[derive(Debug)]
@@ -34,12 +34,20 @@ pub(super) struct Observed {
 
 #[derive(Debug, Default)]
 struct Queue {
-    events: Vec<Event>,
+    news: Vec<News>,
     /// Events that may be lost, and were.
     lost: u64,
     /// The thread waits to be woken.
     asleep: bool,
     closing: bool,
+}
+
+/// What the observer is told.
+#[derive(Debug)]
+enum News {
+    Event(Event),
+    /// The machine of a slot failed at this time; its calls are gone.
+    Lost(Slot, UnixTime),
 }
 
 impl Observer {
@@ -88,8 +96,8 @@ impl Observed {
         }
         let mut queue = self.lock();
         for event in events.drain(..) {
-            if queue.events.len() < MOST_WAITING || event.is_record() {
-                queue.events.push(event);
+            if queue.news.len() < MOST_WAITING || event.is_record() {
+                queue.news.push(News::Event(event));
             } else {
                 queue.lost += 1;
             }
@@ -99,9 +107,23 @@ impl Observed {
         }
     }
 
+    /// The machine of a slot failed, and starts afresh without its calls.
+    pub(super) fn lost(&self, slot: Slot, at: UnixTime) {
+        self.lock().news.push(News::Lost(slot, at));
+        self.filled.notify_one();
+    }
+
+    /// Queues a line of the call log.
+    fn keep(&self, ended: UnixTime, line: String) {
+        if let Err(line) = self.call_log.push(ended, line) {
+            // Better here than nowhere.
+            tracing::error!(record = line, "this call record could not be queued");
+        }
+    }
+
     /// Whether call records are taken and written as fast as calls end.
     pub(super) fn healthy(&self) -> bool {
-        self.lock().events.len() < MOST_WAITING && self.call_log.healthy()
+        self.lock().news.len() < MOST_WAITING && self.call_log.healthy()
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -110,15 +132,15 @@ impl Observed {
     }
 
     /// Waits for events and swaps them into `batch`; false at the end.
-    fn next(&self, batch: &mut Vec<Event>) -> bool {
+    fn next(&self, batch: &mut Vec<News>) -> bool {
         let mut queue = self.lock();
         queue.asleep = true;
-        while queue.events.is_empty() && !queue.closing {
+        while queue.news.is_empty() && !queue.closing {
             let woken = self.filled.wait(queue);
             queue = woken.unwrap_or_else(PoisonError::into_inner);
         }
         queue.asleep = false;
-        std::mem::swap(batch, &mut queue.events);
+        std::mem::swap(batch, &mut queue.news);
         let lost = std::mem::take(&mut queue.lost);
         drop(queue);
         if lost > 0 {
@@ -142,8 +164,11 @@ fn observe(observed: &Observed) {
     let mut batch = Vec::new();
     let mut refusals = Throttle::new();
     while observed.next(&mut batch) {
-        for event in batch.drain(..) {
-            handle(observed, &mut refusals, event);
+        for news in batch.drain(..) {
+            match news {
+                News::Event(event) => handle(observed, &mut refusals, event),
+                News::Lost(slot, at) => lost(observed, slot, at),
+            }
         }
         batch.shrink_to(MOST_KEPT);
         observed.rest();
@@ -211,66 +236,19 @@ fn ended(observed: &Observed, record: &CallRecord) {
     let (cause, status) = (record.cause.as_str(), record.status.0);
     let seconds = record.duration_ms / 1000;
     tracing::info!(%call, %caller, %number, cause, status, seconds, "call ended");
-    let line = record_line(record);
-    if let Err(line) = observed.call_log.push(record.ended, line) {
-        // Better here than nowhere.
-        tracing::error!(record = line, "this call record could not be queued");
-    }
+    observed.keep(record.ended, record::line(record));
     // Last: who waits for the call to be gone finds its record queued.
     observed.calls.ended(call.as_str());
 }
 
-/// The line of `cdr/YYYY-MM.jsonl`.
-fn record_line(record: &CallRecord) -> String {
-    let time = |time| Date::from(time).to_string();
-    let side = |side: media::SideStats| SideLine {
-        packets: side.packets,
-        octets: side.octets,
-        lost: side.lost,
-        rejected: side.rejected,
-    };
-    let line = RecordLine {
-        call: record.call.as_str(),
-        call_id: &record.call_id,
-        caller: &record.caller,
-        number: &record.number,
-        answered_by: record.answered_by.as_deref(),
-        started: time(record.started),
-        answered: record.answered.map(time),
-        ended: time(record.ended),
-        duration_ms: record.duration_ms,
-        cause: record.cause.as_str(),
-        status: record.status.0,
-        from_caller: side(record.media[media::Side::Caller.index()]),
-        from_callee: side(record.media[media::Side::Callee.index()]),
-    };
-    // Strings and numbers can always be written as JSON.
-    serde_json::to_string(&line).unwrap_or_default()
-}
-
-#[derive(Serialize)]
-struct RecordLine<'a> {
-    call: &'a str,
-    call_id: &'a str,
-    caller: &'a str,
-    number: &'a str,
-    answered_by: Option<&'a str>,
-    started: String,
-    answered: Option<String>,
-    ended: String,
-    duration_ms: u64,
-    cause: &'a str,
-    status: u16,
-    from_caller: SideLine,
-    from_callee: SideLine,
-}
-
-#[derive(Serialize)]
-struct SideLine {
-    packets: u64,
-    octets: u64,
-    lost: u64,
-    rejected: u64,
+/// The calls of a slot are gone without a word.
+fn lost(observed: &Observed, slot: Slot, at: UnixTime) {
+    let of_slot = |id: &str| Token::parse(id).is_some_and(|call| call.slot() == slot);
+    for call in observed.calls.take(of_slot) {
+        let (caller, number) = (Pii(&call.caller), Pii(&call.callee));
+        tracing::error!(call = call.id, %caller, %number, "call lost by a fault of the server");
+        observed.keep(at, record::line_of_lost(&call, at));
+    }
 }
 
 /// Lets a few lines a second through: scanners fail to authenticate all day.
@@ -320,7 +298,7 @@ const LINES_A_SECOND: u32 = 10;
 
 #[cfg(test)]
 mod tests {
-    use base::{Mint, Slot, Token, UnixTime};
+    use base::Mint;
     use sip::StatusCode;
 
     use super::*;
@@ -382,6 +360,31 @@ mod tests {
     }
 
     #[test]
+    fn calls_of_a_slot_that_fails_are_recorded_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let observer = Observer::start(CallLog::open(folder.path(), 10).unwrap()).unwrap();
+        let observed = observer.observed();
+        let elsewhere = Mint::new(Slot::new(4), [1; 32]).token();
+        let mut events = vec![started(token()), started(elsewhere)];
+        events.push(Event::CallAnswered {
+            call: token(),
+            at: UnixTime(1_795_236_357),
+        });
+        observed.publish(&mut events);
+        observed.lost(Slot::new(3), UnixTime(1_795_236_359));
+        drop(observer);
+        assert_eq!(observed.calls.list()[0].id, elsewhere.as_str());
+        drop(observed);
+        let text = std::fs::read_to_string(folder.path().join("2026-11.jsonl")).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&line["call"], &line["cause"]),
+            (&token().as_str().into(), &"server-fault".into())
+        );
+        assert_eq!(line["duration_ms"], 2000);
+    }
+
+    #[test]
     fn under_overload_only_lesser_events_are_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let observed = Observed {
@@ -398,7 +401,7 @@ mod tests {
         assert!(!observed.healthy());
         observed.publish(&mut vec![record(call)]);
         let queue = observed.lock();
-        assert_eq!((queue.events.len(), queue.lost), (MOST_WAITING + 1, 1));
+        assert_eq!((queue.news.len(), queue.lost), (MOST_WAITING + 1, 1));
     }
 
     #[test]

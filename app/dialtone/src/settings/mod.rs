@@ -25,6 +25,7 @@ use std::sync::Arc;
 use api::{Problem, Severity};
 
 use crate::folder::Folder;
+use crate::seed;
 use document::{Source, Table};
 pub(crate) use overrides::Override;
 use report::{Fault, Report};
@@ -51,12 +52,7 @@ pub(crate) struct Invalid(pub(crate) Vec<Problem>);
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let errors = self.0.iter().filter(|p| p.severity == Severity::Error);
-        for (number, problem) in errors.enumerate() {
-            let newline = if number > 0 { "\n" } else { "" };
-            write!(f, "{newline}{problem}")?;
-        }
-        Ok(())
+        f.write_str("the configuration can't be used")
     }
 }
 
@@ -65,6 +61,14 @@ impl std::error::Error for Invalid {}
 /// Reads and checks everything; all problems of all files are found in one go.
 pub(crate) fn load(folder: &Folder, overrides: &[Override]) -> Result<Loaded, Invalid> {
     let report = Report::default();
+    if let Ok(true) = seed::is_empty(folder) {
+        let remedy = "`dialtone run` makes one; another data folder is named with --data DIR";
+        report.file_error(
+            &folder.etc(),
+            Fault::new("there is no configuration", remedy),
+        );
+        return Err(Invalid(report.into_problems()));
+    }
     // The defaults work without this file; without the others the server would be of no use.
     let server = read(&folder.server_file(), Absent::Fine, &report);
     let users = read(&folder.users_file(), Absent::Wrong(NO_USERS), &report);

@@ -43,6 +43,7 @@ fn on_a_full_disk(folder: &Path) -> Journal {
         file: OpenOptions::new().append(true).open("/dev/full").unwrap(),
         octets: AtomicU64::new(0),
         dirty: AtomicBool::new(false),
+        named: AtomicBool::new(false),
     }));
     journal
 }

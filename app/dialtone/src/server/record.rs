@@ -1,0 +1,93 @@
+//! Call records as lines of JSON.
+
+use api::Call;
+use base::UnixTime;
+use pbx::CallRecord;
+use serde::Serialize;
+use store::calendar::Date;
+
+/// The line of `cdr/YYYY-MM.jsonl` for a call that ended.
+pub(super) fn line(record: &CallRecord) -> String {
+    let side = |side: media::Side| record.media[side.index()].into();
+    write(&Line {
+        call: record.call.as_str(),
+        call_id: Some(&record.call_id),
+        caller: &record.caller,
+        number: &record.number,
+        answered_by: record.answered_by.as_deref(),
+        started: time(record.started),
+        answered: record.answered.map(time),
+        ended: time(record.ended),
+        duration_ms: record.duration_ms,
+        cause: record.cause.as_str(),
+        status: Some(record.status.0),
+        from_caller: Some(side(media::Side::Caller)),
+        from_callee: Some(side(media::Side::Callee)),
+    })
+}
+
+/// The line for a call that a fault of ours ended: what was known of it before.
+pub(super) fn line_of_lost(call: &Call, ended: UnixTime) -> String {
+    let answered = call.answered.map(UnixTime);
+    let seconds = answered.map_or(0, |answered| ended.0.saturating_sub(answered.0));
+    write(&Line {
+        call: &call.id,
+        call_id: None,
+        caller: &call.caller,
+        number: &call.callee,
+        answered_by: None,
+        started: time(UnixTime(call.started)),
+        answered: answered.map(time),
+        ended: time(ended),
+        duration_ms: seconds * 1000,
+        cause: "server-fault",
+        status: None,
+        from_caller: None,
+        from_callee: None,
+    })
+}
+
+fn time(time: UnixTime) -> String {
+    Date::from(time).to_string()
+}
+
+fn write(line: &Line<'_>) -> String {
+    // Strings and numbers can always be written as JSON.
+    serde_json::to_string(line).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    call: &'a str,
+    call_id: Option<&'a str>,
+    caller: &'a str,
+    number: &'a str,
+    answered_by: Option<&'a str>,
+    started: String,
+    answered: Option<String>,
+    ended: String,
+    duration_ms: u64,
+    cause: &'a str,
+    status: Option<u16>,
+    from_caller: Option<Side>,
+    from_callee: Option<Side>,
+}
+
+#[derive(Serialize)]
+struct Side {
+    packets: u64,
+    octets: u64,
+    lost: u64,
+    rejected: u64,
+}
+
+impl From<media::SideStats> for Side {
+    fn from(stats: media::SideStats) -> Self {
+        Self {
+            packets: stats.packets,
+            octets: stats.octets,
+            lost: stats.lost,
+            rejected: stats.rejected,
+        }
+    }
+}

@@ -68,7 +68,7 @@ impl Command {
     /// Whether answers, and refusals, are for a program.
     pub(crate) fn json(&self) -> bool {
         match self {
-            Self::Run(_) => false,
+            Self::Run(_) | Self::Load(_) => false,
             Self::Check(check) => check.output.json,
             Self::Hangup { output, .. }
             | Self::Status(output)

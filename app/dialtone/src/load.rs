@@ -51,6 +51,9 @@ pub(crate) struct Load {
     /// Registrations use the last nonce again, so that they need no challenge.
     #[arg(long)]
     refresh: bool,
+    /// Leave the registrations when all is over.
+    #[arg(long)]
+    keep: bool,
     /// Calls that carry RTP.
     #[arg(long, value_name = "N", default_value_t = 100)]
     calls: usize,
@@ -130,6 +133,7 @@ impl Load {
             timeout: self.timeout,
             hold: self.hold,
             refresh: self.refresh,
+            keep: self.keep,
             calls: self.calls,
             legs: self.legs.clone(),
             local: self.local,

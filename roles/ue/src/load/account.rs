@@ -46,6 +46,16 @@ impl Accounts {
         }
     }
 
+    /// The first `most` users.
+    #[must_use]
+    pub fn first(&self, most: u64) -> Self {
+        let mut some = self.clone();
+        if let Self::Numbered { count, .. } = &mut some {
+            *count = u32::try_from(most).map_or(*count, |most| most.min(*count));
+        }
+        some
+    }
+
     /// The name of the user at `index`, which wraps around.
     #[must_use]
     pub fn user(&self, index: u32) -> Name<'_> {
@@ -101,6 +111,8 @@ mod tests {
         let users: Vec<String> = (0..4).map(|i| accounts.user(i).to_string()).collect();
         assert_eq!(users, ["u10", "u11", "u12", "u10"]);
         assert_eq!(accounts.password(1).to_string(), "pw11");
+        assert_eq!(accounts.first(2).count(), 2);
+        assert_eq!(accounts.first(9).count(), 3);
     }
 
     #[test]

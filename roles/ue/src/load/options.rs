@@ -89,6 +89,8 @@ pub struct LoadOptions {
     pub hold: Duration,
     /// A registration uses the last nonce again, so that it needs no challenge.
     pub refresh: bool,
+    /// Registrations stay when the run is over; by default nothing is left behind.
+    pub keep: bool,
     /// How many calls carry RTP.
     pub calls: usize,
     /// Where to write the addresses of the calls' legs for another RTP generator; no RTP is then sent.
@@ -116,6 +118,7 @@ impl LoadOptions {
             timeout: Duration::from_secs(32),
             hold: Duration::ZERO,
             refresh: false,
+            keep: false,
             calls: 100,
             legs: None,
             local: None,

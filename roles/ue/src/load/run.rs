@@ -10,10 +10,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sip::{Message, Method};
 
-use super::callee::{Callee, Seen};
+use super::callee::Callee;
 use super::outbox::Outbox;
 use super::request::{self, Script};
-use super::socket::{BATCH, BatchSocket};
+use super::socket::{BATCH, BatchSocket, Parked};
 use super::window::{Rules, Window};
 use super::{Accounts, Job, LoadError, LoadOptions, Report, Tally, media};
 
@@ -54,12 +54,23 @@ pub fn run(options: &LoadOptions, observe: &mut Observer<'_>) -> Result<Report, 
         None => ip_towards(target).map_err(LoadError::io("no way to the target"))?,
     };
     match options.job {
-        Job::Options | Job::Register => {
-            Party::caller(options, target, local)?.load(options, observe)
-        }
+        Job::Options => Party::caller(options, target, local)?.load(options, observe),
+        Job::Register => register(options, target, local, observe),
         Job::Call => call(options, target, local, observe),
         Job::Rtp => media::run(options, target, local, observe),
     }
+}
+
+fn register(
+    options: &LoadOptions,
+    target: SocketAddr,
+    local: IpAddr,
+    observe: &mut Observer<'_>,
+) -> Result<Report, LoadError> {
+    let mut party = Party::caller(options, target, local)?;
+    let report = party.load(options, observe)?;
+    party.unregister(options, &options.callers, report.started);
+    Ok(report)
 }
 
 fn call(
@@ -76,8 +87,14 @@ fn call(
     }
     caller.set_callee(options, callee.local);
     let callee = callee.answer_in_thread()?;
-    let mut report = caller.load(options, observe)?;
-    report.callee = Some(callee.stop()?);
+    let report = caller.load(options, observe);
+    let mut callee = callee.stop()?;
+    if !options.proxy {
+        caller.unregister(options, &options.callers, u64::MAX);
+        callee.unregister(options, &options.callees, u64::MAX);
+    }
+    let mut report = report?;
+    report.callee = Some(callee.callee.seen);
     Ok(report)
 }
 
@@ -161,9 +178,27 @@ impl Party {
         options: &LoadOptions,
         users: &Accounts,
     ) -> Result<(), LoadError> {
+        self.bind(options, users, self.script.expires)
+    }
+
+    /// Removes the registrations of the first `most` of `users`, unless they shall stay. What can't be
+    /// removed expires.
+    pub(super) fn unregister(&mut self, options: &LoadOptions, users: &Accounts, most: u64) {
+        if !options.keep && most > 0 {
+            let _ = self.bind(options, &users.first(most), 0);
+        }
+    }
+
+    fn bind(
+        &mut self,
+        options: &LoadOptions,
+        users: &Accounts,
+        expires: u32,
+    ) -> Result<(), LoadError> {
         let script = Script {
             run: run_number(),
             callers: users.clone(),
+            expires,
             ..self.script.clone()
         };
         let rules = Rules {
@@ -334,23 +369,40 @@ impl Party {
         let told = Arc::clone(&stop);
         let Self {
             socket,
-            callee,
-            _rtp: rtp,
+            mut callee,
+            local,
+            target,
+            script,
+            _rtp,
             ..
         } = self;
-        let socket = socket.into_thread();
+        let socket = socket.park();
         let thread = std::thread::Builder::new()
             .name("callee".to_owned())
             .spawn(move || {
-                let _rtp = rtp;
-                answer(&mut socket(), callee, &told)
+                let mut socket = socket.wake();
+                answer(&mut socket, &mut callee, &told)?;
+                Ok((socket.park(), callee))
             })
             .map_err(LoadError::io("no thread for the callee"))?;
-        Ok(Answering { stop, thread })
+        let awaken = move |(socket, callee): (Parked, Callee)| Self {
+            socket: socket.wake(),
+            callee,
+            local,
+            target,
+            script,
+            out: Outbox::default(),
+            _rtp,
+        };
+        Ok(Answering {
+            stop,
+            thread,
+            awaken: Box::new(awaken),
+        })
     }
 }
 
-fn answer(socket: &mut BatchSocket, mut callee: Callee, stop: &AtomicBool) -> io::Result<Seen> {
+fn answer(socket: &mut BatchSocket, callee: &mut Callee, stop: &AtomicBool) -> io::Result<()> {
     let mut out = Outbox::default();
     let mut sweep = Instant::now();
     while !stop.load(Ordering::Relaxed) {
@@ -370,7 +422,7 @@ fn answer(socket: &mut BatchSocket, mut callee: Callee, stop: &AtomicBool) -> io
             socket.wait(SWEEP)?;
         }
     }
-    Ok(callee.seen)
+    Ok(())
 }
 
 fn tell(
@@ -389,15 +441,17 @@ fn tell(
 
 struct Answering {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<io::Result<Seen>>,
+    thread: JoinHandle<io::Result<(Parked, Callee)>>,
+    awaken: Box<dyn FnOnce((Parked, Callee)) -> Party>,
 }
 
 impl Answering {
-    fn stop(self) -> Result<Seen, LoadError> {
+    /// Ends the thread and gives the party back.
+    fn stop(self) -> Result<Party, LoadError> {
         self.stop.store(true, Ordering::Relaxed);
         let died = || Err(io::Error::other("its thread died"));
-        let seen = self.thread.join().unwrap_or_else(|_| died());
-        seen.map_err(LoadError::io("callee"))
+        let parts = self.thread.join().unwrap_or_else(|_| died());
+        parts.map(self.awaken).map_err(LoadError::io("callee"))
     }
 }
 

@@ -47,11 +47,12 @@ impl BatchSocket {
         }
     }
 
-    /// A function that makes the same socket, not connected, in another thread, where the tables of
-    /// the system calls can't follow.
-    pub(super) fn into_thread(self) -> impl FnOnce() -> Self + Send + 'static {
-        let Self { socket, peer, .. } = self;
-        move || Self::new(socket, peer)
+    /// The socket without the tables of its system calls, which can't go to another thread.
+    pub(super) fn park(self) -> Parked {
+        Parked {
+            socket: self.socket,
+            peer: self.peer,
+        }
     }
 
     /// Talks to `peer` alone from now on, and learns when nothing listens there.
@@ -166,6 +167,19 @@ impl BatchSocket {
     /// Waits until something has come, at most `limit`.
     pub(super) fn wait(&self, limit: Duration) -> io::Result<()> {
         wait_any(&[self], limit)
+    }
+}
+
+/// A socket on its way to another thread, where it is not connected any more.
+#[derive(Debug)]
+pub(super) struct Parked {
+    socket: UdpSocket,
+    peer: SocketAddr,
+}
+
+impl Parked {
+    pub(super) fn wake(self) -> BatchSocket {
+        BatchSocket::new(self.socket, self.peer)
     }
 }
 

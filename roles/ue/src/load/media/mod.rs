@@ -28,24 +28,15 @@ pub(super) fn run(
     let began = Instant::now();
     allow_many_sockets();
     let mut calls = Calls::register(options, target, local)?;
-    let mut legs = Vec::with_capacity(2 * options.calls);
-    for number in 1..=options.calls {
-        legs.extend(calls.set_up(number, local, options)?);
+    let media = calls.load(options, local, observe);
+    // Nothing is left behind, whatever happened.
+    let hung_up = calls.hang_up(options.timeout);
+    if !options.proxy {
+        calls.caller.unregister(options, &options.callers, u64::MAX);
+        calls.callee.unregister(options, &options.callees, u64::MAX);
     }
-    // Whoever breaks off now gets the calls hung up.
-    let broken = calls.report(Phase::Load, began, observe).is_break();
-    let media = match &options.legs {
-        _ if broken => None,
-        Some(path) => {
-            write_legs(path, &legs).map_err(LoadError::io("legs file"))?;
-            drop(legs);
-            calls.hold(options.duration, observe)?;
-            None
-        }
-        None => Some(calls.stream(legs, options.duration, observe)?),
-    };
-    let _ = calls.report(Phase::End, began, observe);
-    calls.hang_up(options.timeout)?;
+    let media = media?;
+    hung_up?;
     let tally = calls.window.tally();
     let seen = calls.callee.callee.seen;
     let mut report = Report::new(options.job, tally, began.elapsed(), Some(seen));
@@ -99,6 +90,35 @@ impl Calls {
             callee,
             window,
         })
+    }
+
+    /// Sets up all calls, and has them carry RTP or wait for another generator's.
+    fn load(
+        &mut self,
+        options: &LoadOptions,
+        local: IpAddr,
+        observe: &mut Observer<'_>,
+    ) -> Result<Option<MediaReport>, LoadError> {
+        let began = Instant::now();
+        let mut legs = Vec::with_capacity(2 * options.calls);
+        for number in 1..=options.calls {
+            legs.extend(self.set_up(number, local, options)?);
+        }
+        let mut media = None;
+        if self.report(Phase::Load, began, observe).is_continue() {
+            match &options.legs {
+                Some(path) => {
+                    write_legs(path, &legs).map_err(LoadError::io("legs file"))?;
+                    // The other generator takes their ports.
+                    drop(legs);
+                    self.hold(options.duration, observe)?;
+                }
+                None => media = Some(self.stream(legs, options.duration, observe)?),
+            }
+        }
+        // Nothing is left to break off.
+        let _ = self.report(Phase::End, began, observe);
+        Ok(media)
     }
 
     /// One call after the other, so that the offer that comes to the callee is the caller's.

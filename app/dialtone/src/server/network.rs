@@ -16,14 +16,7 @@ pub(super) fn engine_config(server: &Server) -> engine::Config {
         protocol: listen.protocol,
         address: listen.address,
     });
-    let mut listen: Vec<_> = wanted.collect();
-    if listen.iter().any(|l| !any_v6(l)) && !has_ipv6() {
-        let before = listen.len();
-        listen.retain(|listen| !any_v6(listen));
-        if listen.len() < before {
-            tracing::warn!("this machine has no IPv6; [::] is left out");
-        }
-    }
+    let listen = usable(wanted.collect(), has_ipv6);
     let tcp = &server.sip.tcp;
     engine::Config {
         listen,
@@ -94,6 +87,16 @@ fn is_link_local(ip: &IpAddr) -> bool {
     }
 }
 
+/// The addresses without `[::]` where there is no IPv6, unless nothing else is left.
+fn usable(mut listen: Vec<Listen>, has_ipv6: impl FnOnce() -> bool) -> Vec<Listen> {
+    let all_v6 = listen.iter().all(any_v6);
+    if !all_v6 && listen.iter().any(any_v6) && !has_ipv6() {
+        tracing::warn!("this machine has no IPv6; [::] is left out");
+        listen.retain(|listen| !any_v6(listen));
+    }
+    listen
+}
+
 fn any_v6(listen: &Listen) -> bool {
     listen.address.ip() == Ipv6Addr::UNSPECIFIED
 }
@@ -118,6 +121,19 @@ const EAFNOSUPPORT: i32 = 97;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_ipv6_only_the_unspecified_address_is_left_out() {
+        let listen = |address: &str| Listen {
+            protocol: sip::Protocol::Udp,
+            address: address.parse().unwrap(),
+        };
+        let (v4, any, named) = (listen("0.0.0.0:1"), listen("[::]:1"), listen("[::1]:1"));
+        assert_eq!(usable(vec![v4, any, named], || false), [v4, named]);
+        assert_eq!(usable(vec![v4, any], || true), [v4, any]);
+        // Then the error of the only address says more.
+        assert_eq!(usable(vec![any], || false), [any]);
+    }
 
     #[test]
     fn a_named_address_is_itself_and_the_unspecified_one_is_real() {

@@ -64,10 +64,11 @@ impl Report {
     /// Everything, in order of place.
     pub(crate) fn into_problems(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
+        let mut sources: Vec<_> = problems.iter().map(|p| p.source.clone()).collect();
+        sources.dedup();
         // Stable: sources stay in the order in which they were read.
-        let sources: Vec<_> = problems.iter().map(|p| p.source.clone()).collect();
         let rank = |p: &Problem| sources.iter().position(|source| *source == p.source);
-        problems.sort_by_key(|problem| (rank(problem), problem.line, problem.column));
+        problems.sort_by_cached_key(|problem| (rank(problem), problem.line, problem.column));
         problems
     }
 

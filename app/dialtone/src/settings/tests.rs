@@ -325,6 +325,16 @@ fn easily_guessed_passwords_are_warned_of() {
 }
 
 #[test]
+fn many_weak_passwords_make_few_warnings() {
+    let users: String = (0..50)
+        .map(|n| format!("[user.u{n}]\npassword = \"pw{n}\"\n"))
+        .collect();
+    let warnings = load_files("", &users, "", &[]).unwrap().warnings;
+    assert_eq!(warnings.len(), 4);
+    assert!(warnings[3].message.contains("46 more"), "{}", warnings[3]);
+}
+
+#[test]
 fn options_override_files_and_are_checked_like_them() {
     let set = [
         "sip.listen=[\"udp:127.0.0.1:5070\"]",

@@ -17,8 +17,9 @@ pub(crate) fn read(file: Table, max_contacts: usize, report: &Report) -> Vec<pbx
     top.finish();
     let mut users = Vec::with_capacity(entries.len());
     let mut numbers = HashMap::new();
+    let mut weak = Vec::new();
     for (key, value) in entries {
-        if let Some((user, number)) = user(&key, &value, max_contacts, report) {
+        if let Some((user, number)) = user(&key, &value, max_contacts, &mut weak, report) {
             let path = join(&join("user", &key.name), "number");
             if let Some(other) = numbers.insert(user.number.clone(), user.name.clone()) {
                 let message = format!("{} is already the number of {other}", user.number);
@@ -31,6 +32,7 @@ pub(crate) fn read(file: Table, max_contacts: usize, report: &Report) -> Vec<pbx
             users.push(user);
         }
     }
+    warn_of_weak(&weak, report);
     users
 }
 
@@ -38,6 +40,7 @@ fn user(
     key: &Key,
     value: &Value,
     max_contacts: usize,
+    weak: &mut Vec<(String, Origin)>,
     report: &Report,
 ) -> Option<(pbx::User, Origin)> {
     let path = join("user", &key.name);
@@ -54,7 +57,9 @@ fn user(
     let remedy = format!("set one with `dialtone user passwd {}`", key.name);
     let password = section.required("password", &remedy, |value| {
         let password = password(value)?;
-        warn_if_weak(&password, &key.name, value, report);
+        if is_weak(&password, &key.name) {
+            weak.push((key.name.clone(), value.origin.clone()));
+        }
         Ok(password)
     });
     let number = section.read("number", key.name.clone(), |value| {
@@ -115,12 +120,25 @@ fn password(value: &Value) -> Result<String, Fault> {
     check_password(password).map(|()| password.to_owned())
 }
 
-fn warn_if_weak(password: &str, name: &str, value: &Value, report: &Report) {
-    if password.len() >= 8 && password != name {
-        return;
-    }
-    let message = "is easy to guess; scanners on the Internet try such passwords all day";
-    let remedy = format!("choose a longer one: `dialtone user passwd {name}` makes one");
-    let key = join(&join("user", name), "password");
-    report.warning(&key, &value.origin, Fault::new(message, remedy));
+/// A password that scanners try early.
+fn is_weak(password: &str, name: &str) -> bool {
+    password.len() < 8 || password == name
 }
+
+/// Warns of the first weak passwords one by one and of the others together.
+fn warn_of_weak(weak: &[(String, Origin)], report: &Report) {
+    for (place, (name, origin)) in weak.iter().enumerate().take(MOST_WARNINGS + 1) {
+        let rest = weak.len() - place;
+        let message = if place == MOST_WARNINGS && rest > 1 {
+            format!("and those of {} more users are easy to guess", rest - 1)
+        } else {
+            "is easy to guess; scanners on the Internet try such passwords all day".to_owned()
+        };
+        let remedy = format!("choose a longer one: `dialtone user passwd {name}` makes one");
+        let key = join(&join("user", name), "password");
+        report.warning(&key, origin, Fault::new(message, remedy));
+    }
+}
+
+/// So many weak passwords are named.
+const MOST_WARNINGS: usize = 3;

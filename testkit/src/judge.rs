@@ -1,6 +1,7 @@
 //! Rules that every message of the server must keep, whatever the network does.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use sdp::Sdp;
@@ -40,7 +41,7 @@ pub(crate) struct Judge {
     acks: HashMap<(End, u32), Vec<u8>>,
     /// When the server can't be reached by an answer to its INVITE any more: timer B, or 64×T1 after
     /// CANCEL.
-    patience: HashMap<String, Instant>,
+    patience: HashMap<String, (Instant, SocketAddr)>,
     /// INVITEs of the server that had a provisional, or a final response.
     progressing: HashSet<String>,
     answered: HashSet<String>,
@@ -59,6 +60,13 @@ impl Judge {
             faults,
             ..Self::default()
         };
+    }
+
+    /// The server was told that nobody is there: it waits no longer.
+    pub(crate) fn unreachable(&mut self, now: Instant, peer: SocketAddr) {
+        for (end, _) in self.patience.values_mut().filter(|(_, to)| *to == peer) {
+            *end = now;
+        }
     }
 
     /// What the server still owes at the end of the world.
@@ -106,7 +114,11 @@ impl Judge {
         if method != "INVITE" || !self.requests.contains_key(&(branch.clone(), method)) {
             return;
         }
-        if self.patience.get(&branch).is_some_and(|end| *end <= now) {
+        if self
+            .patience
+            .get(&branch)
+            .is_some_and(|(end, _)| *end <= now)
+        {
             return;
         }
         if status.is_provisional() {
@@ -128,7 +140,7 @@ impl Judge {
     }
 
     /// The server sends a message.
-    pub(crate) fn sends(&mut self, now: Instant, bytes: &[u8], media: &MediaPlane) {
+    pub(crate) fn sends(&mut self, now: Instant, to: SocketAddr, bytes: &[u8], media: &MediaPlane) {
         let message = match Message::parse(bytes) {
             Ok(message) => message,
             Err(error) => return self.fault(format!("unreadable: {error}\n{}", text(bytes))),
@@ -141,7 +153,7 @@ impl Judge {
         }
         let fresh = match message.status() {
             Some(status) => self.sends_response(status, &message),
-            None => self.sends_request(now, &message),
+            None => self.sends_request(now, to, &message),
         };
         if fresh {
             self.describes(&message, media);
@@ -149,7 +161,7 @@ impl Judge {
     }
 
     /// `true`: it is no repetition.
-    fn sends_request(&mut self, now: Instant, request: &Message<'_>) -> bool {
+    fn sends_request(&mut self, now: Instant, to: SocketAddr, request: &Message<'_>) -> bool {
         let branch = branch_of(request);
         if let Some(known) = self.requests.get(&branch) {
             if known != request.bytes() {
@@ -168,7 +180,7 @@ impl Judge {
         let cseq = request.cseq().map_or(0, |cseq| cseq.number);
         match method {
             Method::Cancel => {
-                self.patience.insert(branch.0.clone(), now + GIVE_UP);
+                self.patience.insert(branch.0.clone(), (now + GIVE_UP, to));
                 self.cancels(&branch.0, request);
             }
             Method::Ack => {
@@ -182,7 +194,7 @@ impl Judge {
                 }
             }
             _ => {
-                self.patience.insert(branch.0.clone(), now + GIVE_UP);
+                self.patience.insert(branch.0.clone(), (now + GIVE_UP, to));
                 self.asks(method, end, cseq, request);
             }
         }

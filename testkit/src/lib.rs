@@ -33,6 +33,7 @@ pub mod dice;
 mod judge;
 pub mod media_plane;
 pub mod network;
+pub mod peer;
 pub mod phone;
 pub mod report;
 pub mod server;
@@ -43,6 +44,7 @@ pub mod world;
 
 pub use dice::Dice;
 pub use network::Weather;
+pub use peer::Peer;
 pub use phone::{Command, Ending, Manner, Outcome, Phone, Reply};
 pub use report::{Failure, examine, simulate};
 pub use server::Death;

@@ -84,6 +84,32 @@ impl Wiretap {
         &self.sent
     }
 
+    /// All messages but OPTIONS and what answers them, in short: `10.0.0.1 > INVITE 1`, with the Reason
+    /// of those that give one.
+    #[must_use]
+    pub fn short(&self) -> Vec<String> {
+        let parsed = self.sent.iter().filter_map(|sent| {
+            let message = sent.message()?;
+            let cseq = message.cseq().ok()?;
+            if cseq.method == sip::Method::Options {
+                return None;
+            }
+            let arrow = if sent.by_server { '<' } else { '>' };
+            let what = match message.status() {
+                Some(status) => format!("{status} {} {}", cseq.method, cseq.number),
+                None => format!("{} {}", cseq.method, cseq.number),
+            };
+            let reason = message.header(sip::HeaderName::Reason);
+            let reason = reason.map(|reason| format!(" ({reason})"));
+            let peer = sent.phone.ip();
+            Some(format!(
+                "{peer} {arrow} {what}{}",
+                reason.unwrap_or_default()
+            ))
+        });
+        parsed.collect()
+    }
+
     /// The trace: a line for each message, or all of its text.
     #[must_use]
     pub fn text(&self, full: bool) -> String {

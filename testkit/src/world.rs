@@ -495,6 +495,7 @@ impl World {
             }
             Happening::Unreachable(flow) => {
                 if self.down_until.is_none() {
+                    self.judge.unreachable(self.now, flow.remote);
                     self.server.unreachable(self.now, flow);
                     self.drain_server();
                 }
@@ -621,7 +622,8 @@ impl World {
             return;
         };
         for (flow, bytes) in sent {
-            self.judge.sends(self.now, &bytes, &self.server.media);
+            self.judge
+                .sends(self.now, flow.remote, &bytes, &self.server.media);
             self.send_from_server(flow, bytes.into());
         }
     }

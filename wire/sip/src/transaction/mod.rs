@@ -52,7 +52,7 @@ pub struct Transactions<C, S> {
     clients: HashMap<ClientKey, (Client, Option<C>), Keyed>,
     servers: HashMap<ServerKey, (Server, Option<S>), Keyed>,
     deadlines: Deadlines<Key>,
-    seed: [u64; 2],
+    seed: u64,
 }
 
 impl<C, S: Clone> Transactions<C, S> {
@@ -63,7 +63,7 @@ impl<C, S: Clone> Transactions<C, S> {
             clients: HashMap::default(),
             servers: HashMap::default(),
             deadlines: Deadlines::new(),
-            seed: [mint.number64(), mint.number64()],
+            seed: mint.number64(),
         }
     }
 
@@ -85,14 +85,31 @@ impl<C, S: Clone> Transactions<C, S> {
         self.len() == 0
     }
 
-    /// Matches a request to its server transaction, or makes one (RFC 3261 §17.2.3).
+    /// Matches a request to its server transaction, or makes one (RFC 3261 §17.2.3): [`absorb`] and
+    /// [`begin`] in one.
     ///
-    /// ACK never makes one: for a 2xx it comes back as [`Received::New`] with a key that belongs to no
-    /// transaction.
+    /// [`absorb`]: Self::absorb
+    /// [`begin`]: Self::begin
     pub fn receive_request(
         &mut self,
         now: Instant,
         flow: Flow,
+        request: &Message<'_>,
+        out: &mut impl Transmit,
+    ) -> Received {
+        let received = self.absorb(now, request, out);
+        if let Received::New(key) = received {
+            self.begin(now, key, flow, request);
+        }
+        received
+    }
+
+    /// Matches a request to its server transaction. One that belongs to none comes back as
+    /// [`Received::New`] and may be answered without a transaction, or have one made by
+    /// [`begin`](Self::begin).
+    pub fn absorb(
+        &mut self,
+        now: Instant,
         request: &Message<'_>,
         out: &mut impl Transmit,
     ) -> Received {
@@ -107,11 +124,20 @@ impl<C, S: Clone> Transactions<C, S> {
                 Received::New(key)
             };
         }
-        if method != Method::Ack {
-            let back = crate::response_flow(request, flow);
-            self.servers.insert(key, (Server::new(method, back), None));
-        }
         Received::New(key)
+    }
+
+    /// Makes the server transaction of a request that came back from [`absorb`](Self::absorb). An ACK
+    /// never has one of its own.
+    pub fn begin(&mut self, now: Instant, key: ServerKey, flow: Flow, request: &Message<'_>) {
+        let method = request.method().unwrap_or(Method::Ack);
+        if method == Method::Ack {
+            return;
+        }
+        let back = crate::response_flow(request, flow);
+        self.servers
+            .insert(key, (Server::new(now, method, back), None));
+        self.arm_server(key);
     }
 
     /// The INVITE transaction that a CANCEL is about (RFC 3261 §9.2).
@@ -394,38 +420,36 @@ impl<C, S: Clone> Transactions<C, S> {
     /// RFC 3261 §17.2.3: branch, sent-by and method; without the magic cookie Request-URI, From tag,
     /// Call-ID, CSeq and the whole Via. An ACK counts as an INVITE.
     fn server_key(&self, request: &Message<'_>, method: Method<'_>) -> ServerKey {
-        let mut hashes = [Hash::new(self.seed[0]), Hash::new(self.seed[1])];
+        let mut hash = Hash::new(self.seed);
         let method = if method == Method::Ack {
             Method::Invite
         } else {
             method
         };
+        hash.part(method.as_str());
         let via = request.top_via().ok();
-        for hash in &mut hashes {
-            hash.part(method.as_str());
-            match via.and_then(|via| Some((via, via.branch_token()?))) {
-                Some((via, token)) => {
-                    hash.part(token);
-                    hash.part_without_case(via.host);
-                    hash.0.write_u16(via.port.unwrap_or(0));
-                }
-                None => {
-                    hash.part(request.values(HeaderName::Via).next().unwrap_or(""));
-                    hash.part(request.request_uri());
-                    hash.part(
-                        request
-                            .from()
-                            .ok()
-                            .and_then(|from| from.tag())
-                            .unwrap_or(""),
-                    );
-                    hash.part(request.call_id());
-                    hash.0
-                        .write_u32(request.cseq().map_or(0, |cseq| cseq.number));
-                }
+        match via.and_then(|via| Some((via, via.branch_token()?))) {
+            Some((via, token)) => {
+                hash.part(token);
+                hash.part_without_case(via.host);
+                hash.0.write_u16(via.port.unwrap_or(0));
+            }
+            None => {
+                hash.part(request.values(HeaderName::Via).next().unwrap_or(""));
+                hash.part(request.request_uri());
+                hash.part(
+                    request
+                        .from()
+                        .ok()
+                        .and_then(|from| from.tag())
+                        .unwrap_or(""),
+                );
+                hash.part(request.call_id());
+                hash.0
+                    .write_u32(request.cseq().map_or(0, |cseq| cseq.number));
             }
         }
-        ServerKey(u128::from(hashes[0].0.finish()) << 64 | u128::from(hashes[1].0.finish()))
+        ServerKey(hash.0.finish())
     }
 }
 
@@ -461,7 +485,7 @@ pub struct ClientKey {
 
 /// Names a server transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct ServerKey(u128);
+pub struct ServerKey(u64);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Key {
@@ -563,9 +587,10 @@ impl Hash {
     }
 
     fn part_without_case(&mut self, text: &str) {
-        self.0.write_usize(text.len());
-        for byte in text.bytes() {
-            self.0.write_u8(byte.to_ascii_lowercase());
+        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            self.part(&text.to_ascii_lowercase());
+        } else {
+            self.part(text);
         }
     }
 }

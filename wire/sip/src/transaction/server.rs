@@ -40,10 +40,15 @@ struct Repeat {
 }
 
 impl Server {
-    pub(super) fn new(method: Method<'_>, flow: Flow) -> Self {
+    pub(super) fn new(now: Instant, method: Method<'_>, flow: Flow) -> Self {
         let invite = method == Method::Invite;
+        let mut timer = Timer::default();
+        if !invite {
+            // The client has given up by then (timer F), so an answer would help nobody.
+            timer.set(now + GIVE_UP);
+        }
         Self {
-            timer: Timer::default(),
+            timer,
             invite,
             state: State::Proceeding,
             flow,
@@ -171,7 +176,7 @@ impl Server {
         let (State::Provisional(repeat) | State::Accepted(repeat) | State::Refused(repeat)) =
             self.state
         else {
-            return if self.state == State::Proceeding {
+            return if self.state == State::Proceeding && self.invite {
                 Fate::Lives
             } else {
                 Fate::Over

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use sip::digest::{self, Challenge, Credentials, Freshness, NonceKey, ReplayGuard, Use};
-use sip::{Flow, HeaderName, Message, Method, Writer};
+use sip::{Flow, HeaderName, Message, Method, Uri, Writer};
 
 use crate::config::Algorithm;
 use crate::context::Context;
-use crate::{Event, User};
+use crate::{Event, User, registrar};
 
 /// What the credentials in a request are worth.
 #[derive(Debug)]
@@ -19,18 +19,18 @@ pub(crate) enum Verdict {
         /// They were right, only too old (RFC 7616 §3.3).
         stale: bool,
     },
+    /// They were right, and have been used before: this is a repetition, or somebody replays it.
+    Replayed(Arc<User>),
     /// They are wrong.
     Wrong,
 }
 
-/// Judges the credentials of a request. `repeated` allows a nonce count that was used before: the
-/// request is a retransmission of one that was let in.
+/// Judges the credentials of a request.
 pub(crate) fn authenticate(
     ctx: &mut Context<'_>,
     guard: &mut ReplayGuard,
     request: &Message<'_>,
     flow: &Flow,
-    repeated: bool,
 ) -> Verdict {
     let fields = request
         .fields()
@@ -54,6 +54,7 @@ pub(crate) fn authenticate(
                 .iter()
                 .any(|algorithm| algorithm.digest() == given.algorithm);
             offered
+                && is_for(&given, request)
                 && given.verify(
                     &user.name,
                     &ctx.config.realm,
@@ -67,15 +68,14 @@ pub(crate) fn authenticate(
         nonce_key(ctx).verify(&given.nonce.unquoted(), now, ctx.mint.slot()),
         user,
     ) {
-        (Freshness::Fresh(id), Some(user)) => {
-            if guard.check(id, given.nonce_count) == Use::First || repeated {
-                Verdict::Known(Arc::clone(user))
-            } else {
-                Verdict::Challenge { stale: true }
-            }
-        }
+        (Freshness::Fresh(id), Some(user)) => match guard.check(id, given.nonce_count) {
+            Use::First => Verdict::Known(Arc::clone(user)),
+            Use::Replayed => Verdict::Replayed(Arc::clone(user)),
+            Use::Stale => Verdict::Challenge { stale: true },
+        },
         (Freshness::Stale, Some(_)) => Verdict::Challenge { stale: true },
-        (Freshness::Forged, Some(_)) => Verdict::Challenge { stale: false },
+        // RFC 7616 §3.3: the password is right, so only the nonce is: as after a restart of ours.
+        (Freshness::Forged, Some(_)) => Verdict::Challenge { stale: true },
         (_, None) => {
             let user = given.username.unquoted().as_ref().into();
             ctx.out.events.push(Event::AuthenticationFailed {
@@ -87,8 +87,40 @@ pub(crate) fn authenticate(
     }
 }
 
+/// Whether the credentials were made for this request's target: otherwise somebody on the way has
+/// changed who is called (RFC 7616 §3.4.6). Hosts may differ, as where a proxy has translated them.
+fn is_for(given: &Credentials<'_>, request: &Message<'_>) -> bool {
+    let uri = given.uri.unquoted();
+    let target = request.request_uri();
+    *uri == *target
+        || match (Uri::parse(&uri), Uri::parse(target)) {
+            (Ok(given), Ok(target)) => given.user_name() == target.user_name(),
+            _ => false,
+        }
+}
+
+/// Answers a request whose sender is not let in. Needs no transaction: a repetition is answered again.
+pub(crate) fn refuse(ctx: &mut Context<'_>, flow: Flow, request: &Message<'_>, verdict: &Verdict) {
+    let stale = match verdict {
+        Verdict::Wrong => return registrar::reply(ctx, flow, request, 403, |_| {}),
+        Verdict::Challenge { stale } => *stale,
+        Verdict::Known(_) | Verdict::Replayed(_) => true,
+    };
+    let nonce = mint_nonce(ctx);
+    let config = ctx.config;
+    registrar::reply(ctx, flow, request, 401, |writer| {
+        put_challenges(
+            writer,
+            &config.realm,
+            &config.algorithms,
+            nonce.as_str(),
+            stale,
+        );
+    });
+}
+
 /// Adds a challenge for each algorithm, in the configured order (RFC 8760 §2.3).
-pub(crate) fn put_challenges(
+fn put_challenges(
     writer: &mut Writer<'_>,
     realm: &str,
     algorithms: &[Algorithm],
@@ -102,7 +134,7 @@ pub(crate) fn put_challenges(
 }
 
 /// A nonce that is good in this slot from now on.
-pub(crate) fn mint_nonce(ctx: &mut Context<'_>) -> digest::Nonce {
+fn mint_nonce(ctx: &mut Context<'_>) -> digest::Nonce {
     let now = ctx.clock.unix_millis(ctx.now);
     nonce_key(ctx).mint(now, ctx.mint.slot(), ctx.mint.number())
 }

@@ -61,8 +61,38 @@ pub(crate) struct Index {
     /// Records that wait for the statistics of their media.
     pub(crate) closing: HashMap<SessionId, Box<CallRecord>>,
     /// Legs that are to be hung up as soon as they have acknowledged our answer.
-    pub(crate) lingering: HashMap<Token, Box<Dialog>>,
-    pub(crate) next_session: u64,
+    pub(crate) lingering: HashMap<Token, Box<Lingering>>,
+}
+
+impl Index {
+    /// Whether a dialog in which our tag is `tag` is alive here.
+    pub(crate) fn knows(&self, tag: &Token) -> bool {
+        self.legs.contains_key(tag) || self.lingering.contains_key(tag)
+    }
+}
+
+/// A leg whose call is over and that has not acknowledged our answer yet (RFC 3261 §15).
+#[derive(Debug)]
+pub(crate) struct Lingering {
+    pub(crate) dialog: Dialog,
+    /// Its INVITE, which we answered.
+    pub(crate) server: ServerKey,
+    pub(crate) reason: Option<&'static str>,
+}
+
+impl Lingering {
+    pub(crate) fn hang_up(mut self: Box<Self>, ctx: &mut Context<'_>) {
+        ctx.transactions.acknowledge(ctx.now, self.server);
+        ctx.hang_up(&mut self.dialog, self.reason);
+    }
+}
+
+/// Our end of a dialog that nobody waits for any more.
+#[derive(Clone, Debug)]
+pub(crate) struct Abandoned {
+    pub(crate) dialog: Dialog,
+    /// BYE has been sent, or is not wanted.
+    pub(crate) hung_up: bool,
 }
 
 /// Whose answer it is that comes to a request of ours.
@@ -80,10 +110,9 @@ pub(crate) enum Owner {
         contact: Box<str>,
         sent: Instant,
     },
-    /// An INVITE that nobody waits for any more: if it is answered all the same, it is hung up.
-    Abandoned(Box<Dialog>),
-    /// A re-INVITE in a dialog that has ended: if it is answered, that is only acknowledged.
-    Ended(Box<Dialog>),
+    /// An INVITE that nobody waits for any more: if it is answered all the same, the answer is
+    /// acknowledged and the dialog hung up.
+    Abandoned(Box<Abandoned>),
     /// Nothing depends on the answer: BYE, PRACK.
     Nobody,
 }
@@ -194,24 +223,6 @@ impl Context<'_> {
                 None => writer.finish(),
             }
         });
-    }
-
-    /// Acknowledges an answer to our INVITE from a phone that nobody waits for, and hangs it up
-    /// (RFC 3261 §13.2.2.4). `sibling` is a dialog of the same INVITE.
-    pub(crate) fn turn_away(&mut self, sibling: &Dialog, response: &Message<'_>) {
-        let mut dialog = sibling.clone();
-        dialog.remote_tag = Box::default();
-        dialog.establish(response);
-        self.acknowledge(&dialog, response.cseq().map_or(0, |cseq| cseq.number), None);
-        self.hang_up(&mut dialog, None);
-    }
-
-    /// Gives up a re-INVITE of ours because its dialog has ended.
-    pub(crate) fn give_up(&mut self, client: ClientKey, dialog: &Dialog) {
-        self.transactions.cancel(self.now, client, None, self.out);
-        if let Some(owner) = self.transactions.client(client) {
-            *owner = Owner::Ended(Box::new(dialog.clone()));
-        }
     }
 
     /// Hangs up a dialog. `reason` is the value of a Reason header field (RFC 3326).

@@ -10,14 +10,14 @@ use base::{Clock, Deadlines, Mint, Token};
 use engine::{Input, Machine, Out};
 use sip::digest::ReplayGuard;
 use sip::{
-    ClientKey, Dialog, Expired, Flow, HeaderName, Message, Method, Received, StatusCode,
+    ClientKey, Dialog, Expired, Flow, HeaderName, Message, Method, Received, ServerKey, StatusCode,
     Transactions,
 };
 use store::Reach;
 
 use crate::auth::{self, Verdict};
-use crate::call::{self, Call, requests};
-use crate::context::{ALLOW, Context, Index, Owner, Pending, SDP, Services};
+use crate::call::{self, Admission, Admitted, Call, requests};
+use crate::context::{ALLOW, Abandoned, Context, Index, Owner, Pending, SDP, Services};
 use crate::registrar::{self, Registrar};
 use crate::{Command, Config, Event};
 
@@ -90,8 +90,6 @@ impl Pbx {
             index: Index::default(),
             scratch: Vec::new(),
         };
-        // A machine that replaces a failed one must not meet the sessions that it left behind.
-        pbx.index.next_session = clock.unix_millis(now) << 12;
         let mut registrar = std::mem::take(&mut pbx.registrar);
         registrar.restore(&mut pbx.context(now, &mut Out::new()));
         pbx.registrar = registrar;
@@ -132,15 +130,21 @@ impl Pbx {
             Some(Method::Cancel) => return self.cancel(now, flow, request, out),
             _ => {}
         }
-        let Received::New(server) = self.transactions.receive_request(now, flow, request, out)
-        else {
+        let Received::New(server) = self.transactions.absorb(now, request, out) else {
             return;
         };
-        let pending = Pending::new(server, flow, request.bytes());
-        if request.to().is_ok_and(|to| to.tag().is_some()) {
-            self.request_in_dialog(now, pending, request, out);
-        } else {
-            self.first_request(now, pending, request, out);
+        // What is refused without a word about it being kept costs an attacker's victim one answer
+        // and us no memory (RFC 3261 §26.3.2.4).
+        let Some(to_tag) = to_tag(request) else {
+            return self.first_request(now, server, flow, request, out);
+        };
+        let leg = Token::parse(to_tag).filter(|tag| self.index.knows(tag));
+        if let Some(tag) = leg {
+            self.transactions.begin(now, server, flow, request);
+            let pending = Pending::new(server, flow, request.bytes());
+            self.request_in_dialog(now, tag, pending, request, out);
+        } else if request.method() != Some(Method::Ack) {
+            registrar::reply(&mut self.context(now, out), flow, request, 481, |_| {});
         }
     }
 
@@ -176,31 +180,33 @@ impl Pbx {
     fn request_in_dialog(
         &mut self,
         now: Instant,
+        tag: Token,
         pending: Pending,
         request: &Message<'_>,
         out: &mut Out<Event>,
     ) {
-        let tag = to_tag(request).and_then(Token::parse);
-        let call = tag.and_then(|tag| self.index.legs.get(&tag)).copied();
-        if let Some((tag, call)) = tag.zip(call) {
+        if let Some(call) = self.index.legs.get(&tag).copied() {
             self.with_call(now, call, out, |call, ctx| {
                 call.request(ctx, tag, pending, request)
             });
             return;
         }
-        let lingering = tag.and_then(|tag| self.index.lingering.remove(&tag));
         let mut ctx = self.context(now, out);
-        match (lingering, request.method()) {
-            (Some(mut dialog), Some(Method::Ack)) => ctx.hang_up(&mut dialog, None),
-            (None, Some(Method::Ack)) => {}
-            (Some(_), Some(Method::Bye)) => {
+        let Some(leg) = ctx.index.lingering.remove(&tag) else {
+            return;
+        };
+        let known = leg.dialog.matches_request(request);
+        match request.method() {
+            Some(Method::Ack) if known => leg.hang_up(&mut ctx),
+            Some(Method::Bye) if known => {
+                ctx.transactions.acknowledge(ctx.now, leg.server);
                 ctx.refuse(pending.server, &pending.flow, request, 200, "");
             }
-            (lingering, _) => {
-                if let Some((tag, dialog)) = tag.zip(lingering) {
-                    ctx.index.lingering.insert(tag, dialog);
+            method => {
+                ctx.index.lingering.insert(tag, leg);
+                if method != Some(Method::Ack) {
+                    ctx.refuse(pending.server, &pending.flow, request, 481, "");
                 }
-                ctx.refuse(pending.server, &pending.flow, request, 481, "");
             }
         }
     }
@@ -208,24 +214,29 @@ impl Pbx {
     fn first_request(
         &mut self,
         now: Instant,
-        pending: Pending,
+        server: ServerKey,
+        flow: Flow,
         request: &Message<'_>,
         out: &mut Out<Event>,
     ) {
         match request.method() {
-            Some(Method::Invite) => self.invite(now, pending, request, out),
+            Some(Method::Invite) => self.invite(now, server, flow, request, out),
             Some(Method::Ack) => {}
             Some(Method::Bye | Method::Prack | Method::Update | Method::Info) => {
-                let tag = self.mint.token();
-                self.context(now, out).refuse(
-                    pending.server,
-                    &pending.flow,
+                registrar::reply(&mut self.context(now, out), flow, request, 481, |_| {});
+            }
+            method => {
+                let status = requests::refusal_of_method(method);
+                registrar::reply(
+                    &mut self.context(now, out),
+                    flow,
                     request,
-                    481,
-                    tag.as_str(),
+                    status,
+                    |writer| {
+                        writer.text(HeaderName::Allow, ALLOW);
+                    },
                 );
             }
-            _ => requests::refuse_method(&mut self.context(now, out), &pending, request),
         }
     }
 
@@ -233,47 +244,28 @@ impl Pbx {
     fn invite(
         &mut self,
         now: Instant,
-        pending: Pending,
+        server: ServerKey,
+        flow: Flow,
         request: &Message<'_>,
         out: &mut Out<Event>,
     ) {
-        let tag = self.mint.token();
         let mut guard = std::mem::replace(&mut self.guard, ReplayGuard::new(1));
         let mut ctx = self.context(now, out);
-        let verdict = auth::authenticate(&mut ctx, &mut guard, request, &pending.flow, false);
+        let verdict = auth::authenticate(&mut ctx, &mut guard, request, &flow);
         let alive = match verdict {
-            Verdict::Challenge { stale } => {
-                let nonce = auth::mint_nonce(&mut ctx);
-                let config = ctx.config;
-                ctx.respond(
-                    pending.server,
-                    &pending.flow,
-                    request,
-                    401,
-                    tag.as_str(),
-                    |mut writer| {
-                        auth::put_challenges(
-                            &mut writer,
-                            &config.realm,
-                            &config.algorithms,
-                            nonce.as_str(),
-                            stale,
-                        );
-                        writer.finish();
-                    },
-                );
-                None
-            }
-            Verdict::Wrong => {
-                ctx.refuse(pending.server, &pending.flow, request, 403, tag.as_str());
-                None
-            }
-            Verdict::Known(caller) => match admit(&mut ctx, &pending, request, tag) {
-                Some((dialog, number)) => {
-                    Call::start(&mut ctx, request, pending, dialog, &caller, &number)
+            Verdict::Known(caller) => {
+                let tag = ctx.mint.token();
+                ctx.transactions.begin(now, server, flow, request);
+                let pending = Pending::new(server, flow, request.bytes());
+                match admit(&mut ctx, &pending, request, tag) {
+                    Some(admitted) => Call::start(&mut ctx, request, pending, admitted, &caller),
+                    None => None,
                 }
-                None => None,
-            },
+            }
+            refused => {
+                auth::refuse(&mut ctx, flow, request, &refused);
+                None
+            }
         };
         self.guard = guard;
         self.put_back(alive);
@@ -283,10 +275,14 @@ impl Pbx {
         let Some(key) = self.transactions.receive_response(now, response, out) else {
             return;
         };
-        let Some(owner) = self.transactions.client(key).map(|owner| owner.clone()) else {
+        let provisional = response.status().is_some_and(StatusCode::is_provisional);
+        let Some(owner) = self.transactions.client(key) else {
             return;
         };
-        match owner {
+        if provisional && !matches!(owner, Owner::Fork { .. }) {
+            return;
+        }
+        match owner.clone() {
             Owner::Fork { call } => self.with_call(now, call, out, |call, ctx| {
                 call.fork_answered(ctx, key, response, flow)
             }),
@@ -294,7 +290,7 @@ impl Pbx {
                 call.change_answered(ctx, key, response, flow)
             }),
             Owner::Relay { call, pending } => {
-                self.relay_answered(now, call, &pending, Some(response), out);
+                self.relayed(now, call, &pending, Some(response), out);
             }
             Owner::Qualify {
                 user,
@@ -309,19 +305,15 @@ impl Pbx {
                     Reach::Reachable { rtt },
                 );
             }
-            Owner::Abandoned(dialog) => {
-                answered_too_late(&mut self.context(now, out), key, dialog, response);
-            }
-            Owner::Ended(dialog) => {
-                answered_after_end(&mut self.context(now, out), &dialog, response);
+            Owner::Abandoned(leg) => {
+                answered_too_late(&mut self.context(now, out), key, leg, response);
             }
             Owner::Nobody => {}
         }
     }
 
-    /// What was relayed has been answered, or not: then `response` is none. The party that waits for
-    /// the answer gets it even if the call is over by now.
-    fn relay_answered(
+    /// The answer, or none, to a request that one leg sent for the other.
+    fn relayed(
         &mut self,
         now: Instant,
         call: Token,
@@ -329,14 +321,13 @@ impl Pbx {
         response: Option<&Message<'_>>,
         out: &mut Out<Event>,
     ) {
-        let status = response
-            .and_then(Message::status)
-            .unwrap_or(StatusCode(408));
-        if status.is_provisional() {
-            return;
+        if self.calls.contains_key(&call) {
+            self.with_call(now, call, out, |call, ctx| {
+                call.relay_answered(ctx, pending, response)
+            });
+        } else {
+            self.context(now, out).refuse_pending(pending, 481, "");
         }
-        requests::answer_relayed(&mut self.context(now, out), pending, status, response);
-        self.with_call(now, call, out, |call, _| Some(call.relayed()));
     }
 
     fn lost(&mut self, now: Instant, key: ClientKey, owner: Owner, out: &mut Out<Event>) {
@@ -348,12 +339,12 @@ impl Pbx {
                 self.with_call(now, call, out, |call, ctx| call.change_lost(ctx, key));
             }
             Owner::Relay { call, pending } => {
-                self.relay_answered(now, call, &pending, None, out);
+                self.relayed(now, call, &pending, None, out);
             }
             Owner::Qualify { user, contact, .. } => {
                 registrar::qualified(&self.context(now, out), &user, &contact, Reach::Unreachable);
             }
-            Owner::Abandoned(_) | Owner::Ended(_) | Owner::Nobody => {}
+            Owner::Abandoned(_) | Owner::Nobody => {}
         }
     }
 
@@ -369,6 +360,9 @@ impl Pbx {
                 }
             }
         }
+        let life = self.config.nonce_lifetime.as_millis() as u64;
+        self.guard
+            .forget_before(self.clock.unix_millis(now).saturating_sub(life));
         let mut registrar = std::mem::take(&mut self.registrar);
         registrar.expire(&mut self.context(now, out));
         self.registrar = registrar;
@@ -385,8 +379,8 @@ impl Pbx {
             self.with_call(now, call, out, |call, ctx| {
                 call.never_acknowledged(ctx, tag)
             });
-        } else if let Some(mut dialog) = self.index.lingering.remove(&tag) {
-            self.context(now, out).hang_up(&mut dialog, None);
+        } else if let Some(leg) = self.index.lingering.remove(&tag) {
+            leg.hang_up(&mut self.context(now, out));
         }
     }
 
@@ -414,8 +408,8 @@ impl Pbx {
             return;
         }
         let Some(call) = self.index.sessions.get(&session).copied() else {
-            if let media::Event::Silent { .. } = event {
-                // Left behind by a machine that failed.
+            // A session that a panic left behind.
+            if !self.index.closing.contains_key(&session) {
                 out.media.push(media::Command::Close { session });
             }
             return;
@@ -481,7 +475,7 @@ fn admit(
     pending: &Pending,
     request: &Message<'_>,
     tag: Token,
-) -> Option<(Dialog, String)> {
+) -> Option<Admitted> {
     let refusal = |ctx: &mut Context<'_>, status: u16, name: HeaderName, value: &str| {
         ctx.respond(
             pending.server,
@@ -521,41 +515,32 @@ fn admit(
     if full || !(ctx.services.calls_open)() {
         return refusal(ctx, 503, HeaderName::RetryAfter, "5");
     }
-    ctx.services.calls.fetch_add(1, Ordering::Relaxed);
-    Some((dialog, number))
+    let admission = Admission::new(&ctx.services.calls);
+    Some(Admitted {
+        dialog,
+        number,
+        admission,
+    })
 }
 
 /// A phone answered although its INVITE was given up: it is hung up (RFC 3261 §15, §9.1).
 fn answered_too_late(
     ctx: &mut Context<'_>,
     key: ClientKey,
-    mut dialog: Box<Dialog>,
+    mut leg: Box<Abandoned>,
     response: &Message<'_>,
 ) {
     if !response.status().is_some_and(StatusCode::is_success) {
         return;
     }
-    if !dialog.establish(response) {
-        dialog.remote_tag = Box::default();
-        dialog.establish(response);
+    leg.dialog.adopt(response);
+    let cseq = response.cseq().map_or(0, |cseq| cseq.number);
+    ctx.acknowledge(&leg.dialog, cseq, None);
+    if !std::mem::replace(&mut leg.hung_up, true) {
+        ctx.hang_up(&mut leg.dialog, None);
     }
-    ctx.acknowledge(&dialog, response.cseq().map_or(0, |cseq| cseq.number), None);
-    ctx.hang_up(&mut dialog, None);
     if let Some(owner) = ctx.transactions.client(key) {
-        *owner = Owner::Ended(dialog);
-    }
-}
-
-/// An INVITE of a dialog that has ended is answered, perhaps once more.
-fn answered_after_end(ctx: &mut Context<'_>, dialog: &Dialog, response: &Message<'_>) {
-    if !response.status().is_some_and(StatusCode::is_success) {
-        return;
-    }
-    let tag = response.to().ok().and_then(|to| to.tag());
-    if tag.is_none_or(|tag| tag == &*dialog.remote_tag) {
-        ctx.acknowledge(dialog, response.cseq().map_or(0, |cseq| cseq.number), None);
-    } else {
-        ctx.turn_away(dialog, response);
+        *owner = Owner::Abandoned(leg);
     }
 }
 

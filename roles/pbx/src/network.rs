@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use sip::{Dialog, Flow, NameAddr, Protocol, Uri};
+use sip::{Dialog, Flow, Message, NameAddr, Protocol, Uri};
+use store::Contact;
 
 use crate::Network;
 
@@ -28,16 +29,30 @@ impl Network {
     }
 }
 
-/// How a peer is reached whose Contact is `uri` and whose last message came by `source`.
+/// How a peer is reached whose Contact is `uri`, from whom `message` came by `source`.
 ///
 /// Its Contact counts if it names the address that the message came from. If it names another one the
-/// peer is behind a translator or a proxy, and the way back is the way it came. A connection that is
-/// still open is used in any case.
+/// peer is behind a translator or a proxy, and the way back is the way it came. So it is if the peer
+/// comes from a public address under another port than it believes and promises to receive where it
+/// sends (`rport`, RFC 3581). A connection that is still open is used unless the Contact asks for
+/// another transport.
 #[must_use]
-pub(crate) fn reach(uri: &str, source: Flow) -> Flow {
+pub(crate) fn way_to(uri: &str, source: Flow, message: &Message<'_>) -> Flow {
+    let symmetric = message.top_via().is_ok_and(|via| via.params.has("rport"));
+    let translated = symmetric && is_public(source.remote.ip());
+    if source.protocol == Protocol::Udp && translated {
+        return source;
+    }
+    reach(uri, source)
+}
+
+fn reach(uri: &str, source: Flow) -> Flow {
     let Ok(uri) = Uri::parse(uri) else {
         return source;
     };
+    if source.connection.is_some() && !uri.params.has("transport") {
+        return source;
+    }
     let protocol = uri.protocol().unwrap_or(source.protocol);
     let Some(address) = uri
         .socket_address()
@@ -45,47 +60,65 @@ pub(crate) fn reach(uri: &str, source: Flow) -> Flow {
     else {
         return source;
     };
-    if source.protocol.is_reliable() && protocol == source.protocol {
-        return Flow {
-            remote: if source.connection.is_some() {
-                source.remote
-            } else {
-                address
-            },
-            ..source
-        };
+    if protocol == source.protocol {
+        let kept = protocol.is_reliable() && source.connection.is_some();
+        let remote = if kept { source.remote } else { address };
+        return Flow { remote, ..source };
     }
-    if protocol != source.protocol {
-        // A phone that registers over TCP and wants calls over UDP: our own port is the same for both.
-        return Flow {
-            protocol,
-            remote: address,
-            connection: None,
-            ..source
-        };
-    }
+    // A phone that registers over TCP and wants calls over UDP: our own port is the same for both.
     Flow {
+        protocol,
         remote: address,
+        connection: None,
         ..source
     }
 }
 
-/// How the next request of a dialog leaves: to the first route if it is an address, else to the target.
+/// How the next request of a dialog leaves after `message` came by `source`: to the first route if it
+/// is an address, else to the target.
 #[must_use]
-pub(crate) fn next_hop(dialog: &Dialog, source: Flow) -> Flow {
+pub(crate) fn next_hop(dialog: &Dialog, source: Flow, message: &Message<'_>) -> Flow {
     match dialog
         .route_set
         .first()
         .and_then(|route| NameAddr::parse(route).ok())
     {
         Some(route) => reach(route.uri, source),
-        None => reach(&dialog.remote_target, source),
+        // Whoever answers has no Via of its own in the message.
+        None if message.status().is_some() => reach(&dialog.remote_target, source),
+        None => way_to(&dialog.remote_target, source, message),
+    }
+}
+
+/// How a request to a registered phone leaves: to the first of its Path, if that is an address (RFC
+/// 3327 §5.3), else the way that was found when it registered.
+#[must_use]
+pub(crate) fn first_hop(contact: &Contact) -> Flow {
+    match contact
+        .path
+        .first()
+        .and_then(|route| NameAddr::parse(route).ok())
+    {
+        Some(route) => reach(route.uri, contact.flow),
+        None => contact.flow,
+    }
+}
+
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            !(address.is_private() || address.is_loopback() || address.is_link_local())
+        }
+        IpAddr::V6(address) => {
+            !(address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local())
+        }
     }
 }
 
 /// The Contact URI that we give to the peer of `flow`.
 #[must_use]
 pub(crate) fn contact(user: &str, address: SocketAddr, protocol: Protocol) -> String {
+    let user = sip::uri::escape_user(user);
     match protocol {
         Protocol::Udp => format!("<sip:{user}@{address}>"),
         Protocol::Tcp => format!("<sip:{user}@{address};transport=tcp>"),

@@ -73,18 +73,17 @@ impl Registrar {
         let Some(aor) = address_of_record(request) else {
             return reply(ctx, flow, request, 400, |_| {});
         };
-        let repeated = is_repeated(ctx, &aor, request);
-        match auth::authenticate(ctx, guard, request, &flow, repeated) {
-            Verdict::Challenge { stale } => {
-                let nonce = auth::mint_nonce(ctx);
-                let (realm, algorithms) = (&ctx.config.realm, &ctx.config.algorithms);
-                reply(ctx, flow, request, 401, |writer| {
-                    auth::put_challenges(writer, realm, algorithms, nonce.as_str(), stale);
-                });
+        match auth::authenticate(ctx, guard, request, &flow) {
+            Verdict::Known(user) | Verdict::Replayed(user) if *aor != user.name => {
+                reply(ctx, flow, request, 403, |_| {});
             }
-            Verdict::Wrong => reply(ctx, flow, request, 403, |_| {}),
-            Verdict::Known(user) if *aor != user.name => reply(ctx, flow, request, 403, |_| {}),
             Verdict::Known(user) => self.register_known(ctx, flow, request, &user),
+            // A repetition hears what the first one did; whoever replays it changes nothing.
+            Verdict::Replayed(user) if is_repeated(ctx, &aor, request) => {
+                let contacts = valid_contacts(ctx, &user.name);
+                confirm(ctx, flow, request, &contacts);
+            }
+            refused => auth::refuse(ctx, flow, request, &refused),
         }
     }
 
@@ -100,8 +99,8 @@ impl Registrar {
                 writer.header(HeaderName::RetryAfter, 30);
             });
         }
-        let changed =
-            Wish::parse(ctx, request).and_then(|wish| self.apply(ctx, flow, request, user, &wish));
+        let changed = Wish::parse(ctx, request, user.max_contacts)
+            .and_then(|wish| self.apply(ctx, flow, request, user, &wish));
         match changed {
             Ok(contacts) => confirm(ctx, flow, request, &contacts),
             Err(StatusCode(423)) => {
@@ -287,7 +286,7 @@ pub(crate) fn qualified(ctx: &Context<'_>, user: &str, uri: &str, reach: Reach) 
 
 /// Asks a phone whether it is there.
 fn qualify(ctx: &mut Context<'_>, user: &Arc<str>, contact: &Contact) {
-    let flow = network::reach(&contact.uri, contact.flow);
+    let flow = network::first_hop(contact);
     let address = ctx.config.network.signalling_address(&flow);
     let ours = format!("<sip:{address}>");
     let (call_id, tag) = (ctx.mint.token(), ctx.mint.token());
@@ -336,7 +335,7 @@ fn drop_expired(ctx: &mut Context<'_>, user: &Arc<str>) -> Arc<[Contact]> {
 }
 
 impl<'a> Wish<'a> {
-    fn parse(ctx: &Context<'_>, request: &Message<'a>) -> Result<Self, StatusCode> {
+    fn parse(ctx: &Context<'_>, request: &Message<'a>, most: usize) -> Result<Self, StatusCode> {
         let bad = |_| StatusCode(400);
         let cseq = request.cseq().map_err(bad)?.number;
         let general = request.number(HeaderName::Expires).unwrap_or(None);
@@ -353,6 +352,9 @@ impl<'a> Wish<'a> {
             {
                 wish.removes_all = true;
                 continue;
+            }
+            if wish.contacts.len() >= most.max(MOST_REMOVED) {
+                return Err(StatusCode(403));
             }
             let address = NameAddr::parse(value).map_err(bad)?;
             Uri::parse(address.uri).map_err(bad)?;
@@ -426,7 +428,7 @@ fn change(
         .map_or(1000.0, |q| q.clamp(0.0, 1.0) * 1000.0);
     contacts.push(Contact {
         uri: address.uri.into(),
-        flow,
+        flow: network::way_to(address.uri, flow, request),
         path: request
             .values(HeaderName::Path)
             .map(str::to_owned)
@@ -445,6 +447,16 @@ fn change(
 /// RFC 3261 §10.3 step 7: within one Call-ID a lower CSeq is out of order.
 fn is_older(known: &Contact, request: &Message<'_>, cseq: u32) -> bool {
     &*known.call_id == request.call_id() && cseq < known.cseq
+}
+
+/// The phones of a user whose time is not over.
+fn valid_contacts(ctx: &Context<'_>, user: &str) -> Vec<Contact> {
+    let now = ctx.clock.unix(ctx.now);
+    let contacts = ctx.services.bindings.lookup(user);
+    let all = contacts.iter().flat_map(|list| list.iter());
+    all.filter(|contact| contact.expires > now)
+        .cloned()
+        .collect()
 }
 
 /// Whether this very request has been carried out already.
@@ -490,6 +502,9 @@ fn confirm(ctx: &mut Context<'_>, flow: Flow, request: &Message<'_>, contacts: &
         writer.text(HeaderName::Supported, "path");
     });
 }
+
+/// Contacts that one REGISTER may name, even if the user may have fewer: some remove as they add.
+const MOST_REMOVED: usize = 16;
 
 /// Answers without a transaction.
 pub(crate) fn reply(

@@ -104,6 +104,14 @@ impl Dialog {
         true
     }
 
+    /// Takes over a 2xx whatever its tag: of several that a forked INVITE brings, the last one counts.
+    pub fn adopt(&mut self, response: &Message<'_>) {
+        if !self.establish(response) {
+            self.remote_tag = Box::default();
+            self.establish(response);
+        }
+    }
+
     /// Takes the Contact of a target refresh: of an INVITE, UPDATE or their 2xx (RFC 3261 §12.2).
     pub fn retarget(&mut self, message: &Message<'_>) {
         if let Some(Ok(contact)) = message.contacts().next()

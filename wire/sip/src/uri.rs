@@ -1,6 +1,7 @@
 //! URIs.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use memchr::{memchr, memrchr};
@@ -206,6 +207,31 @@ fn parse_three_colons(host: &str) -> Option<IpAddr> {
 
 fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
+}
+
+/// A name as it stands in the user part of a URI: what is not allowed there is escaped (RFC 3261
+/// §25.1: user).
+#[must_use]
+pub fn escape_user(name: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' | b'&' | b'=' | b'+' | b'$' | b','
+            )
+    };
+    if name.bytes().all(plain) {
+        return Cow::Borrowed(name);
+    }
+    let mut text = String::with_capacity(name.len() + 8);
+    for byte in name.bytes() {
+        if plain(byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// Resolves percent-escapes. What does not decode to UTF-8 is left as written.

@@ -1,13 +1,17 @@
 //! Changes of a session: re-INVITE and UPDATE of one party, passed on to the other.
 
+use std::time::{Duration, Instant};
+
+use base::Token;
 use media::Side;
 use sdp::Sdp;
+use sip::transaction::GIVE_UP;
 use sip::{ClientKey, Flow, HeaderName, Message, Method, SessionExpires, StatusCode};
 
 use super::fork::put_timer;
-use super::leg::{Accepted, put_capabilities};
+use super::leg::{Refresh, put_capabilities};
 use super::steps::{offer_of, streams_of};
-use super::{Alive, Call, Session, Stage};
+use super::{Alive, Call, Stage};
 use crate::Cause;
 use crate::context::{Context, Pending, SDP};
 
@@ -22,11 +26,15 @@ pub(super) struct Exchange {
     method: Method<'static>,
     /// The request carried the offer; else the answer to it does.
     offered: bool,
+    /// What the other party had agreed to before: what holds again if it refuses.
+    agreed: String,
+    /// When the change counts as unanswered, even if the other party has said that it is at it.
+    pub(super) until: Instant,
 }
 
-/// A change that waits for ports of further streams, or for the other party's ACK.
+/// A change that waits for ports of further streams.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct Growing {
     from: Side,
     pending: Pending,
 }
@@ -98,7 +106,7 @@ impl Call {
             leg.and_then(|leg| leg.refresh)
                 .is_some_and(|refresh| refresh.method == Method::Invite)
         };
-        if self.exchange.is_some() || self.waiting.is_some() || self.late_ack.is_some() {
+        if self.is_changing() {
             return Some(491);
         }
         // Glare with our own refresh counts only where that carries a description.
@@ -138,11 +146,7 @@ impl Call {
         let sdp = match offer {
             Some(offer) => self.serve_offer(ctx, offer),
             None => {
-                let cseq = 0;
-                self.late_ack = Some(LateAck {
-                    side: Side::Callee,
-                    cseq,
-                });
+                self.format = None;
                 Some(self.own_offer(ctx))
             }
         };
@@ -170,34 +174,30 @@ impl Call {
         }
         if streams > session.wanted {
             session.grow(ctx, streams);
+            self.growing = Some(Growing { from, pending });
+            return Some(self);
         }
-        // So that a CANCEL finds the call.
-        ctx.transactions.keep(pending.server, self.id);
-        self.waiting = Some(Waiting { from, pending });
-        self.resume_change(ctx)
+        self.send_change(ctx, from, pending, offer, is_invite);
+        Some(self)
     }
 
-    /// Goes on with a change that waited, if nothing holds it up any more.
-    pub(super) fn resume_change(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
-        let Some(from) = self.waiting.as_ref().map(|waiting| waiting.from) else {
-            return Some(self);
-        };
-        let ready = self.sessions.first().is_some_and(Session::is_ready);
-        // RFC 3261 §14.1: no INVITE before the last one of the other party is acknowledged.
-        let settled = self
-            .side(from.other())
-            .is_none_or(|other| other.unacknowledged.is_none());
-        if !ready || !settled {
-            return Some(self);
-        }
-        let Some(Waiting { from, pending }) = self.waiting.take() else {
-            return Some(self);
-        };
+    /// The ports that a change waited for are there.
+    pub(super) fn resume_change(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        growing: Growing,
+    ) -> Alive {
+        let Growing { from, pending } = growing;
         let waiting = pending.clone();
         if let Some(request) = waiting.message() {
             let offer = offer_of(&request).ok().flatten();
-            let is_invite = request.method() == Some(Method::Invite);
-            self.send_change(ctx, from, pending, offer.as_ref(), is_invite);
+            self.send_change(
+                ctx,
+                from,
+                pending,
+                offer.as_ref(),
+                request.method() == Some(Method::Invite),
+            );
         }
         Some(self)
     }
@@ -219,6 +219,7 @@ impl Call {
             ctx.refuse_pending(&pending, 491, "");
             return;
         };
+        let agreed = other.sent.clone();
         let sdp = offer.map(|offer| other.describe(ctx, session, offer));
         let method = if is_invite || !other.takes_update {
             Method::Invite
@@ -232,12 +233,14 @@ impl Call {
             client,
             method,
             offered: offer.is_some(),
+            agreed,
+            until: ctx.now + GIVE_UP,
         });
     }
 
     /// The other party answers a change, or our own refresh is answered.
     pub(crate) fn change_answered(
-        mut self: Box<Self>,
+        self: Box<Self>,
         ctx: &mut Context<'_>,
         key: ClientKey,
         response: &Message<'_>,
@@ -245,9 +248,6 @@ impl Call {
     ) -> Alive {
         let status = response.status().unwrap_or(StatusCode(500));
         if status.is_provisional() {
-            if let Some(leg) = self.asked(key) {
-                leg.acknowledge_provisional(ctx, response);
-            }
             return Some(self);
         }
         if self
@@ -257,7 +257,7 @@ impl Call {
         {
             return self.exchange_answered(ctx, response, status, flow);
         }
-        self.refresh_answered(ctx, key, response, status)
+        self.refresh_answered(ctx, key, response, flow)
     }
 
     fn exchange_answered(
@@ -270,35 +270,35 @@ impl Call {
         let Some(exchange) = self.exchange.take() else {
             return Some(self);
         };
+        let asked = exchange.from;
         if !status.is_success() {
-            ctx.refuse_pending(&exchange.pending, status.0, "");
+            ctx.refuse_pending(&exchange.pending, passed_on(status), "");
+            if let Some(other) = self.side(asked.other()) {
+                other.sent.clone_from(&exchange.agreed);
+            }
             // RFC 3261 §12.2.1.2: the other party does not know the dialog any more.
-            let gone = matches!(status.0, 408 | 481);
-            return if gone {
-                self.end(ctx, Cause::SessionTimeout, Some(exchange.from.other()))
-            } else {
-                Some(self)
+            return match status.0 {
+                408 | 481 => self.end(ctx, Cause::SessionTimeout, Some(asked.other())),
+                _ => Some(self),
             };
         }
-        let Some(other) = self.side(exchange.from.other()) else {
+        let Some(other) = self.side(asked.other()) else {
             return Some(self);
         };
         other.dialog.retarget(response);
         other.learn(response, flow);
         other.accept_timer(ctx.now, response);
-        let cseq = other.invite_cseq;
-        let described = response.body_of_type(SDP).is_some();
-        if exchange.method == Method::Invite && (exchange.offered || !described) {
+        let cseq = response.cseq().map_or(0, |cseq| cseq.number);
+        let answer = response
+            .body_of_type(SDP)
+            .and_then(|text| Sdp::parse(text).ok());
+        if exchange.method == Method::Invite && (exchange.offered || answer.is_none()) {
             other.acknowledge(ctx, cseq, None);
         }
-        let Some(answer) = response
-            .body_of_type(SDP)
-            .and_then(|text| Sdp::parse(text).ok())
-        else {
-            ctx.refuse_pending(&exchange.pending, 502, "");
-            return Some(self);
-        };
-        self.relay_answer(ctx, &exchange, &answer, cseq);
+        match answer {
+            Some(answer) => self.relay_answer(ctx, &exchange, &answer, cseq),
+            None => ctx.refuse_pending(&exchange.pending, 502, ""),
+        }
         Some(self)
     }
 
@@ -348,12 +348,9 @@ impl Call {
         let timer = leg.grant_timer(ctx, &request);
         let contact = leg.contact(ctx);
         if request.method() == Some(Method::Invite) {
+            leg.settle(ctx);
             let cseq = request.cseq().map_or(0, |cseq| cseq.number);
-            let server = pending.server;
-            // A party that goes on has seen our last answer, though its ACK was lost.
-            if let Some(last) = leg.unacknowledged.replace(Accepted { server, cseq }) {
-                ctx.transactions.acknowledge(ctx.now, last.server);
-            }
+            leg.unacknowledged = Some((pending.server, cseq));
             ctx.transactions.keep(pending.server, leg.tag());
         }
         ctx.respond(
@@ -383,11 +380,11 @@ impl Call {
             ctx.transactions
                 .cancel(ctx.now, exchange.client, None, ctx.out);
         }
-        if let Some(waiting) = self
-            .waiting
-            .take_if(|waiting| waiting.pending.server == server)
+        if let Some(growing) = self
+            .growing
+            .take_if(|growing| growing.pending.server == server)
         {
-            waiting.refuse(ctx, 487);
+            growing.refuse(ctx, 487);
         }
     }
 
@@ -396,45 +393,69 @@ impl Call {
         ctx: &mut Context<'_>,
         key: ClientKey,
         response: &Message<'_>,
-        status: StatusCode,
+        flow: Flow,
     ) -> Alive {
+        let status = response.status().unwrap_or(StatusCode(500));
         let Some(leg) = self.refreshing(key) else {
-            if status.is_success() {
-                self.acknowledge_again(ctx, response);
-            }
+            self.acknowledge_again(ctx, status, response);
             return Some(self);
         };
         let Some(refresh) = leg.refresh.take() else {
             return Some(self);
         };
-        if status.is_success() {
-            if refresh.method == Method::Invite {
-                leg.acknowledge(ctx, leg.invite_cseq, None);
-            }
-            leg.dialog.retarget(response);
-            leg.accept_timer(ctx.now, response);
+        if !status.is_success() {
+            return self.refresh_refused(ctx, refresh, response);
+        }
+        leg.dialog.retarget(response);
+        leg.learn(response, flow);
+        leg.accept_timer(ctx.now, response);
+        let side = leg.side;
+        if refresh.method == Method::Invite {
+            let cseq = response.cseq().map_or(0, |cseq| cseq.number);
+            leg.acknowledge(ctx, cseq, None);
+        }
+        let answer = response
+            .body_of_type(SDP)
+            .and_then(|text| Sdp::parse(text).ok());
+        if let (Some(answer), Some(session)) = (answer, self.sessions.first()) {
+            session.connect(ctx, side, &answer, |_| true);
+        }
+        Some(self)
+    }
+
+    fn refresh_refused(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        refresh: Refresh,
+        response: &Message<'_>,
+    ) -> Alive {
+        let status = response.status().unwrap_or(StatusCode(500));
+        let ended = if refresh.probe {
+            Cause::MediaTimeout
+        } else {
+            Cause::SessionTimeout
+        };
+        let pause = Duration::from_millis(2100 + u64::from(ctx.mint.below(1900)));
+        let tag = response.from().ok().and_then(|from| from.tag());
+        let tag = tag.and_then(Token::parse);
+        let Some(leg) = tag.and_then(|tag| self.leg(tag)) else {
             return Some(self);
+        };
+        let side = leg.side;
+        if matches!(status.0, 408 | 481) {
+            return self.end(ctx, ended, Some(side));
         }
-        match status.0 {
-            408 | 481 => {
-                let side = leg.side;
-                let cause = if refresh.probe {
-                    Cause::MediaTimeout
-                } else {
-                    Cause::SessionTimeout
-                };
-                self.end(ctx, cause, Some(side))
-            }
-            // Glare, or a party that can't just now: again in a moment (RFC 3261 §14.1).
-            _ => {
-                let pause =
-                    std::time::Duration::from_millis(2100 + u64::from(ctx.mint.below(1900)));
-                if let Some(timer) = leg.timer.as_mut().filter(|timer| timer.ours) {
-                    timer.due = ctx.now + pause;
-                }
-                Some(self)
-            }
+        let Some(timer) = leg.timer.as_mut().filter(|timer| timer.ours) else {
+            return Some(self);
+        };
+        let least = response.number(HeaderName::MinSe).ok().flatten();
+        if let Some(least) = least.filter(|_| status == StatusCode(422)) {
+            timer.interval = timer.interval.max(least);
         }
+        // Glare, or a party that can't just now: again in a moment (RFC 3261 §14.1), until the session
+        // is over (RFC 4028 §10).
+        timer.due = timer.expires.min(ctx.now + pause);
+        Some(self)
     }
 
     /// A change or refresh got no answer at all.
@@ -454,45 +475,6 @@ impl Call {
         self.end(ctx, cause, None)
     }
 
-    /// A party repeats its 2xx to a change: it has not seen our ACK.
-    fn acknowledge_again(&self, ctx: &mut Context<'_>, response: &Message<'_>) {
-        let tag = response
-            .from()
-            .ok()
-            .and_then(|from| from.tag())
-            .unwrap_or("");
-        let legs = [Some(&self.caller), self.callee.as_ref()];
-        if let Some(leg) = legs
-            .into_iter()
-            .flatten()
-            .find(|leg| leg.tag().as_str() == tag)
-        {
-            leg.acknowledge_again(ctx, response);
-        }
-    }
-
-    /// The leg that we asked for a change or refresh under `key`.
-    fn asked(&mut self, key: ClientKey) -> Option<&mut super::Leg> {
-        match &self.exchange {
-            Some(exchange) if exchange.client == key => {
-                let other = exchange.from.other();
-                self.side(other)
-            }
-            _ => self.refreshing(key),
-        }
-    }
-
-    /// Whether a new INVITE to `side` would clash with something that is under way.
-    pub(super) fn is_changing(&mut self, side: Side) -> bool {
-        self.invite.is_some()
-            || self.exchange.is_some()
-            || self.waiting.is_some()
-            || self.late_ack.is_some()
-            || self
-                .side(side)
-                .is_some_and(|leg| leg.unacknowledged.is_some())
-    }
-
     fn refreshing(&mut self, key: ClientKey) -> Option<&mut super::Leg> {
         let is_it =
             |leg: &&mut super::Leg| leg.refresh.is_some_and(|refresh| refresh.client == key);
@@ -506,21 +488,14 @@ impl Call {
     pub(super) fn close_exchange(&mut self, ctx: &mut Context<'_>) {
         if let Some(exchange) = self.exchange.take() {
             ctx.refuse_pending(&exchange.pending, 487, "");
-            if let Some(other) = self.side(exchange.from.other()) {
-                ctx.give_up(exchange.client, &other.dialog);
+            if let Some(leg) = self.side(exchange.from.other()) {
+                leg.abandon(ctx, exchange.client);
             }
         }
-        if let Some(waiting) = self.waiting.take() {
-            waiting.refuse(ctx, 487);
+        if let Some(growing) = self.growing.take() {
+            growing.refuse(ctx, 487);
         }
-    }
-}
-
-impl Call {
-    /// Acknowledges the answer for which no description of the other party came in time.
-    pub(super) fn close_late_ack(&mut self, ctx: &mut Context<'_>) {
         if let Some(late) = self.late_ack.take()
-            && self.stage != Stage::Serving
             && let Some(leg) = self.side(late.side)
         {
             leg.acknowledge(ctx, late.cseq, None);
@@ -528,7 +503,15 @@ impl Call {
     }
 }
 
-impl Waiting {
+/// What a party is told of the other's refusal: what only concerns us and the other is not passed on.
+fn passed_on(status: StatusCode) -> u16 {
+    match status.0 {
+        408 | 481 | 486 | 487 | 491 | 500.. => status.0,
+        _ => 488,
+    }
+}
+
+impl Growing {
     pub(super) fn refuse(self, ctx: &mut Context<'_>, status: u16) {
         ctx.refuse_pending(&self.pending, status, "");
     }

@@ -1,15 +1,26 @@
 //! Ringing: one INVITE for each phone of the callee; the first to answer wins.
 
+use std::net::IpAddr;
+
+use base::Token;
 use media::Side;
 use sdp::Sdp;
 use sip::{ClientKey, Dialog, Flow, HeaderName, Message, Method, StatusCode, Writer};
 use store::Contact;
 
-use super::leg::{Accepted, Leg, put_capabilities};
+use super::leg::{Leg, put_capabilities};
 use super::steps::offer_of;
 use super::{Alive, Call, Stage};
-use crate::context::{Context, Owner, SDP};
+use crate::context::{Abandoned, Context, Owner, Pending, SDP};
 use crate::{Cause, Event, User};
+
+/// What a phone's provisional response tells the caller.
+#[derive(Debug)]
+pub(super) struct News {
+    status: u16,
+    /// The phone's description, as text.
+    answer: Option<Box<str>>,
+}
 
 /// One phone that rings.
 #[derive(Debug)]
@@ -18,10 +29,14 @@ pub(super) struct Fork {
     /// The INVITE; none before it is sent.
     client: Option<ClientKey>,
     user: Box<str>,
+    /// Our address towards the phone: chooses the media session.
+    towards: IpAddr,
     /// Session-Expires to ask for, in seconds; 0: none.
     interval: u64,
-    /// The phone has answered with a description before its final answer.
-    early: bool,
+    /// RSeq of the last reliable provisional response (RFC 3262 §4).
+    rseq: u32,
+    /// The description that the phone gave before its final answer, which need not bring it again.
+    early: Option<Box<str>>,
 }
 
 impl Call {
@@ -67,12 +82,15 @@ impl Call {
             .map(|route| route.as_str().into())
             .collect();
         let described = u64::from(ctx.mint.number());
+        ctx.index.legs.insert(tag, self.id);
         self.forks.push(Fork {
             leg: Leg::new(dialog, Side::Callee, &number, described),
             client: None,
             user: user.name.as_str().into(),
+            towards: flow.local.ip(),
             interval: ctx.config.calls.session_expires.as_secs(),
-            early: false,
+            rseq: 0,
+            early: None,
         });
     }
 
@@ -102,7 +120,7 @@ impl Call {
         let Some(fork) = self.forks.get_mut(index) else {
             return;
         };
-        let callee = fork.leg.dialog.flow.local.ip();
+        let callee = fork.towards;
         let Some(session) = self
             .sessions
             .iter()
@@ -135,7 +153,6 @@ impl Call {
                 None => writer.finish(),
             }
         });
-        fork.leg.invite_cseq = fork.leg.dialog.local_cseq;
         fork.client = Some(client);
     }
 
@@ -149,9 +166,7 @@ impl Call {
     ) -> Alive {
         let status = response.status().unwrap_or(StatusCode(500));
         let Some(index) = self.forks.iter().position(|fork| fork.client == Some(key)) else {
-            if status.is_success() {
-                self.answered_again(ctx, response);
-            }
+            self.acknowledge_again(ctx, status, response);
             return Some(self);
         };
         if status == StatusCode(100) {
@@ -188,79 +203,78 @@ impl Call {
         let Some(fork) = self.forks.get_mut(index) else {
             return Some(self);
         };
-        fork.leg.follow(response);
+        fork.leg.dialog.establish(response);
         fork.leg.learn(response, flow);
-        if !fork.leg.acknowledge_provisional(ctx, response) {
+        if !fork.acknowledge_provisional(ctx, response) {
             return Some(self);
         }
+        let described = response.body_of_type(SDP);
+        if let Some(text) = described {
+            fork.early = Some(text.into());
+        }
         let status = response.status().map_or(180, |status| status.0);
-        let answer = response
-            .body_of_type(SDP)
-            .and_then(|text| Sdp::parse(text).ok());
+        if !matches!(self.provisional.last, Some((180..=182, _))) && status != 183 {
+            ctx.out.events.push(Event::CallRinging { call: self.id });
+        }
         // With several phones ringing the caller hears its own ringback, not one phone's early media.
-        let answer = answer.filter(|_| {
-            alone && self.with_invite(|invite, _| !invite.body().is_empty()) == Some(true)
-        });
+        let offered = self.with_invite(|invite, _| !invite.body().is_empty()) == Some(true);
+        let news = News {
+            status: if alone { status } else { 180 },
+            answer: described.filter(|_| alone && offered).map(Into::into),
+        };
+        self.tell_progress(ctx, news);
+        Some(self)
+    }
+
+    /// Passes a provisional response on to the caller, once for each new thing that it tells; while one
+    /// waits for its PRACK, the latest news waits too.
+    pub(super) fn tell_progress(&mut self, ctx: &mut Context<'_>, news: News) {
+        let told = (news.status, news.answer.is_some());
+        if self.provisional.last == Some(told) {
+            return;
+        }
+        if self.provisional.unacknowledged {
+            self.provisional.next = Some(news);
+            return;
+        }
+        let answer = news
+            .answer
+            .as_deref()
+            .and_then(|text| Sdp::parse(text).ok());
         if let (Some(answer), Some(session)) = (&answer, self.sessions.first()) {
-            if let Some(fork) = self.forks.first_mut() {
-                fork.early = true;
-            }
             self.with_invite(|invite, _| {
                 if let Ok(Some(offer)) = offer_of(invite) {
                     session.agree(ctx, Side::Caller, &offer, answer);
                 }
             });
         }
-        if !matches!(self.provisional.last, Some((180..=182, _))) && status != 183 {
-            ctx.out.events.push(Event::CallRinging { call: self.id });
-        }
-        self.tell_progress(ctx, if alone { status } else { 180 }, answer.as_ref());
-        Some(self)
+        let session = self.sessions.first();
+        let sdp = answer
+            .zip(session)
+            .map(|(answer, session)| self.caller.describe(ctx, session, &answer));
+        self.provisional.last = Some(told);
+        self.send_progress(ctx, news.status, sdp.as_deref());
     }
 
-    /// Passes a provisional response on to the caller, once for each new thing that it tells.
-    pub(super) fn tell_progress(
-        &mut self,
-        ctx: &mut Context<'_>,
-        status: u16,
-        answer: Option<&Sdp<'_>>,
-    ) {
-        let news = (status, answer.is_some());
-        if self.provisional.last == Some(news) {
-            return;
-        }
-        if self.provisional.unacknowledged {
-            self.provisional.missed = Some(status);
-            return;
-        }
-        let sdp = answer
-            .zip(self.sessions.first())
-            .map(|(answer, session)| self.caller.describe(ctx, session, answer));
+    fn send_progress(&mut self, ctx: &mut Context<'_>, status: u16, sdp: Option<&str>) {
         let Some(invite) = self.invite.clone() else {
             return;
         };
         let Some(request) = invite.message() else {
             return;
         };
-        self.provisional.last = Some(news);
         let required = request.lists(HeaderName::Require, "100rel");
+        let wanted = required || sdp.is_some() && request.lists(HeaderName::Supported, "100rel");
         // An INVITE without an offer would need the offer in a reliable response; we don't have it yet.
-        let reliable = (required
-            || sdp.is_some() && request.lists(HeaderName::Supported, "100rel"))
-            && !request.body().is_empty();
+        let reliable = wanted && !request.body().is_empty();
         if required && !reliable {
             return;
         }
         let contact = self.caller.contact(ctx);
-        let tag = self.id;
         ctx.scratch.clear();
-        let mut writer = Writer::response_to(
-            ctx.scratch,
-            &request,
-            &invite.flow,
-            StatusCode(status),
-            tag.as_str(),
-        );
+        let tag = self.id.as_str();
+        let code = StatusCode(status);
+        let mut writer = Writer::response_to(ctx.scratch, &request, &invite.flow, code, tag);
         ctx.config.put_server(&mut writer);
         writer.copy(&request, HeaderName::RecordRoute);
         put_capabilities(&mut writer, &contact);
@@ -268,24 +282,20 @@ impl Call {
             self.provisional.rseq += 1;
             self.provisional.unacknowledged = true;
             writer
-                .header(HeaderName::Require, "100rel")
+                .text(HeaderName::Require, "100rel")
                 .header(HeaderName::RSeq, self.provisional.rseq);
         }
         match sdp {
             Some(sdp) => writer.body(SDP, sdp.as_bytes()),
             None => writer.finish(),
         }
+        let (now, server) = (ctx.now, invite.server);
         if reliable {
             ctx.transactions
-                .respond_reliably(ctx.now, invite.server, ctx.scratch, ctx.out);
+                .respond_reliably(now, server, ctx.scratch, ctx.out);
         } else {
-            ctx.transactions.respond(
-                ctx.now,
-                invite.server,
-                StatusCode(status),
-                ctx.scratch,
-                ctx.out,
-            );
+            ctx.transactions
+                .respond(now, server, code, ctx.scratch, ctx.out);
         }
     }
 
@@ -298,30 +308,23 @@ impl Call {
         flow: Flow,
     ) -> Alive {
         let mut fork = self.forks.swap_remove(index);
-        fork.leg.follow(response);
+        fork.leg.dialog.adopt(response);
         fork.leg.learn(response, flow);
         fork.leg.accept_timer(ctx.now, response);
         self.abandon_forks(ctx, Some(COMPLETED_ELSEWHERE));
-        let callee_address = fork.leg.dialog.flow.local.ip();
-        let session = self
-            .sessions
-            .iter()
-            .position(|session| session.is_towards(callee_address))
-            .unwrap_or(0);
-        if self.sessions.is_empty() {
-            return self.end(ctx, Cause::Refused, None);
+        let (mut used, unused): (Vec<_>, Vec<_>) = std::mem::take(&mut self.sessions)
+            .into_iter()
+            .partition(|session| session.is_towards(fork.towards));
+        for session in unused {
+            session.close(ctx);
         }
-        self.sessions.swap(0, session);
-        for other in self.sessions.drain(1..).collect::<Vec<_>>() {
-            other.close(ctx);
-        }
-        ctx.index.legs.insert(fork.leg.tag(), self.id);
+        self.sessions.append(&mut used);
         let Fork {
             leg, user, early, ..
         } = fork;
         self.callee = Some(leg);
         self.stage = Stage::Talking;
-        self.join(ctx, response, &user, early)
+        self.join(ctx, response, &user, early.as_deref())
     }
 
     /// Answers the caller with the callee's description and acknowledges the callee's answer.
@@ -330,19 +333,16 @@ impl Call {
         ctx: &mut Context<'_>,
         response: &Message<'_>,
         user: &str,
-        early: bool,
+        early: Option<&str>,
     ) -> Alive {
         let offered = self
             .with_invite(|invite, _| !invite.body().is_empty())
             .unwrap_or(true);
-        let described = response
-            .body_of_type(SDP)
-            .and_then(|text| Sdp::parse(text).ok());
-        let Some(callee) = self.callee.as_mut() else {
-            return Some(self);
-        };
-        let cseq = callee.invite_cseq;
-        if offered {
+        // An answer in a reliable provisional response need not come again.
+        let text = response.body_of_type(SDP).or(early);
+        let described = text.and_then(|text| Sdp::parse(text).ok());
+        let cseq = response.cseq().map_or(0, |cseq| cseq.number);
+        if let Some(callee) = self.callee.as_mut().filter(|_| offered) {
             callee.acknowledge(ctx, cseq, None);
         } else {
             self.late_ack = Some(super::LateAck {
@@ -350,31 +350,25 @@ impl Call {
                 cseq,
             });
         }
-        let sdp = match (&described, self.sessions.first()) {
-            (Some(described), Some(session)) => {
-                let sdp = self.caller.describe(ctx, session, described);
-                if offered {
-                    self.with_invite(|invite, _| {
-                        if let Ok(Some(offer)) = offer_of(invite) {
-                            session.agree(ctx, Side::Caller, &offer, described);
-                        }
-                    });
-                } else {
-                    session.connect(ctx, Side::Callee, described, |_| false);
-                }
-                sdp
-            }
-            // The answer came in a reliable provisional response and need not come again.
-            _ if early => self.caller.sent.clone(),
-            _ => return self.refuse(ctx, StatusCode(502), Cause::Refused),
+        let (Some(described), Some(session)) = (described, self.sessions.first()) else {
+            return self.refuse(ctx, StatusCode(502), Cause::Refused);
         };
+        let sdp = self.caller.describe(ctx, session, &described);
+        if offered {
+            self.with_invite(|invite, _| {
+                if let Ok(Some(offer)) = offer_of(invite) {
+                    session.agree(ctx, Side::Caller, &offer, &described);
+                }
+            });
+        } else {
+            session.connect(ctx, Side::Callee, &described, |_| false);
+        }
         self.answered(ctx, Some(user));
-        if self.provisional.unacknowledged
-            && self
-                .provisional
-                .last
-                .is_some_and(|(_, described)| described)
-        {
+        let described_before = self
+            .provisional
+            .last
+            .is_some_and(|(_, described)| described);
+        if self.provisional.unacknowledged && described_before {
             self.provisional.held = Some(sdp);
         } else {
             self.provisional.unacknowledged = false;
@@ -393,10 +387,8 @@ impl Call {
         };
         let timer = self.caller.grant_timer(ctx, &request);
         let contact = self.caller.contact(ctx);
-        self.caller.unacknowledged = Some(Accepted {
-            server: invite.server,
-            cseq: request.cseq().map_or(0, |cseq| cseq.number),
-        });
+        let cseq = request.cseq().map_or(0, |cseq| cseq.number);
+        self.caller.unacknowledged = Some((invite.server, cseq));
         ctx.respond(
             invite.server,
             &invite.flow,
@@ -412,15 +404,51 @@ impl Call {
         );
     }
 
-    /// A 2xx after the first one: the callee repeats it, or another phone behind it has answered too.
-    fn answered_again(&mut self, ctx: &mut Context<'_>, response: &Message<'_>) {
-        let Some(callee) = &self.callee else { return };
-        let tag = response.to().ok().and_then(|to| to.tag()).unwrap_or("");
-        if *callee.dialog.remote_tag == *tag {
-            callee.acknowledge_again(ctx, response);
-        } else {
-            ctx.turn_away(&callee.dialog, response);
+    /// A party repeats its 2xx, or a second phone behind one contact answers: the one hears our ACK
+    /// again, the other is hung up (RFC 3261 §13.2.2.4).
+    pub(super) fn acknowledge_again(
+        &mut self,
+        ctx: &mut Context<'_>,
+        status: StatusCode,
+        response: &Message<'_>,
+    ) {
+        let Ok(cseq) = response.cseq() else { return };
+        if !status.is_success() || cseq.method != Method::Invite || self.late_ack.is_some() {
+            return;
         }
+        let tag = response.from().ok().and_then(|from| from.tag());
+        let Some(leg) = tag.and_then(Token::parse).and_then(|tag| self.leg(tag)) else {
+            return;
+        };
+        let other = response.to().ok().and_then(|to| to.tag()).unwrap_or("");
+        if *leg.dialog.remote_tag == *other {
+            leg.acknowledge_again(ctx, cseq.number);
+            return;
+        }
+        let mut dialog = leg.dialog.clone();
+        dialog.adopt(response);
+        ctx.acknowledge(&dialog, cseq.number, None);
+        ctx.hang_up(&mut dialog, None);
+    }
+
+    /// A request of a phone that has not answered yet.
+    pub(super) fn early_request(
+        &self,
+        ctx: &mut Context<'_>,
+        pending: &Pending,
+        request: &Message<'_>,
+    ) {
+        let status = match request.method() {
+            Some(Method::Options) => 200,
+            Some(Method::Update | Method::Invite) => 491,
+            _ => 480,
+        };
+        ctx.refuse(pending.server, &pending.flow, request, status, "");
+    }
+
+    /// Whether our tag towards one of the phones that ring is `tag`.
+    pub(super) fn rings_at(&self, tag: Token) -> bool {
+        self.forks.iter().any(|fork| fork.leg.tag() == tag)
     }
 
     /// RFC 4028 §7.3: the phone wants a longer session interval.
@@ -453,7 +481,8 @@ impl Call {
         index: usize,
         status: StatusCode,
     ) -> Alive {
-        self.forks.swap_remove(index);
+        let fork = self.forks.swap_remove(index);
+        ctx.index.legs.remove(&fork.leg.tag());
         self.refusal = Some(better(self.refusal, passed_on(status)));
         if status.0 >= 600 {
             // RFC 3261 §16.7: a refusal for the whole of the callee ends the search.
@@ -475,12 +504,47 @@ impl Call {
     /// Cancels what still rings; a phone that answers all the same is hung up.
     pub(super) fn abandon_forks(&mut self, ctx: &mut Context<'_>, reason: Option<&str>) {
         for fork in self.forks.drain(..) {
+            ctx.index.legs.remove(&fork.leg.tag());
             let Some(client) = fork.client else { continue };
             if let Some(owner) = ctx.transactions.client(client) {
-                *owner = Owner::Abandoned(Box::new(fork.leg.dialog));
+                *owner = Owner::Abandoned(Box::new(Abandoned {
+                    dialog: fork.leg.dialog,
+                    hung_up: false,
+                }));
             }
             ctx.transactions.cancel(ctx.now, client, reason, ctx.out);
         }
+    }
+}
+
+impl Fork {
+    /// Sends the PRACK that a reliable provisional response asks for (RFC 3262 §4). `false`: it is a
+    /// repetition or out of order, to be ignored.
+    fn acknowledge_provisional(&mut self, ctx: &mut Context<'_>, response: &Message<'_>) -> bool {
+        if !response.lists(HeaderName::Require, "100rel") {
+            return true;
+        }
+        let Ok(Some(rseq)) = response.number(HeaderName::RSeq) else {
+            return false;
+        };
+        if self.rseq != 0 && rseq != self.rseq.wrapping_add(1) {
+            return false;
+        }
+        self.rseq = rseq;
+        let Ok(cseq) = response.cseq() else {
+            return false;
+        };
+        let cseq = cseq.number;
+        ctx.request(
+            &mut self.leg.dialog,
+            Method::Prack,
+            Owner::Nobody,
+            |mut writer| {
+                writer.header(HeaderName::RAck, format_args!("{rseq} {cseq} INVITE"));
+                writer.finish();
+            },
+        );
+        true
     }
 }
 

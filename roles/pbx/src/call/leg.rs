@@ -11,7 +11,7 @@ use sip::{
 use std::net::SocketAddr;
 
 use super::session::Session;
-use crate::context::{ALLOW, Context, Owner, SDP};
+use crate::context::{ALLOW, Abandoned, Context, Owner, SDP};
 use crate::network;
 
 /// The leg between us and one party.
@@ -30,24 +30,12 @@ pub(crate) struct Leg {
     /// The last description that we gave.
     pub(super) sent: String,
     pub(super) timer: Option<SessionTimer>,
-    /// Our 2xx that the party has not acknowledged yet.
-    pub(super) unacknowledged: Option<Accepted>,
-    /// What we last acknowledged: CSeq, and the description that the ACK carried.
+    /// Our 2xx that the party has not acknowledged yet, and the CSeq of its INVITE.
+    pub(super) unacknowledged: Option<(ServerKey, u32)>,
+    /// The last 2xx of the party that we acknowledged, by CSeq, and the description that went with it.
     acknowledged: Option<(u32, Option<Box<str>>)>,
-    /// RSeq of the last reliable provisional response, and the CSeq it belongs to (RFC 3262 §4).
-    progress: (u32, u32),
     /// Our own re-INVITE or UPDATE that keeps the session alive, until it is answered.
     pub(super) refresh: Option<Refresh>,
-    /// CSeq of our last INVITE.
-    pub(super) invite_cseq: u32,
-}
-
-/// A 2xx to an INVITE of the party.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Accepted {
-    pub(super) server: ServerKey,
-    /// CSeq of the INVITE.
-    pub(super) cseq: u32,
 }
 
 /// When the session of a leg is refreshed or given up (RFC 4028 §10).
@@ -57,6 +45,8 @@ pub(crate) struct SessionTimer {
     /// We refresh; else the party does.
     pub(super) ours: bool,
     pub(super) due: Instant,
+    /// Without a refresh until then the session is over.
+    pub(super) expires: Instant,
 }
 
 /// A refresh on its way.
@@ -64,6 +54,8 @@ pub(crate) struct SessionTimer {
 pub(crate) struct Refresh {
     pub(super) client: ClientKey,
     pub(super) method: Method<'static>,
+    /// When it counts as unanswered, even if the party has said that it is at it.
+    pub(super) until: Instant,
     /// Sent because no media came: without an answer the call is over.
     pub(super) probe: bool,
 }
@@ -82,9 +74,7 @@ impl Leg {
             timer: None,
             unacknowledged: None,
             acknowledged: None,
-            progress: (0, 0),
             refresh: None,
-            invite_cseq: 0,
         }
     }
 
@@ -98,7 +88,49 @@ impl Leg {
             self.takes_update = message.lists(HeaderName::Allow, "UPDATE");
         }
         self.knows_timer |= message.lists(HeaderName::Supported, "timer");
-        self.dialog.flow = network::next_hop(&self.dialog, flow);
+        self.dialog.flow = network::next_hop(&self.dialog, flow, message);
+    }
+
+    /// Acknowledges a 2xx of the party (RFC 3261 §13.2.2.4).
+    pub(super) fn acknowledge(&mut self, ctx: &mut Context<'_>, cseq: u32, sdp: Option<&str>) {
+        ctx.acknowledge(&self.dialog, cseq, sdp);
+        self.acknowledged = Some((cseq, sdp.map(Into::into)));
+    }
+
+    /// The party repeats its 2xx: it has not seen our ACK.
+    pub(super) fn acknowledge_again(&self, ctx: &mut Context<'_>, cseq: u32) {
+        if let Some((_, sdp)) = self.acknowledged.as_ref().filter(|(last, _)| *last == cseq) {
+            ctx.acknowledge(&self.dialog, cseq, sdp.as_deref());
+        }
+    }
+
+    /// The party has acknowledged our answer to its INVITE with this CSeq. `false`: that is not what
+    /// we wait for.
+    pub(super) fn take_acknowledgement(&mut self, ctx: &mut Context<'_>, cseq: u32) -> bool {
+        let Some((server, _)) = self.unacknowledged.take_if(|(_, awaited)| *awaited == cseq) else {
+            return false;
+        };
+        ctx.transactions.acknowledge(ctx.now, server);
+        true
+    }
+
+    /// Nobody waits for the answer to this request any more. If it is an INVITE that is answered all the
+    /// same, the answer is acknowledged.
+    pub(super) fn abandon(&self, ctx: &mut Context<'_>, client: ClientKey) {
+        if let Some(owner) = ctx.transactions.client(client) {
+            *owner = Owner::Abandoned(Box::new(Abandoned {
+                dialog: self.dialog.clone(),
+                hung_up: true,
+            }));
+        }
+        ctx.transactions.cancel(ctx.now, client, None, ctx.out);
+    }
+
+    /// The party goes on: so it has seen our last answer, whether or not its ACK came through.
+    pub(super) fn settle(&mut self, ctx: &mut Context<'_>) {
+        if let Some((server, _)) = self.unacknowledged.take() {
+            ctx.transactions.acknowledge(ctx.now, server);
+        }
     }
 
     /// Our Contact towards the party.
@@ -172,7 +204,7 @@ impl Leg {
         let contact = self.contact(ctx);
         let timer = self.timer.map(|timer| (timer.interval, timer.ours));
         let min_se = ctx.config.calls.min_session_expires.as_secs();
-        let key = ctx.request(
+        ctx.request(
             &mut self.dialog,
             method,
             Owner::Leg { call },
@@ -191,71 +223,7 @@ impl Leg {
                     None => writer.finish(),
                 }
             },
-        );
-        if method == Method::Invite {
-            self.invite_cseq = self.dialog.local_cseq;
-        }
-        key
-    }
-
-    /// Acknowledges the party's 2xx.
-    pub(super) fn acknowledge(&mut self, ctx: &mut Context<'_>, cseq: u32, sdp: Option<&str>) {
-        ctx.acknowledge(&self.dialog, cseq, sdp);
-        self.acknowledged = Some((cseq, sdp.map(Into::into)));
-    }
-
-    /// The party repeats a 2xx, so it has not seen our ACK.
-    pub(super) fn acknowledge_again(&self, ctx: &mut Context<'_>, response: &Message<'_>) {
-        let repeated = response.cseq().map_or(0, |cseq| cseq.number);
-        if let Some((cseq, sdp)) = self
-            .acknowledged
-            .as_ref()
-            .filter(|(cseq, _)| *cseq == repeated)
-        {
-            ctx.acknowledge(&self.dialog, *cseq, sdp.as_deref());
-        }
-    }
-
-    /// Sends the PRACK that a reliable provisional response to our INVITE asks for (RFC 3262 §4).
-    /// `false`: it is a repetition or out of order, to be ignored.
-    pub(super) fn acknowledge_provisional(
-        &mut self,
-        ctx: &mut Context<'_>,
-        response: &Message<'_>,
-    ) -> bool {
-        if !response.lists(HeaderName::Require, "100rel") {
-            return true;
-        }
-        let (Ok(Some(rseq)), Ok(cseq)) = (response.number(HeaderName::RSeq), response.cseq())
-        else {
-            return false;
-        };
-        let (of, last) = self.progress;
-        if of == cseq.number && rseq != last.wrapping_add(1) {
-            return false;
-        }
-        self.progress = (cseq.number, rseq);
-        let cseq = cseq.number;
-        ctx.request(
-            &mut self.dialog,
-            Method::Prack,
-            Owner::Nobody,
-            |mut writer| {
-                writer.header(HeaderName::RAck, format_args!("{rseq} {cseq} INVITE"));
-                writer.finish();
-            },
-        );
-        true
-    }
-
-    /// The response comes from another phone behind the one that we called: it is another dialog
-    /// (RFC 3261 §12.1.2).
-    pub(super) fn follow(&mut self, response: &Message<'_>) {
-        if !self.dialog.establish(response) {
-            self.dialog.remote_tag = Box::default();
-            self.progress = (0, 0);
-            self.dialog.establish(response);
-        }
+        )
     }
 
     /// Keeps the session alive: UPDATE without a description where the party takes it, else a
@@ -273,6 +241,7 @@ impl Leg {
         self.refresh = Some(Refresh {
             client,
             method,
+            until: ctx.now + sip::transaction::GIVE_UP,
             probe,
         });
     }
@@ -333,15 +302,14 @@ impl Leg {
 
     fn set_timer(&mut self, now: Instant, interval: u32, ours: bool) {
         // RFC 4028 §10: we refresh at half time; without a refresh the end comes min(32 s, a third) early.
-        let wait = if ours {
-            interval / 2
-        } else {
-            interval - (interval / 3).min(32)
-        };
+        let end = interval - (interval / 3).min(32);
+        let wait = if ours { interval / 2 } else { end };
+        let after = |seconds: u32| now + Duration::from_secs(u64::from(seconds));
         self.timer = Some(SessionTimer {
             interval,
             ours,
-            due: now + Duration::from_secs(u64::from(wait)),
+            due: after(wait),
+            expires: after(end),
         });
     }
 }

@@ -21,17 +21,17 @@ mod steps;
 mod timers;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use base::{Token, UnixTime};
 use media::{Format, Side, Source};
 use sip::{Dialog, Flow, HeaderName, Message, StatusCode};
 
-use crate::context::{Context, Pending};
+use crate::context::{Context, Lingering, Pending};
 use crate::{CallRecord, Cause, Event, Step, User};
-use change::{Exchange, LateAck, Waiting};
-use fork::Fork;
+use change::{Exchange, Growing, LateAck};
+use fork::{Fork, News};
 use leg::Leg;
 use session::Session;
 
@@ -51,7 +51,7 @@ pub(crate) struct Call {
     /// One while phones ring for each local address that they are reached from; then the one in use.
     sessions: Vec<Session>,
     exchange: Option<Exchange>,
-    waiting: Option<Waiting>,
+    growing: Option<Growing>,
     late_ack: Option<LateAck>,
     provisional: Provisional,
     /// What a served caller hears, and on which stream in which format.
@@ -64,6 +64,7 @@ pub(crate) struct Call {
     record: Box<CallRecord>,
     answered_at: Option<Instant>,
     ends_at: Option<Instant>,
+    _admission: Admission,
     /// The earliest entry for this call in the slot's queue.
     pub(crate) armed: Option<Instant>,
 }
@@ -88,12 +89,39 @@ struct Provisional {
     last: Option<(u16, bool)>,
     /// RSeq of the last reliable one.
     rseq: u32,
-    /// Status of a later one that had to wait for the PRACK of the last.
-    missed: Option<u16>,
+    /// What happened since the last one went out, if that still waits for its PRACK.
+    next: Option<News>,
     /// It waits for its PRACK, and the answer with it if it had a description (RFC 3262 §3).
     unacknowledged: bool,
     /// Our answer, held back until then.
     held: Option<String>,
+}
+
+/// An INVITE that may become a call.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// The dialog with the caller.
+    pub(crate) dialog: Dialog,
+    /// What was dialled.
+    pub(crate) number: String,
+    pub(crate) admission: Admission,
+}
+
+/// A call's place among those that there may be at once; given back however the call goes.
+#[derive(Debug)]
+pub(crate) struct Admission(Arc<AtomicUsize>);
+
+impl Admission {
+    pub(crate) fn new(calls: &Arc<AtomicUsize>) -> Self {
+        calls.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(calls))
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What a call leaves behind after an input.
@@ -105,20 +133,24 @@ impl Call {
         ctx: &mut Context<'_>,
         request: &Message<'_>,
         pending: Pending,
-        dialog: Dialog,
+        admitted: Admitted,
         caller: &Arc<User>,
-        number: &str,
     ) -> Alive {
+        let Admitted {
+            dialog,
+            number,
+            admission,
+        } = admitted;
         let id = dialog.local_tag;
         let described = u64::from(ctx.mint.number());
-        let mut leg = Leg::new(dialog, Side::Caller, number, described);
+        let mut leg = Leg::new(dialog, Side::Caller, &number, described);
         leg.learn(request, pending.flow);
-        let steps = ctx.config.dialplan.steps(number).into_iter();
+        let steps = ctx.config.dialplan.steps(&number).into_iter();
         let record = CallRecord {
             call: id,
             call_id: request.call_id().into(),
             caller: caller.name.as_str().into(),
-            number: number.into(),
+            number: number.as_str().into(),
             answered_by: None,
             started: ctx.clock.unix(ctx.now),
             answered: None,
@@ -148,7 +180,7 @@ impl Call {
             forks: Vec::new(),
             sessions: Vec::new(),
             exchange: None,
-            waiting: None,
+            growing: None,
             late_ack: None,
             provisional: Provisional::default(),
             source: None,
@@ -158,6 +190,7 @@ impl Call {
             record: Box::new(record),
             answered_at: None,
             ends_at: None,
+            _admission: admission,
             armed: None,
         };
         Box::new(call).next_step(ctx)
@@ -232,18 +265,9 @@ impl Call {
             ctx.refuse_pending(&invite, status.0, self.id.as_str());
         }
         self.close_exchange(ctx);
-        self.close_late_ack(ctx);
         let reason = cause.reason();
         self.abandon_forks(ctx, reason);
         ctx.index.legs.remove(&self.id);
-        for leg in [Some(&self.caller), self.callee.as_ref()]
-            .into_iter()
-            .flatten()
-        {
-            if let Some(refresh) = leg.refresh {
-                ctx.give_up(refresh.client, &leg.dialog);
-            }
-        }
         let callee = self.callee.take();
         if accepted && hung_up != Some(Side::Caller) {
             release(ctx, self.caller, reason);
@@ -254,7 +278,6 @@ impl Call {
                 release(ctx, callee, reason);
             }
         }
-        ctx.services.calls.fetch_sub(1, Ordering::Relaxed);
         self.record.ended = ctx.clock.unix(ctx.now);
         self.record.duration_ms = self.answered_at.map_or(0, |at| {
             ctx.now.saturating_duration_since(at).as_millis() as u64
@@ -289,10 +312,21 @@ impl Cause {
 
 /// Hangs up a leg, or has it hung up once it has acknowledged our answer (RFC 3261 §15).
 fn release(ctx: &mut Context<'_>, mut leg: Leg, reason: Option<&'static str>) {
-    if leg.unacknowledged.is_some() {
-        ctx.index.lingering.insert(leg.tag(), Box::new(leg.dialog));
-    } else {
-        ctx.hang_up(&mut leg.dialog, reason);
+    if let Some(refresh) = leg.refresh {
+        leg.abandon(ctx, refresh.client);
+    }
+    match leg.unacknowledged {
+        Some((server, _)) => {
+            let lingering = Lingering {
+                dialog: leg.dialog,
+                server,
+                reason,
+            };
+            ctx.index
+                .lingering
+                .insert(lingering.dialog.local_tag, Box::new(lingering));
+        }
+        None => ctx.hang_up(&mut leg.dialog, reason),
     }
 }
 

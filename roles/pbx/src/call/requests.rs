@@ -20,6 +20,10 @@ impl Call {
     ) -> Alive {
         let method = request.method().unwrap_or(Method::Other(""));
         let cseq = request.cseq().map_or(0, |cseq| cseq.number);
+        if self.rings_at(tag) && method != Method::Ack {
+            self.early_request(ctx, &pending, request);
+            return Some(self);
+        }
         let Some(leg) = self
             .leg(tag)
             .filter(|leg| leg.dialog.matches_request(request))
@@ -55,7 +59,7 @@ impl Call {
         match method {
             Method::Bye => self.bye(ctx, side, &pending, request),
             Method::Invite | Method::Update => self.change(ctx, side, pending, request),
-            Method::Prack => self.prack(ctx, &pending, request),
+            Method::Prack => self.prack(ctx, side, &pending, request),
             Method::Info | Method::Message => self.relay(ctx, side, pending, request),
             Method::Options => {
                 ctx.respond(
@@ -72,7 +76,18 @@ impl Call {
                 Some(self)
             }
             _ => {
-                refuse_method(ctx, &pending, request);
+                let status = refusal_of_method(Some(method));
+                ctx.respond(
+                    pending.server,
+                    &pending.flow,
+                    request,
+                    status,
+                    "",
+                    |mut writer| {
+                        writer.text(HeaderName::Allow, ALLOW);
+                        writer.finish();
+                    },
+                );
                 Some(self)
             }
         }
@@ -119,16 +134,15 @@ impl Call {
         ack: &Message<'_>,
     ) -> Alive {
         let cseq = ack.cseq().map_or(0, |cseq| cseq.number);
-        let accepted = self
+        let fresh = self
             .side(side)
-            .and_then(|leg| leg.unacknowledged.take_if(|accepted| accepted.cseq == cseq));
-        let Some(accepted) = accepted else {
+            .is_some_and(|leg| leg.take_acknowledgement(ctx, cseq));
+        if !fresh {
             return Some(self);
-        };
-        ctx.transactions.acknowledge(ctx.now, accepted.server);
+        }
         if self.stage == Stage::Serving {
-            let awaited = self.format.is_none() || self.late_ack.take().is_some();
-            return if awaited {
+            // Without a format the offer was ours, and this is the answer.
+            return if self.format.is_none() {
                 self.serve_answer(ctx, ack)
             } else {
                 Some(self)
@@ -136,7 +150,7 @@ impl Call {
         }
         match self.late_ack.take_if(|late| late.side == side.other()) {
             Some(late) => self.deliver_late_answer(ctx, late, ack),
-            None => self.resume_change(ctx),
+            None => Some(self),
         }
     }
 
@@ -162,7 +176,7 @@ impl Call {
         match answer {
             Some(answer) => {
                 session.connect(ctx, late.side.other(), &answer, |_| false);
-                self.resume_change(ctx)
+                Some(self)
             }
             None => self.end(ctx, Cause::Refused, None),
         }
@@ -176,8 +190,8 @@ impl Call {
         request: &Message<'_>,
     ) -> Alive {
         ctx.refuse(pending.server, &pending.flow, request, 200, "");
-        if let Some(accepted) = self.side(side).and_then(|leg| leg.unacknowledged.take()) {
-            ctx.transactions.acknowledge(ctx.now, accepted.server);
+        if let Some(leg) = self.side(side) {
+            leg.settle(ctx);
         }
         let cause = match side {
             Side::Caller => Cause::CallerHungUp,
@@ -189,6 +203,7 @@ impl Call {
     fn prack(
         mut self: Box<Self>,
         ctx: &mut Context<'_>,
+        side: Side,
         pending: &Pending,
         request: &Message<'_>,
     ) -> Alive {
@@ -196,7 +211,9 @@ impl Call {
             .header(HeaderName::RAck)
             .and_then(|value| RAck::parse(value).ok());
         let expected = rack.is_some_and(|rack| {
-            rack.rseq == self.provisional.rseq && rack.cseq.method == Method::Invite
+            side == Side::Caller
+                && rack.rseq == self.provisional.rseq
+                && rack.cseq.method == Method::Invite
         });
         if !expected || !self.provisional.unacknowledged {
             ctx.refuse(pending.server, &pending.flow, request, 481, "");
@@ -209,11 +226,10 @@ impl Call {
         // A new offer before the answer has nobody to answer it yet.
         let status = if request.body().is_empty() { 200 } else { 488 };
         ctx.refuse(pending.server, &pending.flow, request, status, "");
-        let missed = self.provisional.missed.take();
         if let Some(sdp) = self.provisional.held.take() {
             self.accept_caller(ctx, &sdp);
-        } else if let Some(status) = missed {
-            self.tell_progress(ctx, status, None);
+        } else if let Some(news) = self.provisional.next.take() {
+            self.tell_progress(ctx, news);
         }
         Some(self)
     }
@@ -260,57 +276,47 @@ impl Call {
         Some(self)
     }
 
-    /// What was relayed is settled.
-    pub(crate) fn relayed(mut self: Box<Self>) -> Box<Self> {
+    /// The other party has answered what was relayed, or has not: then `response` is none.
+    pub(crate) fn relay_answered(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        pending: &Pending,
+        response: Option<&Message<'_>>,
+    ) -> Alive {
+        let status = response
+            .and_then(Message::status)
+            .unwrap_or(StatusCode(408));
+        if status.is_provisional() {
+            return Some(self);
+        }
         self.relayed = self.relayed.saturating_sub(1);
-        self
+        let Some(request) = pending.message() else {
+            return Some(self);
+        };
+        ctx.respond(
+            pending.server,
+            &pending.flow,
+            &request,
+            status.0,
+            "",
+            |writer| match response.and_then(|response| {
+                Some((response.header(HeaderName::ContentType)?, response.body()))
+            }) {
+                Some((content_type, body)) => writer.body(content_type, body),
+                None => writer.finish(),
+            },
+        );
+        Some(self)
     }
 }
 
-/// Passes the answer to a relayed request back.
-pub(crate) fn answer_relayed(
-    ctx: &mut Context<'_>,
-    pending: &Pending,
-    status: StatusCode,
-    response: Option<&Message<'_>>,
-) {
-    let Some(request) = pending.message() else {
-        return;
-    };
-    let body = response
-        .and_then(|response| Some((response.header(HeaderName::ContentType)?, response.body())));
-    ctx.respond(
-        pending.server,
-        &pending.flow,
-        &request,
-        status.0,
-        "",
-        |writer| match body {
-            Some((content_type, body)) => writer.body(content_type, body),
-            None => writer.finish(),
-        },
-    );
-}
-
 /// RFC 3261 §8.2.1: 405 for methods that we know and don't allow, 501 for others.
-pub(crate) fn refuse_method(ctx: &mut Context<'_>, pending: &Pending, request: &Message<'_>) {
-    let status = if matches!(request.method(), Some(Method::Other(_)) | None) {
+pub(crate) fn refusal_of_method(method: Option<Method<'_>>) -> u16 {
+    if matches!(method, Some(Method::Other(_)) | None) {
         501
     } else {
         405
-    };
-    let tag = ctx.mint.token();
-    ctx.respond(
-        pending.server,
-        &pending.flow,
-        request,
-        status,
-        tag.as_str(),
-        |mut writer| {
-            writer.header(HeaderName::Allow, ALLOW);
-            writer.finish();
-        },
-    );
+    }
 }
 
 /// Most requests of a call that wait for the other party at once.

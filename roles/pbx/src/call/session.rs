@@ -25,8 +25,8 @@ impl Session {
         local: [Option<IpAddr>; 2],
         streams: u8,
     ) -> Self {
-        ctx.index.next_session += 1;
-        let id = SessionId::new(ctx.mint.slot(), ctx.index.next_session);
+        // At random, so that a slot that is built anew after a fault meets none of its old sessions.
+        let id = SessionId::new(ctx.mint.slot(), ctx.mint.number64());
         ctx.index.sessions.insert(id, call);
         ctx.out.media.push(Command::Allocate {
             session: id,

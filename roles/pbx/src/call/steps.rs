@@ -55,7 +55,7 @@ impl Call {
         };
         let caller = self.caller.dialog.flow.local.ip();
         for contact in contacts {
-            let flow = network::reach(first_hop(&contact), contact.flow);
+            let flow = network::first_hop(&contact);
             let callee = flow.local.ip();
             if !self
                 .sessions
@@ -168,15 +168,6 @@ fn reachable(ctx: &Context<'_>, user: &str) -> Vec<Contact> {
     } else {
         answering
     }
-}
-
-/// The URI that a request to a contact goes to first (RFC 3327 §5.3).
-fn first_hop(contact: &Contact) -> &str {
-    let path = contact
-        .path
-        .first()
-        .and_then(|route| sip::NameAddr::parse(route).ok());
-    path.map_or(&*contact.uri, |route| route.uri)
 }
 
 /// Most media lines of one call that we carry.

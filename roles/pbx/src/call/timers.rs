@@ -15,54 +15,91 @@ impl Call {
             Stage::Ringing { until } => Some(until),
             _ => None,
         };
-        let legs = [Some(&self.caller), self.callee.as_ref()]
-            .into_iter()
-            .flatten();
+        let legs = [Some(&self.caller), self.callee.as_ref()];
         let sessions = legs
-            .filter(|leg| leg.refresh.is_none())
-            .filter_map(|leg| leg.timer.map(|timer| timer.due));
-        sessions.chain(ringing).chain(self.ends_at).min()
+            .into_iter()
+            .flatten()
+            .filter_map(|leg| match leg.refresh {
+                Some(refresh) => Some(refresh.until),
+                None => leg.timer.map(|timer| timer.due),
+            });
+        let exchange = self.exchange.as_ref().map(|exchange| exchange.until);
+        sessions
+            .chain(ringing)
+            .chain(exchange)
+            .chain(self.ends_at)
+            .min()
     }
 
     /// Does what is due.
     pub(crate) fn expire(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
-        match self.stage {
-            Stage::Ringing { until } if until <= ctx.now => return self.ring_timeout(ctx),
-            _ => {}
+        if let Stage::Ringing { until } = self.stage
+            && until <= ctx.now
+        {
+            return self.ring_timeout(ctx);
         }
         if self.ends_at.is_some_and(|at| at <= ctx.now) {
             return self.end(ctx, Cause::MaxDuration, None);
         }
-        let call = self.id;
+        if self
+            .exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.until <= ctx.now)
+        {
+            return self.end(ctx, Cause::SessionTimeout, None);
+        }
         for side in [Side::Caller, Side::Callee] {
-            let busy = self.is_changing(side);
-            let Some(leg) = self.side(side) else { continue };
-            match leg.timer.as_mut() {
-                Some(timer) if timer.due > ctx.now || leg.refresh.is_some() => {}
-                // RFC 3261 §14.1: one INVITE at a time.
-                Some(timer) if timer.ours && busy && !leg.takes_update => {
-                    timer.due = ctx.now + PAUSE;
-                }
-                Some(timer) if timer.ours => leg.keep_alive(ctx, call, false),
-                Some(_) => return self.end(ctx, Cause::SessionTimeout, None),
-                None => {}
+            if let Some(cause) = self.expire_leg(ctx, side) {
+                return self.end(ctx, cause, None);
             }
         }
         Some(self)
     }
 
+    /// Refreshes the session of a leg if it is time to, or tells why it is over.
+    fn expire_leg(&mut self, ctx: &mut Context<'_>, side: Side) -> Option<Cause> {
+        let call = self.id;
+        let changing = self.is_changing();
+        let leg = self.side(side)?;
+        if let Some(refresh) = leg.refresh {
+            let lost = if refresh.probe {
+                Cause::MediaTimeout
+            } else {
+                Cause::SessionTimeout
+            };
+            return (refresh.until <= ctx.now).then_some(lost);
+        }
+        let timer = leg.timer.as_mut().filter(|timer| timer.due <= ctx.now)?;
+        if timer.expires <= ctx.now {
+            return Some(Cause::SessionTimeout);
+        }
+        if changing || leg.unacknowledged.is_some() {
+            // One INVITE at a time (RFC 3261 §14.1); the change under way refreshes the session anyway.
+            timer.due = timer.expires.min(ctx.now + PAUSE);
+        } else {
+            leg.keep_alive(ctx, call, false);
+        }
+        None
+    }
+
+    /// Whether an offer of one party is on its way to the other.
+    pub(super) fn is_changing(&self) -> bool {
+        self.exchange.is_some() || self.growing.is_some() || self.late_ack.is_some()
+    }
+
     /// No media has come for a while: asks the parties whether they are still there.
     pub(crate) fn silent(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
         let call = self.id;
-        for side in [Side::Caller, Side::Callee] {
-            let busy = self.is_changing(side);
-            if let Some(leg) = self.side(side).filter(|_| !busy) {
-                leg.keep_alive(ctx, call, true);
+        if self.invite.is_none() && !self.is_changing() {
+            for side in [Side::Caller, Side::Callee] {
+                if let Some(leg) = self.side(side).filter(|leg| leg.unacknowledged.is_none()) {
+                    leg.keep_alive(ctx, call, true);
+                }
             }
         }
         Some(self)
     }
 }
 
-/// How long a refresh waits for a change to be over.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long a refresh waits for a change that is under way.
+const PAUSE: Duration = Duration::from_secs(2);

@@ -277,8 +277,9 @@ impl Judge {
         response: &Message<'_>,
     ) -> bool {
         if let Some(known) = self.finals.get(&branch) {
-            // REGISTER, OPTIONS and CANCEL are answered afresh each time.
-            let stateless = ["REGISTER", "OPTIONS", "CANCEL"].contains(&branch.1.as_str());
+            // REGISTER, OPTIONS and CANCEL are answered afresh each time, and so is who is challenged.
+            let stateless = ["REGISTER", "OPTIONS", "CANCEL"].contains(&branch.1.as_str())
+                || status == StatusCode(401);
             if !stateless && known != response.bytes() {
                 self.fault(format!(
                     "a second final response\n{}\nafter\n{}",

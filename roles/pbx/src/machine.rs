@@ -279,7 +279,7 @@ impl Pbx {
         let Some(owner) = self.transactions.client(key) else {
             return;
         };
-        if provisional && !matches!(owner, Owner::Fork { .. }) {
+        if provisional && !matches!(owner, Owner::Fork { .. } | Owner::Leg { .. }) {
             return;
         }
         match owner.clone() {
@@ -290,7 +290,7 @@ impl Pbx {
                 call.change_answered(ctx, key, response, flow)
             }),
             Owner::Relay { call, pending } => {
-                self.relayed(now, call, &pending, Some(response), out);
+                self.relay_answered(now, call, &pending, Some(response), out);
             }
             Owner::Qualify {
                 user,
@@ -312,8 +312,9 @@ impl Pbx {
         }
     }
 
-    /// The answer, or none, to a request that one leg sent for the other.
-    fn relayed(
+    /// What was relayed has been answered, or not: then `response` is none. The party that waits for
+    /// the answer gets it even if the call is over by now.
+    fn relay_answered(
         &mut self,
         now: Instant,
         call: Token,
@@ -321,13 +322,11 @@ impl Pbx {
         response: Option<&Message<'_>>,
         out: &mut Out<Event>,
     ) {
-        if self.calls.contains_key(&call) {
-            self.with_call(now, call, out, |call, ctx| {
-                call.relay_answered(ctx, pending, response)
-            });
-        } else {
-            self.context(now, out).refuse_pending(pending, 481, "");
-        }
+        let status = response
+            .and_then(Message::status)
+            .unwrap_or(StatusCode(408));
+        requests::answer_relayed(&mut self.context(now, out), pending, status, response);
+        self.with_call(now, call, out, |call, _| Some(call.relayed()));
     }
 
     fn lost(&mut self, now: Instant, key: ClientKey, owner: Owner, out: &mut Out<Event>) {
@@ -339,7 +338,7 @@ impl Pbx {
                 self.with_call(now, call, out, |call, ctx| call.change_lost(ctx, key));
             }
             Owner::Relay { call, pending } => {
-                self.relayed(now, call, &pending, None, out);
+                self.relay_answered(now, call, &pending, None, out);
             }
             Owner::Qualify { user, contact, .. } => {
                 registrar::qualified(&self.context(now, out), &user, &contact, Reach::Unreachable);

@@ -514,7 +514,7 @@ pub(crate) fn reply(
     status: u16,
     finish: impl FnOnce(&mut Writer<'_>),
 ) {
-    let tag = ctx.mint.token();
+    let tag = ctx.transactions.stateless_tag(ctx.mint.slot(), request);
     let config = ctx.config;
     ctx.out
         .send_with(sip::response_flow(request, flow), |bytes| {

@@ -34,16 +34,7 @@ impl Mint {
 
     /// A fresh token: two hexadecimal digits of the slot, a dash, 64 random bits in 16 digits.
     pub fn token(&mut self) -> Token {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [b'-'; 19];
-        text[0] = HEX[usize::from(self.slot.number() >> 4)];
-        text[1] = HEX[usize::from(self.slot.number() & 15)];
-        let mut bits = self.random.next_u64();
-        for digit in &mut text[3..] {
-            *digit = HEX[(bits & 15) as usize];
-            bits >>= 4;
-        }
-        Token(text)
+        Token::new(self.slot, self.random.next_u64())
     }
 
     /// 32 random bits: a first CSeq, an SSRC, jitter.
@@ -67,6 +58,20 @@ impl Mint {
 pub struct Token([u8; 19]);
 
 impl Token {
+    /// The token of a slot with these bits.
+    #[must_use]
+    pub fn new(slot: Slot, mut bits: u64) -> Self {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [b'-'; 19];
+        text[0] = HEX[usize::from(slot.number() >> 4)];
+        text[1] = HEX[usize::from(slot.number() & 15)];
+        for digit in &mut text[3..] {
+            *digit = HEX[(bits & 15) as usize];
+            bits >>= 4;
+        }
+        Self(text)
+    }
+
     /// The token whose text is `text`, if it has a minted token's form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

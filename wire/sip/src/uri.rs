@@ -217,7 +217,19 @@ pub fn escape_user(name: &str) -> Cow<'_, str> {
         byte.is_ascii_alphanumeric()
             || matches!(
                 byte,
-                b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' | b'&' | b'=' | b'+' | b'$' | b','
+                b'-' | b'_'
+                    | b'.'
+                    | b'!'
+                    | b'~'
+                    | b'*'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'&'
+                    | b'='
+                    | b'+'
+                    | b'$'
+                    | b','
             )
     };
     if name.bytes().all(plain) {

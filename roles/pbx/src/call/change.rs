@@ -11,7 +11,7 @@ use sip::{ClientKey, Flow, HeaderName, Message, Method, SessionExpires, StatusCo
 use super::fork::put_timer;
 use super::leg::{Refresh, put_capabilities};
 use super::steps::{offer_of, streams_of};
-use super::{Alive, Call, Stage};
+use super::{Alive, Call, Session, Stage};
 use crate::Cause;
 use crate::context::{Context, Pending, SDP};
 
@@ -32,9 +32,9 @@ pub(super) struct Exchange {
     pub(super) until: Instant,
 }
 
-/// A change that waits for ports of further streams.
+/// A change that waits for ports of further streams, or for the other party's ACK.
 #[derive(Debug)]
-pub(super) struct Growing {
+pub(super) struct Waiting {
     from: Side,
     pending: Pending,
 }
@@ -174,30 +174,36 @@ impl Call {
         }
         if streams > session.wanted {
             session.grow(ctx, streams);
-            self.growing = Some(Growing { from, pending });
-            return Some(self);
         }
-        self.send_change(ctx, from, pending, offer, is_invite);
-        Some(self)
+        // So that a CANCEL finds the call.
+        ctx.transactions.keep(pending.server, self.id);
+        self.waiting = Some(Waiting { from, pending });
+        self.resume_change(ctx)
     }
 
-    /// The ports that a change waited for are there.
-    pub(super) fn resume_change(
-        mut self: Box<Self>,
-        ctx: &mut Context<'_>,
-        growing: Growing,
-    ) -> Alive {
-        let Growing { from, pending } = growing;
-        let waiting = pending.clone();
-        if let Some(request) = waiting.message() {
-            let offer = offer_of(&request).ok().flatten();
-            self.send_change(
-                ctx,
-                from,
-                pending,
-                offer.as_ref(),
-                request.method() == Some(Method::Invite),
-            );
+    /// Goes on with a change that waited, if nothing holds it up any more.
+    pub(super) fn resume_change(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        let ready = self.sessions.first().is_some_and(Session::is_ready);
+        let Some(from) = self
+            .waiting
+            .as_ref()
+            .filter(|_| ready)
+            .map(|waiting| waiting.from)
+        else {
+            return Some(self);
+        };
+        // RFC 3261 §14.1: no INVITE before the last one of the other party is acknowledged.
+        let other = self.side(from.other());
+        if other.is_some_and(|other| other.unacknowledged.is_some()) {
+            return Some(self);
+        }
+        if let Some(Waiting { from, pending }) = self.waiting.take() {
+            let waiting = pending.clone();
+            if let Some(request) = waiting.message() {
+                let offer = offer_of(&request).ok().flatten();
+                let is_invite = request.method() == Some(Method::Invite);
+                self.send_change(ctx, from, pending, offer.as_ref(), is_invite);
+            }
         }
         Some(self)
     }
@@ -240,7 +246,7 @@ impl Call {
 
     /// The other party answers a change, or our own refresh is answered.
     pub(crate) fn change_answered(
-        self: Box<Self>,
+        mut self: Box<Self>,
         ctx: &mut Context<'_>,
         key: ClientKey,
         response: &Message<'_>,
@@ -248,6 +254,9 @@ impl Call {
     ) -> Alive {
         let status = response.status().unwrap_or(StatusCode(500));
         if status.is_provisional() {
+            if let Some(leg) = self.asked(key) {
+                leg.acknowledge_provisional(ctx, response);
+            }
             return Some(self);
         }
         if self
@@ -380,11 +389,11 @@ impl Call {
             ctx.transactions
                 .cancel(ctx.now, exchange.client, None, ctx.out);
         }
-        if let Some(growing) = self
-            .growing
-            .take_if(|growing| growing.pending.server == server)
+        if let Some(waiting) = self
+            .waiting
+            .take_if(|waiting| waiting.pending.server == server)
         {
-            growing.refuse(ctx, 487);
+            waiting.refuse(ctx, 487);
         }
     }
 
@@ -475,6 +484,17 @@ impl Call {
         self.end(ctx, cause, None)
     }
 
+    /// The leg that we asked for a change or refresh under `key`.
+    fn asked(&mut self, key: ClientKey) -> Option<&mut super::Leg> {
+        match &self.exchange {
+            Some(exchange) if exchange.client == key => {
+                let other = exchange.from.other();
+                self.side(other)
+            }
+            _ => self.refreshing(key),
+        }
+    }
+
     fn refreshing(&mut self, key: ClientKey) -> Option<&mut super::Leg> {
         let is_it =
             |leg: &&mut super::Leg| leg.refresh.is_some_and(|refresh| refresh.client == key);
@@ -492,8 +512,8 @@ impl Call {
                 leg.abandon(ctx, exchange.client);
             }
         }
-        if let Some(growing) = self.growing.take() {
-            growing.refuse(ctx, 487);
+        if let Some(waiting) = self.waiting.take() {
+            waiting.refuse(ctx, 487);
         }
         if let Some(late) = self.late_ack.take()
             && let Some(leg) = self.side(late.side)
@@ -511,7 +531,7 @@ fn passed_on(status: StatusCode) -> u16 {
     }
 }
 
-impl Growing {
+impl Waiting {
     pub(super) fn refuse(self, ctx: &mut Context<'_>, status: u16) {
         ctx.refuse_pending(&self.pending, status, "");
     }

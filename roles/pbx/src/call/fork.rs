@@ -33,8 +33,6 @@ pub(super) struct Fork {
     towards: IpAddr,
     /// Session-Expires to ask for, in seconds; 0: none.
     interval: u64,
-    /// RSeq of the last reliable provisional response (RFC 3262 §4).
-    rseq: u32,
     /// The description that the phone gave before its final answer, which need not bring it again.
     early: Option<Box<str>>,
 }
@@ -89,7 +87,6 @@ impl Call {
             user: user.name.as_str().into(),
             towards: flow.local.ip(),
             interval: ctx.config.calls.session_expires.as_secs(),
-            rseq: 0,
             early: None,
         });
     }
@@ -203,9 +200,9 @@ impl Call {
         let Some(fork) = self.forks.get_mut(index) else {
             return Some(self);
         };
-        fork.leg.dialog.establish(response);
+        fork.leg.follow(response);
         fork.leg.learn(response, flow);
-        if !fork.acknowledge_provisional(ctx, response) {
+        if !fork.leg.acknowledge_provisional(ctx, response) {
             return Some(self);
         }
         let described = response.body_of_type(SDP);
@@ -308,7 +305,7 @@ impl Call {
         flow: Flow,
     ) -> Alive {
         let mut fork = self.forks.swap_remove(index);
-        fork.leg.dialog.adopt(response);
+        fork.leg.follow(response);
         fork.leg.learn(response, flow);
         fork.leg.accept_timer(ctx.now, response);
         self.abandon_forks(ctx, Some(COMPLETED_ELSEWHERE));
@@ -514,37 +511,6 @@ impl Call {
             }
             ctx.transactions.cancel(ctx.now, client, reason, ctx.out);
         }
-    }
-}
-
-impl Fork {
-    /// Sends the PRACK that a reliable provisional response asks for (RFC 3262 §4). `false`: it is a
-    /// repetition or out of order, to be ignored.
-    fn acknowledge_provisional(&mut self, ctx: &mut Context<'_>, response: &Message<'_>) -> bool {
-        if !response.lists(HeaderName::Require, "100rel") {
-            return true;
-        }
-        let Ok(Some(rseq)) = response.number(HeaderName::RSeq) else {
-            return false;
-        };
-        if self.rseq != 0 && rseq != self.rseq.wrapping_add(1) {
-            return false;
-        }
-        self.rseq = rseq;
-        let Ok(cseq) = response.cseq() else {
-            return false;
-        };
-        let cseq = cseq.number;
-        ctx.request(
-            &mut self.leg.dialog,
-            Method::Prack,
-            Owner::Nobody,
-            |mut writer| {
-                writer.header(HeaderName::RAck, format_args!("{rseq} {cseq} INVITE"));
-                writer.finish();
-            },
-        );
-        true
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Leg {
     pub(super) unacknowledged: Option<(ServerKey, u32)>,
     /// The last 2xx of the party that we acknowledged, by CSeq, and the description that went with it.
     acknowledged: Option<(u32, Option<Box<str>>)>,
+    /// CSeq of our last INVITE with a reliable provisional response, and the RSeq of that (RFC 3262 §4).
+    progress: (u32, u32),
     /// Our own re-INVITE or UPDATE that keeps the session alive, until it is answered.
     pub(super) refresh: Option<Refresh>,
 }
@@ -74,6 +76,7 @@ impl Leg {
             timer: None,
             unacknowledged: None,
             acknowledged: None,
+            progress: (0, 0),
             refresh: None,
         }
     }
@@ -95,6 +98,47 @@ impl Leg {
     pub(super) fn acknowledge(&mut self, ctx: &mut Context<'_>, cseq: u32, sdp: Option<&str>) {
         ctx.acknowledge(&self.dialog, cseq, sdp);
         self.acknowledged = Some((cseq, sdp.map(Into::into)));
+    }
+
+    /// Sends the PRACK that a reliable provisional response to our INVITE asks for (RFC 3262 §4).
+    /// `false`: it is a repetition or out of order, to be ignored.
+    pub(super) fn acknowledge_provisional(
+        &mut self,
+        ctx: &mut Context<'_>,
+        response: &Message<'_>,
+    ) -> bool {
+        if !response.lists(HeaderName::Require, "100rel") {
+            return true;
+        }
+        let (Ok(Some(rseq)), Ok(cseq)) = (response.number(HeaderName::RSeq), response.cseq())
+        else {
+            return false;
+        };
+        let cseq = cseq.number;
+        let (of, last) = self.progress;
+        if of == cseq && rseq != last.wrapping_add(1) {
+            return false;
+        }
+        self.progress = (cseq, rseq);
+        ctx.request(
+            &mut self.dialog,
+            Method::Prack,
+            Owner::Nobody,
+            |mut writer| {
+                writer.header(HeaderName::RAck, format_args!("{rseq} {cseq} INVITE"));
+                writer.finish();
+            },
+        );
+        true
+    }
+
+    /// Takes the dialog of a response, even if it comes from another phone behind the one that we
+    /// called (RFC 3261 §12.1.2).
+    pub(super) fn follow(&mut self, response: &Message<'_>) {
+        if !self.dialog.establish(response) {
+            self.progress = (0, 0);
+            self.dialog.adopt(response);
+        }
     }
 
     /// The party repeats its 2xx: it has not seen our ACK.

@@ -30,7 +30,7 @@ use sip::{Dialog, Flow, HeaderName, Message, StatusCode};
 
 use crate::context::{Context, Lingering, Pending};
 use crate::{CallRecord, Cause, Event, Step, User};
-use change::{Exchange, Growing, LateAck};
+use change::{Exchange, LateAck, Waiting};
 use fork::{Fork, News};
 use leg::Leg;
 use session::Session;
@@ -51,7 +51,7 @@ pub(crate) struct Call {
     /// One while phones ring for each local address that they are reached from; then the one in use.
     sessions: Vec<Session>,
     exchange: Option<Exchange>,
-    growing: Option<Growing>,
+    waiting: Option<Waiting>,
     late_ack: Option<LateAck>,
     provisional: Provisional,
     /// What a served caller hears, and on which stream in which format.
@@ -180,7 +180,7 @@ impl Call {
             forks: Vec::new(),
             sessions: Vec::new(),
             exchange: None,
-            growing: None,
+            waiting: None,
             late_ack: None,
             provisional: Provisional::default(),
             source: None,

@@ -150,7 +150,7 @@ impl Call {
         }
         match self.late_ack.take_if(|late| late.side == side.other()) {
             Some(late) => self.deliver_late_answer(ctx, late, ack),
-            None => Some(self),
+            None => self.resume_change(ctx),
         }
     }
 
@@ -176,7 +176,7 @@ impl Call {
         match answer {
             Some(answer) => {
                 session.connect(ctx, late.side.other(), &answer, |_| false);
-                Some(self)
+                self.resume_change(ctx)
             }
             None => self.end(ctx, Cause::Refused, None),
         }
@@ -276,38 +276,30 @@ impl Call {
         Some(self)
     }
 
-    /// The other party has answered what was relayed, or has not: then `response` is none.
-    pub(crate) fn relay_answered(
-        mut self: Box<Self>,
-        ctx: &mut Context<'_>,
-        pending: &Pending,
-        response: Option<&Message<'_>>,
-    ) -> Alive {
-        let status = response
-            .and_then(Message::status)
-            .unwrap_or(StatusCode(408));
-        if status.is_provisional() {
-            return Some(self);
-        }
+    /// What was relayed is settled.
+    pub(crate) fn relayed(mut self: Box<Self>) -> Box<Self> {
         self.relayed = self.relayed.saturating_sub(1);
-        let Some(request) = pending.message() else {
-            return Some(self);
-        };
-        ctx.respond(
-            pending.server,
-            &pending.flow,
-            &request,
-            status.0,
-            "",
-            |writer| match response.and_then(|response| {
-                Some((response.header(HeaderName::ContentType)?, response.body()))
-            }) {
-                Some((content_type, body)) => writer.body(content_type, body),
-                None => writer.finish(),
-            },
-        );
-        Some(self)
+        self
     }
+}
+
+/// Passes the answer to a relayed request back.
+pub(crate) fn answer_relayed(
+    ctx: &mut Context<'_>,
+    pending: &Pending,
+    status: StatusCode,
+    response: Option<&Message<'_>>,
+) {
+    let Some(request) = pending.message() else {
+        return;
+    };
+    let body = response
+        .and_then(|response| Some((response.header(HeaderName::ContentType)?, response.body())));
+    let (server, flow) = (pending.server, &pending.flow);
+    ctx.respond(server, flow, &request, status.0, "", |writer| match body {
+        Some((content_type, body)) => writer.body(content_type, body),
+        None => writer.finish(),
+    });
 }
 
 /// RFC 3261 §8.2.1: 405 for methods that we know and don't allow, 501 for others.

@@ -128,7 +128,7 @@ impl Call {
         if self.stage != Stage::Allocating {
             return Some(self);
         }
-        self.forks.clear();
+        self.abandon_forks(ctx, None);
         self.refuse(ctx, StatusCode(503), Cause::Refused)
     }
 }

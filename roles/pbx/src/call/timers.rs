@@ -84,7 +84,7 @@ impl Call {
 
     /// Whether an offer of one party is on its way to the other.
     pub(super) fn is_changing(&self) -> bool {
-        self.exchange.is_some() || self.growing.is_some() || self.late_ack.is_some()
+        self.exchange.is_some() || self.waiting.is_some() || self.late_ack.is_some()
     }
 
     /// No media has come for a while: asks the parties whether they are still there.

@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::time::{Duration, Instant};
 
-use base::{Deadlines, Mint, Token};
+use base::{Deadlines, Mint, Slot, Token};
 
 use crate::header::HeaderName;
 use crate::{Flow, Message, Method, StatusCode};
@@ -138,6 +138,16 @@ impl<C, S: Clone> Transactions<C, S> {
         self.servers
             .insert(key, (Server::new(now, method, back), None));
         self.arm_server(key);
+    }
+
+    /// A tag for an answer without a transaction: the same each time that the same request comes (RFC
+    /// 3261 §8.2.7).
+    #[must_use]
+    pub fn stateless_tag(&self, slot: Slot, request: &Message<'_>) -> Token {
+        let key = self.server_key(request, request.method().unwrap_or(Method::Other("")));
+        let mut hash = Hash::new(self.seed.rotate_left(32));
+        hash.0.write_u64(key.0);
+        Token::new(slot, hash.0.finish())
     }
 
     /// The INVITE transaction that a CANCEL is about (RFC 3261 §9.2).

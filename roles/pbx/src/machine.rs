@@ -348,6 +348,24 @@ impl Pbx {
     }
 
     fn expire(&mut self, now: Instant, out: &mut Out<Event>) {
+        self.expire_transactions(now, out);
+        let life = self.config.nonce_lifetime.as_millis() as u64;
+        let oldest = self.clock.unix_millis(now).saturating_sub(life);
+        self.guard.forget_before(oldest);
+        let mut registrar = std::mem::take(&mut self.registrar);
+        registrar.expire(&mut self.context(now, out));
+        self.registrar = registrar;
+        while let Some(id) = self.deadlines.pop_due(now) {
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.armed = None;
+                self.with_call(now, id, out, |call, ctx| call.expire(ctx));
+            }
+        }
+        // What has just been answered over a connection is over at once.
+        self.expire_transactions(now, out);
+    }
+
+    fn expire_transactions(&mut self, now: Instant, out: &mut Out<Event>) {
         while let Some(expired) = self.transactions.expire(now, out) {
             match expired {
                 Expired::Client(key, owner) => self.lost(now, key, owner, out),
@@ -357,18 +375,6 @@ impl Pbx {
                         self.with_call(now, call, out, |call, ctx| call.never_pracked(ctx));
                     }
                 }
-            }
-        }
-        let life = self.config.nonce_lifetime.as_millis() as u64;
-        self.guard
-            .forget_before(self.clock.unix_millis(now).saturating_sub(life));
-        let mut registrar = std::mem::take(&mut self.registrar);
-        registrar.expire(&mut self.context(now, out));
-        self.registrar = registrar;
-        while let Some(id) = self.deadlines.pop_due(now) {
-            if let Some(call) = self.calls.get_mut(&id) {
-                call.armed = None;
-                self.with_call(now, id, out, |call, ctx| call.expire(ctx));
             }
         }
     }
@@ -407,8 +413,8 @@ impl Pbx {
             return;
         }
         let Some(call) = self.index.sessions.get(&session).copied() else {
-            // A session that a panic left behind.
-            if !self.index.closing.contains_key(&session) {
+            // A session that a fault of this slot left behind.
+            if matches!(event, media::Event::Silent { .. }) {
                 out.media.push(media::Command::Close { session });
             }
             return;

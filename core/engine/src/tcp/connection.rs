@@ -88,7 +88,8 @@ impl Connection {
         let flow = Flow {
             protocol: Protocol::Tcp,
             connection: Some(id),
-            local: local_address(&socket).unwrap_or(flow.local),
+            // What the peer is told in Via and Contact: where we listen, not the port of this socket.
+            local: flow.local,
             remote: flow.remote,
         };
         Ok(Self::new(socket, flow, Stage::Connecting, limits, now))

@@ -27,18 +27,26 @@ pub fn relay(binary: &Path, rounds: usize, calls: usize) -> Result<Row> {
         remark: String::new(),
     };
     let mut delays = Vec::new();
+    let mut late = Duration::ZERO;
     // One server at a time: both want the same ports.
     for _ in 0..rounds {
         let server = dialtone::start(binary, USERS)?;
         let (cost, media) = ours(&server, calls)?;
         row.ours.push(cost);
         delays.push(format!("{}", media.delay.p50));
+        late = late.max(media.lateness);
         drop(server);
         if let Some((_, figures)) = &mut row.peer {
-            figures.push(theirs(&rtpengine::start()?, calls)?.0);
+            let (cost, media) = theirs(&rtpengine::start()?, calls)?;
+            figures.push(cost);
+            late = late.max(media.lateness);
         }
     }
-    row.remark = format!("a packet; delay p50 {} µs", delays.join(", "));
+    row.remark = format!(
+        "a packet; delay p50 {} µs, generator late {} ms at most",
+        delays.join(", "),
+        late.as_millis()
+    );
     Ok(row)
 }
 

@@ -146,19 +146,18 @@ impl Streams {
     fn take(&mut self, index: usize) -> io::Result<()> {
         let (leg, stream) = &mut self.legs[index];
         let mut packet = [0; PACKET + 1];
-        // What is left makes the socket readable again; no leg may keep the others waiting.
-        for _ in 0..4 {
-            match leg.socket.recv(&mut packet) {
-                Ok(length) => {
-                    let delay = stream.receive(&packet[..length], self.began.elapsed());
-                    if let Some(delay) = delay {
-                        self.delay.record(delay);
-                    }
+        // One a turn: to learn that there is no second would cost as much as the first, and what is
+        // left makes the socket readable again.
+        match leg.socket.recv(&mut packet) {
+            Ok(length) => {
+                let delay = stream.receive(&packet[..length], self.began.elapsed());
+                if let Some(delay) = delay {
+                    self.delay.record(delay);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if is_passing(&error) => self.refused += 1,
-                Err(error) => return Err(error),
             }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if is_passing(&error) => self.refused += 1,
+            Err(error) => return Err(error),
         }
         Ok(())
     }

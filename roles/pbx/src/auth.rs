@@ -88,13 +88,16 @@ pub(crate) fn authenticate(
 }
 
 /// Whether the credentials were made for this request's target: otherwise somebody on the way has
-/// changed who is called (RFC 7616 §3.4.6). Hosts may differ, as where a proxy has translated them.
+/// changed who is called (RFC 7616 §3.4.6). Hosts may differ, as where a proxy has translated them,
+/// and some clients sign the server's address alone.
 fn is_for(given: &Credentials<'_>, request: &Message<'_>) -> bool {
     let uri = given.uri.unquoted();
     let target = request.request_uri();
     *uri == *target
         || match (Uri::parse(&uri), Uri::parse(target)) {
-            (Ok(given), Ok(target)) => given.user_name() == target.user_name(),
+            (Ok(given), Ok(target)) => {
+                given.user.is_empty() || given.user_name() == target.user_name()
+            }
             _ => false,
         }
 }

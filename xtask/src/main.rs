@@ -1,7 +1,7 @@
 //! Project tasks, started as `cargo xtask TASK`.
 //!
 //! - [`release`]: builds the static release binary and starts it.
-//! - [`test`]: every check of the project, one step after the other.
+//! - [`mod@test`]: every check of the project, one step after the other.
 //! - [`tidy`]: rules of the house that no compiler knows.
 //! - [`fuzz`]: builds and runs the fuzz targets for a short time.
 //! - [`prompts`]: speaks the built-in prompts.

@@ -12,6 +12,8 @@ use crate::media_plane::MediaPlane;
 
 /// One end of a dialog: Call-ID and the server's tag.
 type End = (String, String);
+/// A dialog: Call-ID, the server's tag, the peer's tag, which is empty before there is one.
+type Dialog = (String, String, String);
 /// A transaction: branch and method.
 type Branch = (String, String);
 
@@ -27,7 +29,7 @@ pub(crate) struct Judge {
     /// Tag of the first response above 100 to each INVITE.
     tags: HashMap<String, String>,
     /// Last CSeq that the server used at its end of a dialog.
-    cseqs: HashMap<End, u32>,
+    cseqs: HashMap<Dialog, u32>,
     /// Dialogs that never came to be: the INVITE was refused.
     refused: HashSet<End>,
     /// INVITEs that are not answered: CSeq by the server's end.
@@ -36,9 +38,9 @@ pub(crate) struct Judge {
     /// Branches of INVITEs that came inside a dialog.
     inside: HashSet<String>,
     /// 2xx to an INVITE of the server that it owes an ACK.
-    owed: HashSet<(End, u32)>,
+    owed: HashSet<(Dialog, u32)>,
     /// Descriptions in ACKs, which are repeated for each 2xx that is.
-    acks: HashMap<(End, u32), Vec<u8>>,
+    acks: HashMap<(Dialog, u32), Vec<u8>>,
     /// When the server can't be reached by an answer to its INVITE any more: timer B, or 64×T1 after
     /// CANCEL.
     patience: HashMap<String, (Instant, SocketAddr)>,
@@ -71,7 +73,7 @@ impl Judge {
 
     /// What the server still owes at the end of the world.
     pub(crate) fn conclude(&mut self) {
-        for ((call, _), cseq) in std::mem::take(&mut self.owed) {
+        for ((call, _, _), cseq) in std::mem::take(&mut self.owed) {
             self.fault(format!(
                 "2xx to INVITE {cseq} of call {call} was never acknowledged"
             ));
@@ -134,8 +136,12 @@ impl Judge {
         let cseq = response.cseq().map_or(0, |cseq| cseq.number);
         self.asking
             .retain(|known, asked| *known != end || *asked != cseq);
-        if self.answered.insert(branch) && status.is_success() {
-            self.owed.insert((end, cseq));
+        self.answered.insert(branch);
+        if status.is_success() {
+            let dialog = dialog_of(response);
+            if !self.acks.contains_key(&(dialog.clone(), cseq)) {
+                self.owed.insert((dialog, cseq));
+            }
         }
     }
 
@@ -184,9 +190,10 @@ impl Judge {
                 self.cancels(&branch.0, request);
             }
             Method::Ack => {
-                self.owed.remove(&(end.clone(), cseq));
+                let dialog = dialog_of(request);
+                self.owed.remove(&(dialog.clone(), cseq));
                 let body = request.body().to_vec();
-                if let Some(first) = self.acks.insert((end, cseq), body) {
+                if let Some(first) = self.acks.insert((dialog, cseq), body) {
                     if first != request.body() {
                         self.fault(format!("an ACK has changed\n{}", text(request.bytes())));
                     }
@@ -223,8 +230,16 @@ impl Judge {
     }
 
     fn asks(&mut self, method: Method<'_>, end: End, cseq: u32, request: &Message<'_>) {
-        let last = self.cseqs.insert(end.clone(), cseq);
-        if last.is_some_and(|last| cseq != last + 1) {
+        let dialog = dialog_of(request);
+        // A dialog goes on from the CSeq of the INVITE that made it.
+        let before = (dialog.0.clone(), dialog.1.clone(), String::new());
+        let made = self.cseqs.get(&before).copied();
+        let last = self.cseqs.insert(dialog, cseq);
+        let right = match (last, made) {
+            (Some(last), _) => cseq == last + 1,
+            (None, made) => made.is_none_or(|made| cseq > made),
+        };
+        if !right {
             self.fault(format!(
                 "CSeq {cseq} follows {last:?}\n{}",
                 text(request.bytes())
@@ -405,6 +420,13 @@ fn branch_of(message: &Message<'_>) -> Branch {
 
 fn tag(address: Option<sip::NameAddr<'_>>) -> Option<String> {
     address.and_then(|address| address.tag().map(str::to_owned))
+}
+
+/// The dialog of a message, seen from the server as its user agent client.
+fn dialog_of(message: &Message<'_>) -> Dialog {
+    let (local, remote) = (tag(message.from().ok()), tag(message.to().ok()));
+    let call = message.call_id().to_owned();
+    (call, local.unwrap_or_default(), remote.unwrap_or_default())
 }
 
 fn has_body(bytes: &[u8]) -> bool {

@@ -115,6 +115,9 @@ fn manner(dice: &mut Dice) -> Manner {
         reuses_nonce: dice.chance(50),
         expires: dice.pick(&[10, 60, 300, 5000]),
         answers_too_late: dice.chance(20),
+        considers: dice.chance(20).then(|| seconds(dice, 6)),
+        forks: dice.chance(10),
+        both_answer: dice.chance(50),
         withholds: match dice.number(0..20) {
             0 => vec!["ACK "],
             1 => vec!["PRACK "],

@@ -40,6 +40,10 @@ pub(super) struct Call {
     pub(super) session: Option<Session>,
     pub(super) change: Option<Change>,
     pub(super) again: Option<(What, u8)>,
+    /// A re-INVITE that the user thinks about.
+    pub(super) considered: Option<Pending>,
+    /// The tag of the other phone behind this one.
+    pub(super) sibling: Option<base::Token>,
     pub(super) peer_updates: bool,
     pub(super) answered: bool,
     pub(super) leaves_when_acknowledged: bool,
@@ -127,6 +131,8 @@ impl Call {
             session: None,
             change: None,
             again: None,
+            considered: None,
+            sibling: None,
             peer_updates: false,
             answered: false,
             leaves_when_acknowledged: false,

@@ -42,6 +42,7 @@ impl Phone {
         if let Some(text) = description_of(request) {
             self.hear(&mut call, text);
         }
+        call.sibling = self.line.manner.forks.then(|| self.line.mint.token());
         self.line.transactions.keep(pending.server, id);
         call.invite = Some(pending);
         if let Some(ring) = self.line.manner.ring {
@@ -82,15 +83,26 @@ impl Phone {
     }
 
     fn provisional(&mut self, now: Instant, call: &mut Call, status: u16, sdp: Option<&str>) {
-        let Some(pending) = call.invite.clone() else {
-            return;
-        };
+        if let Some(pending) = call.invite.clone() {
+            self.progress_of(now, call, &pending, status, sdp);
+        }
+    }
+
+    /// Sends a provisional response to an INVITE.
+    pub(super) fn progress_of(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        pending: &Pending,
+        status: u16,
+        sdp: Option<&str>,
+    ) {
         let request = pending.message();
         let reliable = self.line.manner.reliable
             && (request.lists(HeaderName::Supported, "100rel")
                 || request.lists(HeaderName::Require, "100rel"));
         let (contact, allow) = (self.line.contact_uri(), self.line.allow());
-        let tag = call.dialog.local_tag;
+        let tag = call.sibling.unwrap_or(call.dialog.local_tag);
         if reliable {
             call.rseq = if call.rseq == 0 {
                 1 + self.line.mint.below(1000)
@@ -114,10 +126,10 @@ impl Phone {
         };
         if reliable {
             self.line
-                .respond_reliably(now, &pending, status, tag.as_str(), fields);
+                .respond_reliably(now, pending, status, tag.as_str(), fields);
         } else {
             self.line
-                .respond(now, &pending, status, tag.as_str(), fields);
+                .respond(now, pending, status, tag.as_str(), fields);
         }
     }
 
@@ -154,6 +166,10 @@ impl Phone {
         call.answered = true;
         call.state = State::Up;
         self.send_accept(now, call, &pending, session.as_deref(), Some(&sdp));
+        if let Some(sibling) = call.sibling.take().filter(|_| self.line.manner.both_answer) {
+            self.siblings.push(sibling);
+            self.sibling_accepts(&pending, sibling, &sdp);
+        }
         call.unacknowledged = Some(Accepted {
             cseq: request.cseq().map_or(0, |cseq| cseq.number),
             server: pending.server,
@@ -162,6 +178,17 @@ impl Phone {
         if let Some(talk) = self.line.manner.talk {
             self.line.wake_after(now, talk, call.id, Alarm::HangUp);
         }
+    }
+
+    /// The other phone behind this one picks up too.
+    fn sibling_accepts(&mut self, pending: &Pending, tag: base::Token, sdp: &str) {
+        let contact = self.line.contact_uri();
+        let line = &mut self.line;
+        let (flow, bytes) = line.response(pending, 200, tag.as_str(), |mut writer| {
+            writer.header(HeaderName::Contact, contact);
+            writer.body(SDP, sdp.as_bytes());
+        });
+        sip::Transmit::transmit(&mut line.out, flow, &bytes);
     }
 
     pub(super) fn send_accept(
@@ -231,6 +258,7 @@ impl Phone {
     pub(super) fn cancelled(&mut self, now: Instant, flow: Flow, cancel: &Message<'_>) {
         let server = self.line.transactions.cancelled(cancel);
         let call = server.and_then(|server| self.line.transactions.server(server).copied());
+        let cancelled = server;
         let status = if server.is_some() { 200 } else { 481 };
         let tag = self.line.mint.token();
         let mut bytes = Vec::new();
@@ -239,6 +267,14 @@ impl Phone {
         sip::Transmit::transmit(&mut self.line.out, sip::response_flow(cancel, flow), &bytes);
         let Some(call) = call else { return };
         self.with(call, |phone, call| {
+            let considered = call
+                .considered
+                .take_if(|pending| Some(pending.server) == cancelled);
+            if let Some(pending) = considered {
+                phone
+                    .line
+                    .respond(now, &pending, 487, "", |writer| writer.finish());
+            }
             if call.state != State::Called {
                 return;
             }

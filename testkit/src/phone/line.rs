@@ -33,6 +33,7 @@ pub(super) enum Alarm {
     GiveUp,
     Session,
     Retry,
+    Consider,
     Register,
 }
 
@@ -207,7 +208,7 @@ impl Line {
         tag: &str,
         finish: impl FnOnce(Writer<'_>),
     ) {
-        let bytes = self.response(pending, status, tag, finish);
+        let (_, bytes) = self.response(pending, status, tag, finish);
         let (server, status) = (pending.server, StatusCode(status));
         self.transactions
             .respond(now, server, status, &bytes, &mut self.out);
@@ -221,25 +222,26 @@ impl Line {
         tag: &str,
         finish: impl FnOnce(Writer<'_>),
     ) {
-        let bytes = self.response(pending, status, tag, finish);
+        let (_, bytes) = self.response(pending, status, tag, finish);
         self.transactions
             .respond_reliably(now, pending.server, &bytes, &mut self.out);
     }
 
-    fn response(
+    /// A response and the way that it takes.
+    pub(super) fn response(
         &self,
         pending: &Pending,
         status: u16,
         tag: &str,
         finish: impl FnOnce(Writer<'_>),
-    ) -> Vec<u8> {
+    ) -> (Flow, Vec<u8>) {
         let request = pending.message();
         let mut bytes = Vec::new();
         let mut writer =
             Writer::response_to(&mut bytes, &request, &pending.flow, StatusCode(status), tag);
         writer.copy(&request, HeaderName::RecordRoute);
         finish(writer);
-        bytes
+        (sip::response_flow(&request, pending.flow), bytes)
     }
 
     /// Keeps the challenge of a 401. `false`: another answer would be the same.

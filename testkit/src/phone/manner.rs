@@ -37,6 +37,12 @@ pub struct Manner {
     pub expires: u32,
     /// Answers 200 to an INVITE although a CANCEL has come.
     pub answers_too_late: bool,
+    /// Thinks this long before it accepts a re-INVITE, and says so with a 183.
+    pub considers: Option<Duration>,
+    /// There is another phone behind it that rings too: 180 comes from there.
+    pub forks: bool,
+    /// And that phone answers as well.
+    pub both_answer: bool,
     /// Messages that begin so are never sent, though the phone believes that they were.
     pub withholds: Vec<&'static str>,
 }
@@ -71,6 +77,9 @@ impl Default for Manner {
             reuses_nonce: false,
             expires: 600,
             answers_too_late: false,
+            considers: None,
+            forks: false,
+            both_answer: false,
             withholds: Vec::new(),
         }
     }

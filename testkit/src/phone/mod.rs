@@ -115,6 +115,8 @@ pub struct Phone {
     next_call: u32,
     media: SocketAddr,
     retired: bool,
+    /// Tags of the dialogs of phones behind this one that answered too.
+    siblings: Vec<base::Token>,
     outcomes: Vec<Outcome>,
 }
 
@@ -135,6 +137,7 @@ impl Phone {
             next_call: 0,
             media: SocketAddr::new(server.local.ip(), 30_000),
             retired: false,
+            siblings: Vec::new(),
             outcomes: Vec::new(),
         }
     }
@@ -293,6 +296,11 @@ impl Phone {
                     self.change(now, call, what, attempts);
                 }
             }
+            Alarm::Consider => {
+                if let Some(pending) = call.considered.take() {
+                    self.accept_change(now, call, &pending);
+                }
+            }
             Alarm::GiveUp | Alarm::Register => {}
         }
     }
@@ -386,12 +394,23 @@ impl Phone {
                         writer.finish();
                     });
             }
+            (None, Some(Method::Bye)) if self.is_siblings(request) => {
+                self.line
+                    .respond(now, &pending, 200, "", |writer| writer.finish());
+            }
             (None, _) => {
                 let tag = self.line.mint.token();
                 self.line
                     .respond(now, &pending, 481, tag.as_str(), |writer| writer.finish());
             }
         }
+    }
+
+    fn is_siblings(&self, request: &Message<'_>) -> bool {
+        let tag = request.to().ok().and_then(|to| to.tag());
+        self.siblings
+            .iter()
+            .any(|sibling| Some(sibling.as_str()) == tag)
     }
 
     fn with(&mut self, id: u32, act: impl FnOnce(&mut Self, &mut Call)) {

@@ -78,7 +78,10 @@ impl Phone {
         if let Some(accepted) = call.unacknowledged.take() {
             self.line.transactions.acknowledge(now, accepted.server);
         }
-        if let Some(invite) = call.invite.take() {
+        for invite in [call.invite.take(), call.considered.take()]
+            .into_iter()
+            .flatten()
+        {
             self.plain(now, &invite, 487);
         }
         if call.state != State::Leaving {
@@ -104,6 +107,30 @@ impl Phone {
             self.plain(now, pending, 491);
             return;
         }
+        if touches_session && call.considered.is_some() {
+            self.plain(now, pending, 500);
+            return;
+        }
+        match self.line.manner.considers.filter(|_| is_invite) {
+            Some(time) => self.consider(now, call, pending, time),
+            None => self.accept_change(now, call, pending),
+        }
+    }
+
+    /// Lets the user think about a re-INVITE.
+    fn consider(&mut self, now: Instant, call: &mut Call, pending: &Pending, time: Duration) {
+        self.line.transactions.keep(pending.server, call.id);
+        self.progress_of(now, call, pending, 183, None);
+        call.considered = Some(pending.clone());
+        self.line.wake_after(now, time, call.id, Alarm::Consider);
+    }
+
+    /// Accepts a re-INVITE or UPDATE.
+    pub(super) fn accept_change(&mut self, now: Instant, call: &mut Call, pending: &Pending) {
+        let request = &pending.message();
+        let is_invite = request.method() == Some(Method::Invite);
+        let offer = description_of(request);
+        let touches_session = is_invite || offer.is_some();
         if let Some(accepted) = call.unacknowledged.take_if(|_| is_invite) {
             // The server has gone on, so it has seen our answer.
             self.line.transactions.acknowledge(now, accepted.server);

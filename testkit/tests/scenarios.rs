@@ -97,11 +97,15 @@ fn cause(world: &World) -> Cause {
 
 /// What either phone sends reaches the other one's RTP address.
 fn assert_joined(world: &World, a: PhoneId, b: PhoneId) {
-    let (a, b) = (&world.at(a).lines()[0], &world.at(b).lines()[0]);
+    let lines = [a, b].map(|phone| world.at(phone).lines().remove(0));
+    let ports = lines
+        .each_ref()
+        .map(|line| line.remote.expect("a description was heard").port());
     let media = &world.server.media;
-    assert_eq!(media.relays_to(a.remote.unwrap().port()), Some(b.rtp));
-    assert_eq!(media.relays_to(b.remote.unwrap().port()), Some(a.rtp));
-    assert_eq!(media.sends_to(a.remote.unwrap().port()), Some(a.rtp));
+    for side in [0, 1] {
+        assert_eq!(media.relays_to(ports[side]), Some(lines[1 - side].rtp));
+        assert_eq!(media.sends_to(ports[side]), Some(lines[side].rtp));
+    }
 }
 
 fn heard_direction(world: &World, phone: PhoneId) -> Direction {

@@ -13,7 +13,7 @@ fn calm(story: impl FnOnce(&mut World)) {
 /// Status of the last answer.
 fn status(answers: &[String]) -> &str {
     let last = answers.last().expect("the server answers");
-    last.split(' ').nth(1).unwrap()
+    last.split(' ').nth(1).expect("a status")
 }
 
 fn field<'a>(answers: &'a [String], name: &str) -> Option<&'a str> {
@@ -231,7 +231,7 @@ fn rfc3261_10_2_2_a_star_stands_alone() {
         assert_eq!(status(answers), "400");
     });
     register(&["Contact: *"], |answers| {
-        assert_eq!(status(answers), "400")
+        assert_eq!(status(answers), "400");
     });
     register(&["Contact: *, <sip:a@h>", "Expires: 0"], |answers| {
         assert_eq!(status(answers), "400");

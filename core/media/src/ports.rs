@@ -40,12 +40,13 @@ impl Ports {
         }
     }
 
-    /// Finds a pair on `ip`. An idle one that has rested is preferred, as it costs nothing; then a
-    /// port that is not bound; then any idle one. `now` is in milliseconds.
+    /// Finds a pair on `ip`. An idle one that has rested is preferred, as it costs nothing, or the
+    /// oldest one where no more may be idle; then a port that is not bound; then any idle one. `now` is
+    /// in milliseconds.
     pub(crate) fn acquire(&mut self, ip: IpAddr, now: u64) -> Result<Acquired, Refusal> {
-        let dscp = self.dscp;
+        let (dscp, max_idle) = (self.dscp, self.max_idle);
         let book = self.book(ip);
-        if let Some(key) = book.rested(now) {
+        if let Some(key) = book.rested(now, max_idle) {
             return Ok(Acquired::Idle(key));
         }
         match book.bind(dscp) {
@@ -112,9 +113,9 @@ struct Book {
 }
 
 impl Book {
-    fn rested(&mut self, now: u64) -> Option<usize> {
+    fn rested(&mut self, now: u64, max_idle: usize) -> Option<usize> {
         let &(key, freed) = self.idle.front()?;
-        if now.saturating_sub(freed) < REST_MS {
+        if now.saturating_sub(freed) < REST_MS && self.idle.len() < max_idle {
             return None;
         }
         self.idle.pop_front();
@@ -145,7 +146,7 @@ impl Book {
 }
 
 /// How long a freed pair rests, so that what was still under way to it is not taken for a new
-/// call's. Short of ports, it is used earlier.
+/// call's. Short of ports, or with many calls a second, it is used earlier.
 const REST_MS: u64 = 3000;
 /// Ports tried for one pair: many taken by others must not hold up the calls that run.
 const MAX_TRIES: usize = 256;

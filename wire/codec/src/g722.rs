@@ -209,7 +209,7 @@ impl<K: Kind> Default for Band<K> {
 /// Two poles and six zeros that adapt by the signs of what they see. Newest values come first.
 #[derive(Clone, Debug, Default)]
 struct Predictor {
-    /// The sum of both parts [PREDIC].
+    /// The sum of both parts (PREDIC).
     prediction: i32,
     /// The zeros' part of it.
     from_zeros: i32,
@@ -236,7 +236,7 @@ impl Predictor {
         self.predict();
     }
 
-    /// [UPPOL2, UPPOL1]
+    /// UPPOL2 and UPPOL1.
     fn adapt_poles(&mut self, partial: i32) {
         let same = self.partial.map(|p| (p < 0) == (partial < 0));
         let [first, second] = self.poles;
@@ -252,7 +252,7 @@ impl Predictor {
         self.poles = [first.clamp(-bound, bound), second];
     }
 
-    /// [UPZERO]
+    /// UPZERO.
     fn adapt_zeros(&mut self, difference: i32) {
         let push = if difference == 0 { 0 } else { 128 };
         for (zero, old) in self.zeros.iter_mut().zip(&self.differences) {

@@ -195,6 +195,19 @@ fn registrations_survive_a_kill() {
 }
 
 #[test]
+fn the_phones_of_a_removed_user_are_forgotten() {
+    let mut server = Server::new();
+    server.add_load_users(2);
+    let options = load(Job::Register, &server.sip(), 2);
+    let report = ue::load::run(&options, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!((report.ok, report.failed), (2, 0));
+    let (status, _, error) = server.run(&["user", "remove", "u0"]);
+    assert!(status.success(), "{error}");
+    server.until(|server| server.json("phones").as_array().unwrap().len() == 1);
+    assert_eq!(server.json("phones")[0]["user"], "u1");
+}
+
+#[test]
 fn every_call_is_recorded_once_and_seen_while_it_lasts() {
     const CALLS: u32 = 20;
     let mut server = Server::new();

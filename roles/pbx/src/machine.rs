@@ -399,7 +399,12 @@ impl Pbx {
                     self.with_call(now, call, out, |call, ctx| call.hang_up(ctx));
                 }
             }
-            Command::Reload(config) => self.config = config,
+            Command::Reload(config) => {
+                self.config = config;
+                let mut registrar = std::mem::take(&mut self.registrar);
+                registrar.forget_strangers(&mut self.context(now, out));
+                self.registrar = registrar;
+            }
         }
     }
 

@@ -235,6 +235,29 @@ impl Registrar {
         index
     }
 
+    /// Ends the bindings of users that the configuration no longer has.
+    pub(crate) fn forget_strangers(&mut self, ctx: &mut Context<'_>) {
+        let known = |user: &str| ctx.config.users.contains_key(user);
+        let strangers: Vec<_> = self
+            .by_user
+            .keys()
+            .filter(|user| !known(user))
+            .map(Arc::clone)
+            .collect();
+        for user in strangers {
+            let contacts = ctx.services.bindings.lookup(&user);
+            for contact in contacts.iter().flat_map(|list| list.iter()) {
+                ctx.out.events.push(Event::Unregistered {
+                    user: Arc::clone(&user),
+                    contact: (&*contact.uri).into(),
+                    expired: false,
+                });
+            }
+            ctx.out.records.push(record::encode(&user, &[]));
+            ctx.services.bindings.replace(&user, Vec::new());
+        }
+    }
+
     /// Ends bindings that have run out and asks phones whether they are there.
     pub(crate) fn expire(&mut self, ctx: &mut Context<'_>) {
         while let Some(index) = self.deadlines.pop_due(ctx.now) {

@@ -91,8 +91,29 @@ impl Lingering {
 #[derive(Clone, Debug)]
 pub(crate) struct Abandoned {
     pub(crate) dialog: Dialog,
-    /// BYE has been sent, or is not wanted.
-    pub(crate) hung_up: bool,
+    /// Who needs no BYE, or no other one.
+    pub(crate) hung_up: HungUp,
+}
+
+/// Tags of phones that answered one INVITE, more than one of them if a proxy stands before them, and
+/// that have been hung up.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HungUp(Vec<Box<str>>);
+
+impl HungUp {
+    /// The phone with this tag has been hung up.
+    pub(crate) fn with(tag: &str) -> Self {
+        Self(vec![tag.into()])
+    }
+
+    /// Notes a phone. `false`: it is known already, or there are too many.
+    pub(crate) fn add(&mut self, tag: &str) -> bool {
+        let new = self.0.len() < MOST_HUNG_UP && !self.0.iter().any(|known| **known == *tag);
+        if new {
+            self.0.push(tag.into());
+        }
+        new
+    }
 }
 
 /// Whose answer it is that comes to a request of ours.
@@ -249,6 +270,9 @@ impl Config {
         }
     }
 }
+
+/// Most phones behind one contact that are hung up.
+const MOST_HUNG_UP: usize = 8;
 
 /// Content type of a session description.
 pub(crate) const SDP: &str = "application/sdp";

@@ -546,7 +546,7 @@ fn answered_too_late(
     leg.dialog.adopt(response);
     let cseq = response.cseq().map_or(0, |cseq| cseq.number);
     ctx.acknowledge(&leg.dialog, cseq, None);
-    if !std::mem::replace(&mut leg.hung_up, true) {
+    if leg.hung_up.add(&leg.dialog.remote_tag) {
         ctx.hang_up(&mut leg.dialog, None);
     }
     if let Some(owner) = ctx.transactions.client(key) {

@@ -11,7 +11,7 @@ use store::Contact;
 use super::leg::{Leg, put_capabilities};
 use super::steps::offer_of;
 use super::{Alive, Call, Stage};
-use crate::context::{Abandoned, Context, Owner, Pending, SDP};
+use crate::context::{Abandoned, Context, HungUp, Owner, Pending, SDP};
 use crate::{Cause, Event, User};
 
 /// What a phone's provisional response tells the caller.
@@ -410,7 +410,7 @@ impl Call {
         response: &Message<'_>,
     ) {
         let Ok(cseq) = response.cseq() else { return };
-        if !status.is_success() || cseq.method != Method::Invite || self.late_ack.is_some() {
+        if !status.is_success() || cseq.method != Method::Invite {
             return;
         }
         let tag = response.from().ok().and_then(|from| from.tag());
@@ -425,7 +425,9 @@ impl Call {
         let mut dialog = leg.dialog.clone();
         dialog.adopt(response);
         ctx.acknowledge(&dialog, cseq.number, None);
-        ctx.hang_up(&mut dialog, None);
+        if leg.turned_away.add(other) {
+            ctx.hang_up(&mut dialog, None);
+        }
     }
 
     /// A request of a phone that has not answered yet.
@@ -506,7 +508,7 @@ impl Call {
             if let Some(owner) = ctx.transactions.client(client) {
                 *owner = Owner::Abandoned(Box::new(Abandoned {
                     dialog: fork.leg.dialog,
-                    hung_up: false,
+                    hung_up: HungUp::default(),
                 }));
             }
             ctx.transactions.cancel(ctx.now, client, reason, ctx.out);

@@ -11,7 +11,7 @@ use sip::{
 use std::net::SocketAddr;
 
 use super::session::Session;
-use crate::context::{ALLOW, Abandoned, Context, Owner, SDP};
+use crate::context::{ALLOW, Abandoned, Context, HungUp, Owner, SDP};
 use crate::network;
 
 /// The leg between us and one party.
@@ -38,6 +38,8 @@ pub(crate) struct Leg {
     progress: (u32, u32),
     /// Our own re-INVITE or UPDATE that keeps the session alive, until it is answered.
     pub(super) refresh: Option<Refresh>,
+    /// Phones behind the same contact that answered too.
+    pub(super) turned_away: HungUp,
 }
 
 /// When the session of a leg is refreshed or given up (RFC 4028 §10).
@@ -78,6 +80,7 @@ impl Leg {
             acknowledged: None,
             progress: (0, 0),
             refresh: None,
+            turned_away: HungUp::default(),
         }
     }
 
@@ -164,7 +167,7 @@ impl Leg {
         if let Some(owner) = ctx.transactions.client(client) {
             *owner = Owner::Abandoned(Box::new(Abandoned {
                 dialog: self.dialog.clone(),
-                hung_up: true,
+                hung_up: HungUp::with(&self.dialog.remote_tag),
             }));
         }
         ctx.transactions.cancel(ctx.now, client, None, ctx.out);

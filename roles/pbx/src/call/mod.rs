@@ -268,6 +268,12 @@ impl Call {
         let reason = cause.reason();
         self.abandon_forks(ctx, reason);
         ctx.index.legs.remove(&self.id);
+        let legs = [Some(&self.caller), self.callee.as_ref()];
+        for leg in legs.into_iter().flatten() {
+            if let Some(refresh) = leg.refresh {
+                leg.abandon(ctx, refresh.client);
+            }
+        }
         let callee = self.callee.take();
         if accepted && hung_up != Some(Side::Caller) {
             release(ctx, self.caller, reason);
@@ -312,9 +318,6 @@ impl Cause {
 
 /// Hangs up a leg, or has it hung up once it has acknowledged our answer (RFC 3261 §15).
 fn release(ctx: &mut Context<'_>, mut leg: Leg, reason: Option<&'static str>) {
-    if let Some(refresh) = leg.refresh {
-        leg.abandon(ctx, refresh.client);
-    }
     match leg.unacknowledged {
         Some((server, _)) => {
             let lingering = Lingering {

@@ -231,14 +231,15 @@ impl Judge {
 
     fn asks(&mut self, method: Method<'_>, end: End, cseq: u32, request: &Message<'_>) {
         let dialog = dialog_of(request);
-        // A dialog goes on from the CSeq of the INVITE that made it.
-        let before = (dialog.0.clone(), dialog.1.clone(), String::new());
-        let made = self.cseqs.get(&before).copied();
+        // Dialogs of one INVITE may count together.
+        let sibling = self
+            .cseqs
+            .iter()
+            .filter(|((call, tag, _), _)| (call, tag) == (&dialog.0, &dialog.1));
+        let highest = sibling.map(|(_, cseq)| *cseq).max();
         let last = self.cseqs.insert(dialog, cseq);
-        let right = match (last, made) {
-            (Some(last), _) => cseq == last + 1,
-            (None, made) => made.is_none_or(|made| cseq > made),
-        };
+        let right = highest.is_none_or(|highest| cseq == highest + 1)
+            || last.is_some_and(|last| cseq == last + 1);
         if !right {
             self.fault(format!(
                 "CSeq {cseq} follows {last:?}\n{}",

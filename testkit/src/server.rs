@@ -98,6 +98,17 @@ impl Server {
         sum
     }
 
+    /// What is inside the machines that are not idle.
+    pub(crate) fn remains(&self) -> Vec<String> {
+        let busy = |pbx: &&Box<Pbx>| pbx.load() != Load::default();
+        self.slots
+            .iter()
+            .flatten()
+            .filter(busy)
+            .map(|pbx| format!("{pbx:?}"))
+            .collect()
+    }
+
     /// How many calls the server counts.
     #[must_use]
     pub fn counted_calls(&self) -> usize {

@@ -360,7 +360,8 @@ impl World {
         let load = self.server.load();
         let mut left = Vec::new();
         if load != Load::default() {
-            left.push(format!("{load:?} is left in the server"));
+            let inside = self.server.remains().join("\n");
+            left.push(format!("{load:?} is left in the server: {inside}"));
         }
         if self.server.counted_calls() != 0 {
             left.push(format!("{} calls are counted", self.server.counted_calls()));

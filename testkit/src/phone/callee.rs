@@ -299,7 +299,7 @@ impl Phone {
             return;
         }
         call.unpracked = false;
-        if let Some(invite) = &call.invite {
+        if let Some(invite) = call.invite.as_ref().or(call.considered.as_ref()) {
             self.line
                 .transactions
                 .acknowledge_provisional(invite.server);

@@ -146,6 +146,7 @@ fn load(job: Job, target: &str, count: u32) -> LoadOptions {
         callers: Accounts::numbered(0, count),
         callees: Accounts::numbered(count, count),
         window: Some(4),
+        keep: true,
         ..LoadOptions::new(job, target)
     }
 }

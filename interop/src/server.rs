@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::lab::Lab;
 use crate::process::Process;
@@ -95,6 +96,35 @@ impl Server {
             .args([Path::new("--data"), &self.data])
             .output()?;
         Ok(output)
+    }
+
+    /// Waits until no call is left, and every call has left one record.
+    ///
+    /// # Errors
+    /// When a call or a record is too many or too few, or the server has caught a panic.
+    pub fn settles(&self) -> Result<()> {
+        let (mut status, mut records) = (Value::Null, 0);
+        until("the end and the record of every call", PATIENCE, || {
+            let output = self.ctl(&["status", "--json"])?;
+            status = serde_json::from_slice(&output.stdout).context("parse the status")?;
+            records = self.call_records()?;
+            let done = status["calls"] == 0 && status["calls_total"] == records;
+            Ok(done.then_some(()))
+        })
+        .with_context(|| format!("{records} call records; status {status}"))?;
+        ensure!(
+            status["counters"]["panics"] == 0,
+            "the server has caught a panic"
+        );
+        Ok(())
+    }
+
+    fn call_records(&self) -> Result<u64> {
+        let mut lines = 0;
+        for file in fs::read_dir(self.data.join("cdr"))? {
+            lines += fs::read_to_string(file?.path())?.lines().count();
+        }
+        Ok(lines as u64)
     }
 
     /// Kills it as a crash would, without any chance to write.

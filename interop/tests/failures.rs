@@ -97,6 +97,26 @@ fn an_ok_that_comes_again_is_acknowledged_again() -> Result<()> {
 }
 
 #[test]
+fn all_phones_ring_and_the_first_wins() -> Result<()> {
+    Lab::run("fork", &[peer::SIPP], |lab| {
+        let server = lab.server_for_scripts()?;
+        let (loser, port) = phone(lab, &server, "cancelled_ringing.xml")?;
+        let (winner, _) = phone(lab, &server, "answer_slowly.xml")?;
+        call(lab, &server, "call.xml", "1002")?.finish()?;
+        winner.finish()?;
+        loser.finish()?;
+        server.settles()?;
+        let cancel = format!("sip.Method == CANCEL && udp.dstport == {port}");
+        let reasons = lab.trace()?.read(&cancel, &["sip.Reason"])?;
+        ensure!(
+            reasons.iter().all(|reason| reason.contains("cause=200")) && !reasons.is_empty(),
+            "the other phone was told {reasons:?}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
 fn a_bye_that_comes_again_is_answered_again() -> Result<()> {
     Lab::run("bye-twice", &[peer::SIPP], |lab| {
         let server = lab.server_for_scripts()?;
@@ -135,7 +155,8 @@ fn between(name: &str, calling: &str, called: &str) -> Result<()> {
         let server = lab.server_for_scripts()?;
         let (callee, _) = phone(lab, &server, called)?;
         call(lab, &server, calling, "1002")?.finish()?;
-        callee.finish()
+        callee.finish()?;
+        server.settles()
     })
 }
 

@@ -37,7 +37,7 @@ fn a_held_call_goes_on() -> Result<()> {
         alice.type_line("terminate")?;
         alice.see("ended")?;
         bob.event("CALL_CLOSED")?;
-        Ok(())
+        server.settles()
     })
 }
 

@@ -231,15 +231,19 @@ impl Judge {
 
     fn asks(&mut self, method: Method<'_>, end: End, cseq: u32, request: &Message<'_>) {
         let dialog = dialog_of(request);
-        // Dialogs of one INVITE may count together.
+        // Dialogs of one INVITE go on from its CSeq, each for itself or all together.
+        let made = (dialog.0.clone(), dialog.1.clone(), String::new());
+        let made = self.cseqs.get(&made).copied().unwrap_or(0);
         let sibling = self
             .cseqs
             .iter()
             .filter(|((call, tag, _), _)| (call, tag) == (&dialog.0, &dialog.1));
         let highest = sibling.map(|(_, cseq)| *cseq).max();
         let last = self.cseqs.insert(dialog, cseq);
-        let right = highest.is_none_or(|highest| cseq == highest + 1)
-            || last.is_some_and(|last| cseq == last + 1);
+        let right = match last {
+            Some(last) => cseq == last + 1 || cseq > last && Some(cseq - 1) == highest,
+            None => cseq > made,
+        };
         if !right {
             self.fault(format!(
                 "CSeq {cseq} follows {last:?}\n{}",

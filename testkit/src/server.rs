@@ -100,11 +100,10 @@ impl Server {
 
     /// What is inside the machines that are not idle.
     pub(crate) fn remains(&self) -> Vec<String> {
-        let busy = |pbx: &&Box<Pbx>| pbx.load() != Load::default();
         self.slots
             .iter()
             .flatten()
-            .filter(busy)
+            .filter(|pbx| pbx.load() != Load::default())
             .map(|pbx| format!("{pbx:?}"))
             .collect()
     }

@@ -90,7 +90,8 @@ impl Baresip {
     pub fn start(lab: &mut Lab, account: &Account<'_>) -> Result<Self> {
         let name = format!("baresip-{}-{}", account.user, lab.ports().port()?);
         let folder = lab.folder(&name)?;
-        let sip = SocketAddr::from((Ipv4Addr::LOCALHOST, lab.ports().port()?));
+        // IPv4 or IPv6, as the server.
+        let sip = SocketAddr::from((account.server.ip(), lab.ports().port()?));
         let control = SocketAddr::from((Ipv4Addr::LOCALHOST, lab.ports().port()?));
         let media = lab.ports().range(10)?;
         write_tone(&folder.join("says.wav"), account.hertz, TONE_SECONDS)?;
@@ -290,10 +291,11 @@ impl Baresip {
 fn config(folder: &Path, sip: SocketAddr, control: SocketAddr, media: (u16, u16)) -> String {
     let folder = folder.display();
     let (first, last) = media;
+    let interface = sip.ip();
     let mut config = format!(
         "poll_method epoll\n\
          sip_listen {sip}\n\
-         net_interface 127.0.0.1\n\
+         net_interface {interface}\n\
          audio_source aufile,{folder}/says.wav\n\
          ausrc_srate 8000\n\
          auplay_srate 8000\n\

@@ -39,12 +39,24 @@ pub(crate) fn build() -> Result<PathBuf> {
         "{} is not a static position-independent executable",
         binary.display()
     );
+    let shortcut = shortcut(&binary)?;
     eprintln!(
         "{}: {:.1} MB, statically linked, position-independent",
-        relative(&binary).display(),
+        relative(&shortcut).display(),
         image.len() as f64 / 1e6
     );
     Ok(binary)
+}
+
+/// Links `target/dialtone`, which can be typed, to the binary.
+fn shortcut(binary: &Path) -> Result<PathBuf> {
+    let link = target_dir()?.join("dialtone");
+    match std::fs::remove_file(&link) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    std::os::unix::fs::symlink(binary, &link)?;
+    Ok(link)
 }
 
 /// The folder that cargo builds into.

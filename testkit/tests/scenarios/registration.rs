@@ -1,0 +1,84 @@
+//! Phones that come, stay and go.
+
+use super::*;
+
+#[test]
+fn a_phone_registers_refreshes_and_leaves() {
+    let manner = Manner {
+        expires: 120,
+        ..Manner::default()
+    };
+    calm(|world| {
+        let phone = registered(world, "1001", manner);
+        world.run(secs(600));
+        assert!(world.server.bindings().lookup("1001").is_some());
+        world.tell(phone, Command::Unregister { all: false });
+        world.run(secs(1));
+        assert!(world.server.bindings().is_empty());
+        let events = &world.server.ledger().events;
+        assert_eq!(events.len(), 2, "{events:?}");
+    });
+}
+
+#[test]
+fn a_phone_that_goes_away_runs_out() {
+    calm(|world| {
+        let phone = registered(world, "1001", Manner::default());
+        world.kill(phone, false);
+        world.run(secs(599));
+        assert!(!world.server.bindings().is_empty());
+        world.run(secs(3));
+        assert!(world.server.bindings().is_empty());
+        let last = world.server.ledger().events.last().unwrap();
+        assert!(last.contains("expired: true"), "{last}");
+    });
+}
+
+#[test]
+fn one_phone_ends_all_registrations_of_its_user() {
+    calm(|world| {
+        registered(world, "1001", Manner::default());
+        let second = registered(world, "1001", Manner::default());
+        assert_eq!(world.server.bindings().lookup("1001").unwrap().len(), 2);
+        world.tell(second, Command::Unregister { all: true });
+        world.run(secs(1));
+        assert!(world.server.bindings().is_empty());
+    });
+}
+
+#[test]
+fn a_nonce_that_is_too_old_is_stale_and_a_fresh_one_is_used() {
+    let manner = Manner {
+        reuses_nonce: true,
+        expires: 800,
+        ..Manner::default()
+    };
+    calm(|world| {
+        registered(world, "1001", manner);
+        world.run(secs(450));
+        let stale = world.tap().all().iter().filter(|sent| {
+            let message = sent.message().unwrap();
+            let challenge = message.header(sip::HeaderName::WwwAuthenticate);
+            challenge.is_some_and(|challenge| challenge.contains("stale=true"))
+        });
+        assert_eq!(stale.count(), 1);
+        assert!(world.server.bindings().lookup("1001").is_some());
+        let events = &world.server.ledger().events;
+        assert_eq!(events.len(), 1, "{events:?}");
+    });
+}
+
+#[test]
+fn a_wrong_password_is_forbidden_and_told() {
+    calm(|world| {
+        // The phone of somebody who is not a user has no password that we know.
+        let phone = world.phone("1009", Place::Udp, Manner::default());
+        world.tell(phone, Command::Register);
+        world.run(secs(1));
+        assert_eq!(world.at(phone).registration_status(), Some(403));
+        assert!(world.server.ledger().events[0].starts_with("AuthenticationFailed"));
+        dial(world, phone, "600");
+        world.run(secs(1));
+        assert_eq!(ending(world, phone), Ending::Refused(403));
+    });
+}

@@ -1,0 +1,361 @@
+//! From dialling to the answer.
+
+use super::*;
+
+#[test]
+fn a_call_is_answered_and_hung_up_by_either_side() {
+    for caller_hangs_up in [true, false] {
+        let story = |world: &mut World| {
+            let (alice, bob) = talking(world, Manner::default(), Manner::default());
+            assert_joined(world, alice, bob);
+            let (who, other) = if caller_hangs_up {
+                (alice, bob)
+            } else {
+                (bob, alice)
+            };
+            world.run(secs(2));
+            world.tell(who, Command::HangUp);
+            world.run(secs(10));
+            assert_eq!(ending(world, who), Ending::HungUp);
+            assert_eq!(ending(world, other), Ending::PeerHungUp);
+            let expected = if caller_hangs_up {
+                Cause::CallerHungUp
+            } else {
+                Cause::CalleeHungUp
+            };
+            assert_eq!(cause(world), expected);
+        };
+        calm(story);
+        in_rough_weather(story);
+    }
+}
+
+#[test]
+fn phones_of_all_places_talk_to_each_other() {
+    let places = [Place::Udp, Place::Udp6, Place::Tcp, Place::Nat];
+    for from in places {
+        for to in places {
+            calm(|world| {
+                let alice = world.phone("1001", from, Manner::default());
+                let bob = world.phone("1002", to, Manner::default());
+                world.tell(alice, Command::Register);
+                world.tell(bob, Command::Register);
+                world.run(secs(1));
+                dial(world, alice, "1002");
+                up(world, &[alice, bob]);
+                world.run(millis(200));
+                assert_joined(world, alice, bob);
+                world.tell(bob, Command::HangUp);
+                world.run(secs(1));
+                assert_eq!(ending(world, alice), Ending::PeerHungUp);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_refusal_reaches_the_caller() {
+    let statuses = [
+        (486, 486),
+        (603, 603),
+        (480, 480),
+        (404, 404),
+        (503, 500),
+        (302, 480),
+    ];
+    for (given, told) in statuses {
+        calm(|world| {
+            let alice = registered(world, "1001", Manner::default());
+            registered(world, "1002", Manner::refusing(given));
+            dial(world, alice, "1002");
+            world.run(secs(5));
+            assert_eq!(ending(world, alice), Ending::Refused(told));
+        });
+    }
+}
+
+#[test]
+fn a_phone_in_a_call_is_busy() {
+    calm(|world| {
+        let bob = Manner {
+            calls: 1,
+            ..Manner::default()
+        };
+        talking(world, Manner::default(), bob);
+        let carol = registered(world, "1003", Manner::default());
+        dial(world, carol, "1002");
+        world.run(secs(2));
+        assert_eq!(ending(world, carol), Ending::Refused(486));
+    });
+}
+
+#[test]
+fn nobody_answers() {
+    calm(|world| {
+        let alice = registered(world, "1001", Manner::default());
+        let bob = registered(world, "1002", Manner::replying(Reply::Never));
+        dial(world, alice, "1002");
+        world.run(secs(39));
+        assert_eq!(world.at(alice).calls(), 1);
+        world.run(secs(3));
+        assert_eq!(ending(world, alice), Ending::Refused(480));
+        assert_eq!(ending(world, bob), Ending::Cancelled);
+        assert_eq!(cause(world), Cause::NoAnswer);
+    });
+}
+
+#[test]
+fn a_phone_that_is_gone_is_not_waited_for() {
+    for refusing in [false, true] {
+        calm(|world| {
+            let alice = registered(world, "1001", Manner::default());
+            let bob = registered(world, "1002", Manner::default());
+            world.kill(bob, refusing);
+            dial(world, alice, "1002");
+            let limit = if refusing { secs(1) } else { secs(33) };
+            world.run(limit);
+            assert_eq!(ending(world, alice), Ending::Refused(480));
+        });
+    }
+}
+
+#[test]
+fn the_dial_plan_goes_on_to_the_next_user() {
+    calm(|world| {
+        let alice = registered(world, "1001", Manner::default());
+        let bob = registered(world, "1002", Manner::replying(Reply::Never));
+        let carol = registered(world, "1003", Manner::default());
+        dial(world, alice, "800");
+        world.run(secs(39));
+        assert_eq!(world.at(bob).calls(), 1);
+        world.run(secs(5));
+        assert_eq!(ending(world, bob), Ending::Cancelled);
+        up(world, &[alice, carol]);
+        assert_joined(world, alice, carol);
+    });
+}
+
+#[test]
+fn a_caller_gives_up_while_it_rings() {
+    let story = |world: &mut World| {
+        let alice = registered(world, "1001", Manner::default());
+        let bob = registered(world, "1002", Manner::replying(Reply::Never));
+        dial(world, alice, "1002");
+        world.run_until(secs(30), |world| world.at(alice).lines()[0].rang);
+        world.tell(alice, Command::HangUp);
+        world.run(secs(30));
+        assert_eq!(ending(world, alice), Ending::Cancelled);
+        assert_eq!(ending(world, bob), Ending::Cancelled);
+        assert_eq!(cause(world), Cause::Cancelled);
+    };
+    calm(story);
+    in_rough_weather(story);
+}
+
+#[test]
+fn a_caller_gives_up_before_it_rings() {
+    calm(|world| {
+        let alice = registered(world, "1001", Manner::default());
+        let silent = Manner {
+            ring: None,
+            ..Manner::replying(Reply::Never)
+        };
+        let bob = registered(world, "1002", silent);
+        dial(world, alice, "1002");
+        world.run(secs(1));
+        world.tell(alice, Command::HangUp);
+        world.run(secs(1));
+        assert_eq!(ending(world, alice), Ending::Cancelled);
+        // Nothing may be cancelled that has not been answered provisionally (RFC 3261 §9.1).
+        world.at_mut(bob).manner().reply = Reply::Never;
+        world.run(secs(40));
+    });
+}
+
+#[test]
+fn a_callee_that_picks_up_too_late_is_hung_up() {
+    calm(|world| {
+        let alice = registered(world, "1001", Manner::default());
+        let late = Manner {
+            answers_too_late: true,
+            ..Manner::replying(Reply::Never)
+        };
+        let bob = registered(world, "1002", late);
+        dial(world, alice, "1002");
+        world.run(secs(1));
+        world.tell(alice, Command::HangUp);
+        world.run(secs(1));
+        assert_eq!(ending(world, alice), Ending::Cancelled);
+        assert_eq!(ending(world, bob), Ending::PeerHungUp);
+    });
+}
+
+#[test]
+fn all_phones_of_a_user_ring_and_the_first_to_answer_wins() {
+    let story = |world: &mut World| {
+        let alice = registered(world, "1001", Manner::default());
+        let bobs = [8, 4, 6].map(|seconds| {
+            let manner = Manner::replying(Reply::Answer(secs(seconds)));
+            registered(world, "1002", manner)
+        });
+        dial(world, alice, "1002");
+        world.run(secs(2));
+        let ringing = bobs
+            .iter()
+            .filter(|bob| world.at(**bob).calls() == 1)
+            .count();
+        assert!(ringing >= 2, "{ringing}");
+        up(world, &[alice]);
+        world.run(secs(30));
+        let talking: Vec<_> = bobs
+            .iter()
+            .filter(|bob| world.at(**bob).lines().iter().any(|line| line.up))
+            .collect();
+        assert_eq!(talking.len(), 1);
+        assert_joined(world, alice, *talking[0]);
+    };
+    calm(story);
+    in_rough_weather(story);
+}
+
+#[test]
+fn two_phones_answer_at_once() {
+    calm(|world| {
+        let alice = registered(world, "1001", Manner::default());
+        let bobs = [0, 5].map(|wait| {
+            let manner = Manner::replying(Reply::Answer(secs(2) + millis(wait)));
+            registered(world, "1002", manner)
+        });
+        dial(world, alice, "1002");
+        world.run(secs(5));
+        assert_joined(world, alice, bobs[0]);
+        assert_eq!(ending(world, bobs[1]), Ending::PeerHungUp);
+    });
+}
+
+#[test]
+fn a_phone_behind_a_forking_proxy_is_followed_and_a_second_one_hung_up() {
+    for both_answer in [false, true] {
+        for reliable in [false, true] {
+            calm(|world| {
+                let forking = Manner {
+                    forks: true,
+                    both_answer,
+                    ..Manner::default()
+                };
+                let caller = Manner {
+                    reliable,
+                    demands_reliable: reliable,
+                    ..Manner::default()
+                };
+                let (alice, bob) = talking(world, caller, forking);
+                assert_joined(world, alice, bob);
+                let byes = world.tap().all().iter().filter(|sent| sent.name() == "BYE");
+                assert_eq!(byes.count(), usize::from(both_answer));
+                world.run(secs(40));
+                assert!(world.at(alice).lines()[0].up && world.at(bob).lines()[0].up);
+            });
+        }
+    }
+}
+
+#[test]
+fn one_busy_phone_does_not_end_the_ringing_of_another_but_a_decline_does() {
+    for (status, told) in [(486, None), (603, Some(603))] {
+        calm(|world| {
+            let alice = registered(world, "1001", Manner::default());
+            registered(world, "1002", Manner::refusing(status));
+            registered(world, "1002", Manner::replying(Reply::Answer(secs(3))));
+            dial(world, alice, "1002");
+            world.run(secs(5));
+            match told {
+                Some(told) => assert_eq!(ending(world, alice), Ending::Refused(told)),
+                None => assert!(world.at(alice).lines()[0].up),
+            }
+        });
+    }
+}
+
+#[test]
+fn early_media_is_heard_before_the_answer() {
+    for reliable in [false, true] {
+        let story = |world: &mut World| {
+            let early = Manner {
+                early_media: true,
+                reliable,
+                ..Manner::replying(Reply::Answer(secs(6)))
+            };
+            let caller = Manner {
+                reliable,
+                ..Manner::default()
+            };
+            let alice = registered(world, "1001", caller);
+            let bob = registered(world, "1002", early);
+            dial(world, alice, "1002");
+            up(world, &[alice, bob]);
+            world.run(millis(300));
+            assert_joined(world, alice, bob);
+            if reliable {
+                assert!(world.at(alice).lines()[0].early);
+            }
+        };
+        calm(story);
+        in_rough_weather(story);
+    }
+}
+
+#[test]
+fn a_caller_that_demands_reliable_ringing_gets_it() {
+    let story = |world: &mut World| {
+        let caller = Manner {
+            reliable: true,
+            demands_reliable: true,
+            ..Manner::default()
+        };
+        let alice = registered(world, "1001", caller);
+        registered(world, "1002", Manner::default());
+        dial(world, alice, "1002");
+        up(world, &[alice]);
+        let pracks = world
+            .tap()
+            .all()
+            .iter()
+            .filter(|sent| sent.name() == "PRACK");
+        assert!(pracks.count() > 0);
+    };
+    calm(story);
+    in_rough_weather(story);
+}
+
+#[test]
+fn a_caller_that_never_sends_prack_is_refused() {
+    calm(|world| {
+        let caller = Manner {
+            reliable: true,
+            demands_reliable: true,
+            withholds: vec!["PRACK "],
+            ..Manner::default()
+        };
+        let alice = registered(world, "1001", caller);
+        registered(world, "1002", Manner::replying(Reply::Never));
+        dial(world, alice, "1002");
+        world.run(secs(34));
+        assert_eq!(ending(world, alice), Ending::Refused(504));
+        assert_eq!(cause(world), Cause::NoAck);
+    });
+}
+
+#[test]
+fn an_invite_without_an_offer_is_joined_all_the_same() {
+    let story = |world: &mut World| {
+        let offerless = Manner {
+            offerless: true,
+            ..Manner::default()
+        };
+        let (alice, bob) = talking(world, offerless, Manner::default());
+        world.run(secs(10));
+        assert_joined(world, alice, bob);
+    };
+    calm(story);
+    in_rough_weather(story);
+}

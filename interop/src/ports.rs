@@ -21,7 +21,9 @@ impl Ports {
     /// # Errors
     /// When all blocks are taken, or the lock files can't be written.
     pub fn claim() -> Result<Self> {
-        let folder = std::env::temp_dir().join("dialtone-interop-ports");
+        // One for each user of the machine: nobody can lock another's files.
+        let user = rustix::process::geteuid().as_raw();
+        let folder = std::env::temp_dir().join(format!("dialtone-interop-ports-{user}"));
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         for first in (LOWEST..HIGHEST).step_by(usize::from(BLOCK)) {
             let lock = File::create(folder.join(first.to_string()))?;

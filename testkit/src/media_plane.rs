@@ -103,6 +103,13 @@ impl MediaPlane {
         })
     }
 
+    /// Whether the session of `port` plays something.
+    #[must_use]
+    pub fn is_served(&self, port: u16) -> bool {
+        let mut sessions = self.sessions.values();
+        sessions.any(|session| session.served.is_some() && session.find(port).is_some())
+    }
+
     pub(crate) fn take_faults(&mut self) -> Vec<String> {
         std::mem::take(&mut self.faults)
     }

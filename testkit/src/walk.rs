@@ -45,6 +45,49 @@ pub fn walk(world: &mut World, seed: u64) {
     }
 }
 
+/// Walks with phones that keep the rules, in a network that loses little. Nothing may end but by a
+/// user's will, and in the end both parties of each call must agree.
+pub fn walk_politely(world: &mut World, seed: u64) {
+    let mut dice = Dice::new(seed, 4);
+    if dice.chance(70) {
+        world.set_weather(Weather {
+            loss: dice.pick(&[0, 3, 8]),
+            duplicates: dice.pick(&[0, 10]),
+            delay: 1..dice.pick(&[15, 100]),
+            stragglers: dice.pick(&[0, 10]),
+            straggle: dice.pick(&[200, 800]),
+        });
+    }
+    let phones: Vec<_> = (0..dice.number(2..6))
+        .map(|_| {
+            let user = dice.pick(&["1001", "1002", "1003"]);
+            let place = dice.pick(&[Place::Udp, Place::Udp6, Place::Tcp, Place::Nat]);
+            let manner = manner(&mut dice).polite();
+            world.phone(user, place, manner)
+        })
+        .collect();
+    for phone in &phones {
+        world.tell(*phone, Command::Register);
+    }
+    world.run(Duration::from_secs(20));
+    converse(world, &mut dice, &phones);
+    world.set_weather(Weather::calm());
+    world.run(Duration::from_secs(120));
+    world.check_calls();
+}
+
+/// The settings of the polite walk with this seed.
+#[must_use]
+pub fn polite_settings(seed: u64) -> Settings {
+    let mut settings = settings(seed);
+    settings.ports = 200;
+    settings.weather = Weather::calm();
+    settings.config.calls.max_calls = 100;
+    settings.config.calls.max_duration = Duration::ZERO;
+    settings.config.calls.ring_timeout = Duration::from_secs(40);
+    settings
+}
+
 /// Few calls in which much happens.
 fn converse(world: &mut World, dice: &mut Dice, phones: &[PhoneId]) {
     for phone in phones {
@@ -85,6 +128,20 @@ fn people(world: &mut World, dice: &mut Dice) -> Vec<PhoneId> {
             world.phone(user, place, manner)
         })
         .collect()
+}
+
+impl Manner {
+    /// The same phone without its bad habits.
+    fn polite(self) -> Self {
+        Self {
+            refreshes: true,
+            answers_too_late: false,
+            both_answer: false,
+            expires: 600,
+            withholds: Vec::new(),
+            ..self
+        }
+    }
 }
 
 fn manner(dice: &mut Dice) -> Manner {

@@ -356,6 +356,39 @@ impl World {
         self.check_rest();
     }
 
+    /// In a quiet world, calls that are up at one end must be up at the other, and both ends must
+    /// think alike of what they have agreed on.
+    pub fn check_calls(&mut self) {
+        let lines: Vec<_> = self
+            .phones()
+            .flat_map(|phone| self.at(phone).lines())
+            .filter(|line| line.up)
+            .collect();
+        let mut wrong = Vec::new();
+        for line in &lines {
+            let Some(port) = line.remote.map(|remote| remote.port()) else {
+                continue;
+            };
+            if self.server.media.sends_to(port) != Some(line.rtp) {
+                wrong.push(format!("media does not reach {line:?}"));
+            }
+            let Some(address) = self.server.media.relays_to(port) else {
+                if !self.server.media.is_served(port) {
+                    wrong.push(format!("nobody hears {line:?}"));
+                }
+                continue;
+            };
+            match lines.iter().find(|other| other.rtp == address) {
+                None => wrong.push(format!("the other end of {line:?} is gone")),
+                Some(other) if other.state != (line.state.0.mirrored(), line.state.1) => {
+                    wrong.push(format!("{line:?} and {other:?} do not agree"));
+                }
+                Some(_) => {}
+            }
+        }
+        wrong.into_iter().for_each(|fault| self.fault(fault));
+    }
+
     fn check_rest(&mut self) {
         let load = self.server.load();
         let mut left = Vec::new();

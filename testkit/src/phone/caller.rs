@@ -95,7 +95,7 @@ impl Phone {
         call.rang |= matches!(response.status(), Some(StatusCode(180)));
         if let Some(text) = description_of(response) {
             call.early = true;
-            self.hear(call, text);
+            self.hear_answer(call, text);
         }
     }
 
@@ -138,7 +138,8 @@ impl Phone {
         call.peer_updates = response.lists(HeaderName::Allow, "UPDATE");
         let described = description_of(response);
         match described {
-            Some(text) => self.hear(call, text),
+            Some(text) if self.line.manner.offerless => self.hear(call, text),
+            Some(text) => self.hear_answer(call, text),
             None if call.early => {}
             None => self.line.complain("200 without a description"),
         }
@@ -211,6 +212,12 @@ impl Phone {
         if let Some((_, flow, ack)) = call.acks.iter().find(|(known, _, _)| *known == cseq) {
             sip::Transmit::transmit(&mut self.line.out, *flow, ack);
         }
+    }
+
+    /// Takes the peer's answer to our offer.
+    pub(super) fn hear_answer(&mut self, call: &mut Call, text: &str) {
+        call.description.agree();
+        self.hear(call, text);
     }
 
     pub(super) fn hear(&mut self, call: &mut Call, text: &str) {

@@ -14,8 +14,12 @@ pub(super) struct Description {
     version: u32,
     pub(super) direction: Direction,
     pub(super) video: bool,
+    /// A line for video was there once, so it stays (RFC 3264 §8).
+    had_video: bool,
     /// The last one sent.
     sent: String,
+    /// The last one sent that is in force: an answer, or an offer that was answered.
+    agreed: String,
     /// Version and text of the last one received.
     heard: Option<(u64, String)>,
     /// Where the peer receives audio.
@@ -32,7 +36,9 @@ impl Description {
             version: 0,
             direction: Direction::SendRecv,
             video,
+            had_video: video,
             sent: String::new(),
+            agreed: String::new(),
             heard: None,
             remote: None,
             remote_direction: Direction::SendRecv,
@@ -42,8 +48,10 @@ impl Description {
     /// An offer.
     pub(super) fn offer(&mut self) -> String {
         let mut media = self.audio(self.direction);
-        if self.video {
-            media += &self.video_line(self.rtp.port() + 2);
+        self.had_video |= self.video;
+        if self.had_video {
+            let port = if self.video { self.rtp.port() + 2 } else { 0 };
+            media += &self.video_line(port);
         }
         self.version(&media)
     }
@@ -52,13 +60,15 @@ impl Description {
     pub(super) fn answer(&mut self, offer: &Sdp<'_>, takes_video: bool) -> Option<String> {
         let mut media = String::new();
         let mut audio = false;
+        self.had_video |= offer.media_count() > 1;
         for line in offer.media() {
             match line.kind() {
                 "audio" if !audio && line.port() != 0 => {
                     audio = true;
                     media += &self.audio(both(line.direction().mirrored(), self.direction));
                 }
-                "video" if takes_video && line.port() != 0 => {
+                "video" if (takes_video || self.video) && line.port() != 0 => {
+                    self.video = true;
                     media += &self.video_line(self.rtp.port() + 2);
                 }
                 kind => {
@@ -66,7 +76,35 @@ impl Description {
                 }
             }
         }
-        audio.then(|| self.version(&media))
+        audio.then(|| {
+            self.agreed = self.version(&media);
+            self.agreed.clone()
+        })
+    }
+
+    /// The last offer was answered.
+    pub(super) fn agree(&mut self) {
+        self.agreed.clone_from(&self.sent);
+    }
+
+    /// What both sides have agreed on: direction of the audio seen from here, number of open streams.
+    pub(super) fn state(&self) -> (Direction, usize) {
+        let heard = self.heard.as_ref().map_or("", |(_, text)| text);
+        let (Ok(ours), Ok(theirs)) = (Sdp::parse(&self.agreed), Sdp::parse(heard)) else {
+            return (Direction::Inactive, 0);
+        };
+        let direction = |sdp: &Sdp<'_>| {
+            let audio = sdp.media().find(|line| line.kind() == "audio");
+            audio.map_or(Direction::Inactive, |line| line.direction())
+        };
+        let open = ours
+            .media()
+            .zip(theirs.media())
+            .filter(|(ours, theirs)| ours.port() != 0 && theirs.port() != 0);
+        (
+            both(direction(&ours), direction(&theirs).mirrored()),
+            open.count(),
+        )
     }
 
     /// Takes the peer's description and says what is wrong with it.

@@ -100,6 +100,8 @@ pub struct CallView {
     pub remote: Option<SocketAddr>,
     /// Direction in the peer's last description.
     pub remote_direction: sdp::Direction,
+    /// What both have agreed on: direction of the audio seen from here, number of open streams.
+    pub state: (sdp::Direction, usize),
     /// The peer's ringing was heard.
     pub rang: bool,
     /// A description came or went before the answer.
@@ -175,6 +177,7 @@ impl Phone {
                 rtp: call.description.rtp,
                 remote: call.description.remote,
                 remote_direction: call.description.remote_direction,
+                state: call.description.state(),
                 rang: call.rang,
                 early: call.early,
             })

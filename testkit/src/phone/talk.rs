@@ -60,7 +60,7 @@ impl Phone {
         self.line.transactions.acknowledge(now, accepted.server);
         if accepted.offered {
             match description_of(ack) {
-                Some(text) => self.hear(call, text),
+                Some(text) => self.hear_answer(call, text),
                 None if call.state == State::Up => {
                     // The server may have nothing better if its caller is gone: a BYE must follow.
                     call.leaves_when_acknowledged = true;
@@ -272,7 +272,11 @@ impl Phone {
         call.dialog.retarget(response);
         let described = description_of(response);
         if let Some(text) = described {
-            self.hear(call, text);
+            if change.what == What::Offerless {
+                self.hear(call, text);
+            } else {
+                self.hear_answer(call, text);
+            }
         } else if change.is_invite || change.described {
             self.line
                 .complain("a change was accepted without a description");

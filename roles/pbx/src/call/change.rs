@@ -102,15 +102,11 @@ impl Call {
         if refreshes_only {
             return None;
         }
-        let refreshing = |leg: Option<&mut super::Leg>| {
-            leg.and_then(|leg| leg.refresh)
-                .is_some_and(|refresh| refresh.method == Method::Invite)
-        };
         if self.is_changing() {
             return Some(491);
         }
         // Glare with our own refresh counts only where that carries a description.
-        if refreshing(self.side(from)) || refreshing(self.side(from.other())) {
+        if self.side(from).is_some_and(|leg| leg.is_asking()) {
             return Some(491);
         }
         match self.stage {
@@ -192,9 +188,9 @@ impl Call {
         else {
             return Some(self);
         };
-        // RFC 3261 §14.1: no INVITE before the last one of the other party is acknowledged.
+        // RFC 3261 §14.1: one INVITE at a time, from either end, until its ACK.
         let other = self.side(from.other());
-        if other.is_some_and(|other| other.unacknowledged.is_some()) {
+        if other.is_some_and(|other| other.is_asking() || other.unacknowledged.is_some()) {
             return Some(self);
         }
         if let Some(Waiting { from, pending }) = self.waiting.take() {
@@ -429,7 +425,7 @@ impl Call {
         if let (Some(answer), Some(session)) = (answer, self.sessions.first()) {
             session.connect(ctx, side, &answer, |_| true);
         }
-        Some(self)
+        self.resume_change(ctx)
     }
 
     fn refresh_refused(
@@ -455,7 +451,7 @@ impl Call {
             return self.end(ctx, ended, Some(side));
         }
         let Some(timer) = leg.timer.as_mut().filter(|timer| timer.ours) else {
-            return Some(self);
+            return self.resume_change(ctx);
         };
         let least = response.number(HeaderName::MinSe).ok().flatten();
         if let Some(least) = least.filter(|_| status == StatusCode(422)) {
@@ -464,7 +460,7 @@ impl Call {
         // Glare, or a party that can't just now: again in a moment (RFC 3261 §14.1), until the session
         // is over (RFC 4028 §10).
         timer.due = timer.expires.min(ctx.now + pause);
-        Some(self)
+        self.resume_change(ctx)
     }
 
     /// A change or refresh got no answer at all.

@@ -173,6 +173,12 @@ impl Leg {
         ctx.transactions.cancel(ctx.now, client, None, ctx.out);
     }
 
+    /// Whether a re-INVITE of our own waits for the party's answer.
+    pub(super) fn is_asking(&self) -> bool {
+        self.refresh
+            .is_some_and(|refresh| refresh.method == Method::Invite)
+    }
+
     /// The party goes on: so it has seen our last answer, whether or not its ACK came through.
     pub(super) fn settle(&mut self, ctx: &mut Context<'_>) {
         if let Some((server, _)) = self.unacknowledged.take() {

@@ -279,7 +279,7 @@ impl Call {
         if !status.is_success() {
             ctx.refuse_pending(&exchange.pending, passed_on(status), "");
             if let Some(other) = self.side(asked.other()) {
-                other.sent.clone_from(&exchange.agreed);
+                other.take_back(&exchange.agreed);
             }
             // RFC 3261 §12.2.1.2: the other party does not know the dialog any more.
             return match status.0 {

@@ -29,6 +29,8 @@ pub(crate) struct Leg {
     origin: (u64, u64),
     /// The last description that we gave.
     pub(super) sent: String,
+    /// It holds again, but under a version that the party has not seen yet.
+    taken_back: bool,
     pub(super) timer: Option<SessionTimer>,
     /// Our 2xx that the party has not acknowledged yet, and the CSeq of its INVITE.
     pub(super) unacknowledged: Option<(ServerKey, u32)>,
@@ -75,6 +77,7 @@ impl Leg {
             knows_timer: false,
             origin: (described, 0),
             sent: String::new(),
+            taken_back: false,
             timer: None,
             unacknowledged: None,
             acknowledged: None,
@@ -232,11 +235,33 @@ impl Leg {
         })
     }
 
+    /// The party has refused our last description, so that what was `agreed` before holds again: under a
+    /// new version, because that of the refused one is used up (RFC 3264 §8).
+    pub(super) fn take_back(&mut self, agreed: &str) {
+        let origin = format!("o=- {} ", self.origin.0);
+        let Some((head, (_, tail))) = agreed
+            .split_once(&origin)
+            .filter(|_| agreed != self.sent)
+            .and_then(|(head, tail)| Some((head, tail.split_once(' ')?)))
+        else {
+            return;
+        };
+        self.taken_back = true;
+        self.sent = format!("{head}{origin}{} {tail}", self.origin.1 + 1);
+    }
+
+    /// The description that holds, to be given again.
+    fn again(&mut self) -> String {
+        self.origin.1 += u64::from(std::mem::take(&mut self.taken_back));
+        self.sent.clone()
+    }
+
     /// Makes a description with the last version, and with the next one if that differs from what the
     /// party has.
     pub(super) fn versioned(&mut self, make: impl Fn((u64, u64)) -> String) -> String {
         let same = make(self.origin);
-        if same == self.sent {
+        let new_version = std::mem::take(&mut self.taken_back);
+        if same == self.sent && !new_version {
             return same;
         }
         if !self.sent.is_empty() {
@@ -288,7 +313,7 @@ impl Leg {
         let (method, sdp) = if self.takes_update {
             (Method::Update, None)
         } else {
-            (Method::Invite, Some(self.sent.clone()))
+            (Method::Invite, Some(self.again()))
         };
         let client = self.offer(ctx, call, method, sdp.as_deref());
         self.refresh = Some(Refresh {

@@ -145,7 +145,10 @@ impl Call {
             .to()
             .ok()
             .and_then(|to| to.tag())
-            .is_some_and(|tag| tag == self.dialog.local_tag.as_str());
+            .is_some_and(|tag| {
+                let tags = [Some(self.dialog.local_tag), self.sibling];
+                tags.iter().flatten().any(|ours| ours.as_str() == tag)
+            });
         ours && self.dialog.matches_request(request)
     }
 

@@ -259,8 +259,8 @@ impl Phone {
         }
         match status.0 {
             408 | 481 => self.leave(now, call, Ending::Lost),
-            491 | 500 if change.attempts < 5 => {
-                call.again = Some((change.what, change.attempts + 1));
+            491 | 500 if change.attempts < 5 || change.what == What::Refresh => {
+                call.again = Some((change.what, change.attempts.saturating_add(1)));
                 let wait = pause(!call.incoming, self.line.mint.number());
                 self.line.wake_after(now, wait, call.id, Alarm::Retry);
             }

@@ -1,0 +1,116 @@
+//! What must hold when a world has come to rest.
+
+use super::*;
+
+impl World {
+    /// Everybody goes home: all calls are hung up, no new ones are made, registrations run out. Then
+    /// nothing may be left anywhere.
+    pub fn settle(&mut self) {
+        self.tap.note(self.now, "everybody goes home".to_owned());
+        self.cut.clear();
+        for phone in self.phones() {
+            self.tell(phone, Command::Retire);
+            self.tell(phone, Command::HangUp);
+            // A user who was not free to hang up tries again.
+            self.tell_after(Duration::from_secs(70), phone, Command::HangUp);
+            self.tell_after(Duration::from_secs(140), phone, Command::HangUp);
+        }
+        self.check_registrations();
+        let idle = |world: &Self| world.server.deadline().is_none() && world.next().is_none();
+        if !self.run_until(Duration::from_secs(4000), idle) {
+            self.fault("the server or a phone never comes to rest".to_owned());
+        }
+        self.check_rest();
+    }
+
+    /// In a quiet world, calls that are up at one end must be up at the other, and both ends must
+    /// think alike of what they have agreed on.
+    pub fn check_calls(&mut self) {
+        let lines: Vec<_> = self
+            .phones()
+            .flat_map(|phone| self.at(phone).lines())
+            .filter(|line| line.up)
+            .collect();
+        let mut wrong = Vec::new();
+        for line in &lines {
+            let Some(port) = line.remote.map(|remote| remote.port()) else {
+                continue;
+            };
+            if self.server.media.sends_to(port) != Some(line.rtp) {
+                wrong.push(format!("media does not reach {line:?}"));
+            }
+            let Some(address) = self.server.media.relays_to(port) else {
+                if !self.server.media.is_served(port) {
+                    wrong.push(format!("nobody hears {line:?}"));
+                }
+                continue;
+            };
+            match lines.iter().find(|other| other.rtp == address) {
+                None => wrong.push(format!("the other end of {line:?} is gone")),
+                Some(other) if other.state != (line.state.0.mirrored(), line.state.1) => {
+                    wrong.push(format!("{line:?} and {other:?} do not agree"));
+                }
+                Some(_) => {}
+            }
+        }
+        wrong.into_iter().for_each(|fault| self.fault(fault));
+    }
+
+    fn check_rest(&mut self) {
+        let load = self.server.load();
+        let mut left = Vec::new();
+        if load != Load::default() {
+            let inside = self.server.remains().join("\n");
+            left.push(format!("{load:?} is left in the server: {inside}"));
+        }
+        if self.server.counted_calls() != 0 {
+            left.push(format!("{} calls are counted", self.server.counted_calls()));
+        }
+        if self.server.ledger().open_calls() != 0 {
+            left.push("a call has no record of its end".to_owned());
+        }
+        if !self.server.media.is_idle() {
+            let ports = self.server.media.ports_in_use();
+            left.push(format!("{ports} ports are in use: {:?}", self.server.media));
+        }
+        if !self.server.bindings().is_empty() {
+            left.push("bindings have not run out".to_owned());
+        }
+        for phone in self.phones().filter(|phone| self.is_alive(*phone)) {
+            if self.at(phone).calls() != 0 {
+                left.push(format!(
+                    "{phone:?} still has a call: {:?}",
+                    self.at(phone).lines()
+                ));
+            }
+        }
+        self.judge.conclude();
+        self.collect_faults();
+        self.faults.extend(left);
+    }
+
+    /// Registrations that the server has confirmed must be known to it.
+    pub fn check_registrations(&mut self) {
+        for phone in self.phones() {
+            let known = self.at(phone);
+            let valid = known
+                .registered_until()
+                .is_some_and(|until| until > self.now + Duration::from_secs(2));
+            if !valid || self.wiped.contains(known.user()) || self.down_until.is_some() {
+                continue;
+            }
+            let contact = known.contact();
+            let bound = self
+                .server
+                .bindings()
+                .lookup(known.user())
+                .is_some_and(|list| {
+                    list.iter()
+                        .any(|bound| format!("<{}>", bound.uri) == contact)
+                });
+            if !bound {
+                self.fault(format!("the confirmed registration of {phone:?} is gone"));
+            }
+        }
+    }
+}

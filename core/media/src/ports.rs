@@ -41,7 +41,7 @@ impl Ports {
     }
 
     /// Finds a pair on `ip`. An idle one that has rested is preferred, as it costs nothing, or the
-    /// oldest one where no more may be idle; then a port that is not bound; then any idle one. `now` is
+    /// oldest one where half of all that may be idle are; then a port that is not bound; then any idle one. `now` is
     /// in milliseconds.
     pub(crate) fn acquire(&mut self, ip: IpAddr, now: u64) -> Result<Acquired, Refusal> {
         let (dscp, max_idle) = (self.dscp, self.max_idle);
@@ -115,7 +115,7 @@ struct Book {
 impl Book {
     fn rested(&mut self, now: u64, max_idle: usize) -> Option<usize> {
         let &(key, freed) = self.idle.front()?;
-        if now.saturating_sub(freed) < REST_MS && self.idle.len() < max_idle {
+        if now.saturating_sub(freed) < REST_MS && self.idle.len() < max_idle / 2 {
             return None;
         }
         self.idle.pop_front();

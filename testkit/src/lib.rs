@@ -38,6 +38,7 @@ pub mod phone;
 pub mod report;
 pub mod server;
 mod settings;
+mod tamper;
 pub mod walk;
 pub mod wiretap;
 pub mod world;

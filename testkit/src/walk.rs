@@ -109,7 +109,8 @@ fn converse(world: &mut World, dice: &mut Dice, phones: &[PhoneId]) {
             0 => Command::AddVideo,
             1 => Command::Reoffer,
             2 => Command::Info,
-            3 => Command::CancelChange,
+            3 if dice.chance(50) => Command::CancelChange,
+            3 => Command::Poke,
             4 if dice.chance(20) => Command::HangUp,
             _ => Command::Hold { hold, update },
         };
@@ -137,6 +138,7 @@ impl Manner {
             refreshes: true,
             answers_too_late: false,
             both_answer: false,
+            senseless: false,
             expires: 600,
             withholds: Vec::new(),
             ..self
@@ -172,6 +174,10 @@ fn manner(dice: &mut Dice) -> Manner {
         reuses_nonce: dice.chance(50),
         expires: dice.pick(&[10, 60, 300, 5000]),
         answers_too_late: dice.chance(20),
+        byes_early: dice.chance(20),
+        brief: dice.chance(50),
+        senseless: dice.chance(3),
+        first_cseq: dice.pick(&[0, 0, 4711, (1 << 31) - 100_000]),
         considers: dice.chance(20).then(|| seconds(dice, 6)),
         forks: dice.chance(10),
         both_answer: dice.chance(50),
@@ -200,7 +206,8 @@ fn happen(world: &mut World, dice: &mut Dice, phone: PhoneId) {
         24 => world.tell(phone, Command::AddVideo),
         25 => world.tell(phone, Command::Reoffer),
         26 => world.tell(phone, Command::Info),
-        27 => world.tell(phone, Command::CancelChange),
+        27 if dice.chance(50) => world.tell(phone, Command::CancelChange),
+        27 => world.tell(phone, Command::Poke),
         28 => {
             let all = dice.chance(30);
             world.tell(phone, Command::Unregister { all });
@@ -214,6 +221,7 @@ fn happen(world: &mut World, dice: &mut Dice, phone: PhoneId) {
         34 => world.crash_at_record(dice.pick(&[Death::BeforeWriting, Death::AfterWriting])),
         35 if dice.chance(30) => world.operate(&pbx::Command::HangupAll),
         36 => world.set_weather(Weather::random(dice)),
+        37 | 38 if dice.chance(50) => world.tamper(dice),
         _ => glare(world, dice),
     }
 }

@@ -1,17 +1,19 @@
 //! The world: a clock, a network, phones, a server.
 
+mod clock;
+mod place;
 mod verdict;
+mod wires;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::rc::Rc;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base::{Clock, Mint, Slot};
-use pbx::{Config, Load};
-use sip::{ConnectionId, Flow, Message, Protocol};
+use pbx::Config;
+use sip::{ConnectionId, Flow, Protocol};
 
 use crate::dice::{Dice, seed_bytes};
 use crate::judge::Judge;
@@ -19,6 +21,9 @@ use crate::network::{Network, Packet, Weather};
 use crate::phone::{Command, Manner, Phone};
 use crate::server::{Death, Server};
 use crate::wiretap::Wiretap;
+use clock::{Entry, Happening};
+pub use place::Place;
+use place::{contact, server_address, source};
 
 /// What a world is made of.
 #[derive(Clone, Debug)]
@@ -39,19 +44,6 @@ pub struct Settings {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PhoneId(pub usize);
 
-/// Where a phone stands, seen from the server.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
-    /// UDP over IPv4.
-    Udp,
-    /// UDP over IPv6.
-    Udp6,
-    /// TCP over IPv4.
-    Tcp,
-    /// UDP behind an address translator: its Contact leads nowhere.
-    Nat,
-}
-
 /// A phone and its place in the network.
 #[derive(Debug)]
 struct Seat {
@@ -71,13 +63,6 @@ enum Fate {
     Dead,
     /// And the network says so.
     Refusing,
-}
-
-#[derive(Debug)]
-enum Happening {
-    Tell(PhoneId, Command),
-    Unreachable(Flow),
-    Heal,
 }
 
 /// The world.
@@ -105,13 +90,6 @@ pub struct World {
     still: (Instant, u32),
     seed: u64,
     rebirths: u8,
-}
-
-#[derive(Debug)]
-struct Entry {
-    at: Instant,
-    number: u64,
-    happening: Happening,
 }
 
 impl World {
@@ -236,6 +214,29 @@ impl World {
         self.put(false, &packet);
     }
 
+    /// Somebody sends the server again what it once received, changed a little, perhaps from elsewhere.
+    /// From now on phones may find fault with what they are sent.
+    pub fn tamper(&mut self, dice: &mut Dice) {
+        let sent: Vec<_> = self
+            .tap
+            .all()
+            .iter()
+            .filter(|sent| !sent.by_server)
+            .collect();
+        if sent.is_empty() {
+            return;
+        }
+        let victim = sent[dice.number(0..sent.len() as u32) as usize];
+        let from = if dice.chance(70) {
+            victim.phone
+        } else {
+            SocketAddr::from(([198, 51, 100, 66], 5060))
+        };
+        let bytes = crate::tamper::change(dice, &victim.bytes);
+        self.judge.tampered = true;
+        self.inject(from, &bytes);
+    }
+
     /// The phone loses its power; with `refusing` the network tells those who send to it.
     pub fn kill(&mut self, phone: PhoneId, refusing: bool) {
         self.tap.note(self.now, format!("{phone:?} dies"));
@@ -338,302 +339,6 @@ impl World {
         }
     }
 
-    fn fault(&mut self, what: String) {
-        self.tap.note(self.now, format!("WRONG: {what}"));
-        self.faults.push(what);
-    }
-
-    fn plan(&mut self, wait: Duration, happening: Happening) {
-        self.entries += 1;
-        let (at, number) = (self.now + wait, self.entries);
-        self.agenda.push(Reverse(Entry {
-            at,
-            number,
-            happening,
-        }));
-    }
-
-    /// When something happens next.
-    fn next(&self) -> Option<Instant> {
-        let phones = self
-            .seats
-            .iter()
-            .filter(|seat| seat.fate == Fate::Lives)
-            .filter_map(|seat| seat.phone.deadline());
-        let agenda = self.agenda.peek().map(|Reverse(entry)| entry.at);
-        let server = if self.down_until.is_some() {
-            self.down_until
-        } else {
-            [self.server.deadline(), self.server.media.next()]
-                .into_iter()
-                .flatten()
-                .min()
-        };
-        [agenda, self.network.next(), server]
-            .into_iter()
-            .flatten()
-            .chain(phones)
-            .min()
-    }
-
-    /// The next thing happens, if it does before `end`.
-    fn step(&mut self, end: Instant) -> bool {
-        let Some(at) = self.next().filter(|at| *at <= end) else {
-            return false;
-        };
-        self.now = at.max(self.now);
-        self.still = match self.still {
-            (last, count) if last == self.now => (last, count + 1),
-            _ => (self.now, 0),
-        };
-        assert!(self.still.1 < 100_000, "time stands still");
-        if let Some(packet) = self.network.receive(self.now) {
-            self.arrive(&packet);
-        } else if self
-            .agenda
-            .peek()
-            .is_some_and(|Reverse(entry)| entry.at <= self.now)
-        {
-            if let Some(Reverse(entry)) = self.agenda.pop() {
-                self.happen(entry.happening);
-            }
-        } else {
-            self.expire();
-        }
-        self.collect_faults();
-        true
-    }
-
-    fn happen(&mut self, happening: Happening) {
-        match happening {
-            Happening::Tell(phone, command) => {
-                if !self.is_alive(phone) {
-                    return;
-                }
-                self.tap.note(self.now, format!("{phone:?}: {command:?}"));
-                let seat = &mut self.seats[phone.0];
-                if command == (Command::Unregister { all: true }) {
-                    self.wiped.insert(seat.phone.user().to_owned());
-                }
-                seat.phone.command(self.now, &command);
-                self.drain_phone(phone);
-            }
-            Happening::Unreachable(flow) => {
-                if self.down_until.is_none() {
-                    self.judge.unreachable(self.now, flow.remote);
-                    self.server.unreachable(self.now, flow);
-                    self.drain_server();
-                }
-            }
-            Happening::Heal => self.cut.clear(),
-        }
-    }
-
-    fn expire(&mut self) {
-        if self.down_until.is_some_and(|until| until <= self.now) {
-            self.down_until = None;
-            self.tap.note(self.now, "the server is back".to_owned());
-            self.judge.crashed();
-            self.server.restart(self.now);
-            self.check_registrations();
-        }
-        if self.down_until.is_none() {
-            self.server.expire(self.now);
-            self.drain_server();
-            self.hear_media();
-        }
-        for phone in self.phones() {
-            let seat = &mut self.seats[phone.0];
-            if seat.fate == Fate::Lives && seat.phone.deadline().is_some_and(|at| at <= self.now) {
-                seat.phone.expire(self.now);
-                self.drain_phone(phone);
-            }
-        }
-    }
-
-    fn hear_media(&mut self) {
-        let seats = &self.seats;
-        let sending = |address: SocketAddr| {
-            seats
-                .iter()
-                .any(|seat| seat.fate == Fate::Lives && seat.phone.sends_from(address))
-        };
-        let mut events = Vec::new();
-        while let Some(event) = self.server.media.speak(self.now, sending) {
-            events.push(event);
-        }
-        for event in events {
-            self.server.media_event(self.now, event);
-            self.drain_server();
-        }
-    }
-
-    fn arrive(&mut self, packet: &Packet) {
-        if packet.to.port() == 5060 && is_server(packet.to.ip()) {
-            self.arrive_at_server(packet);
-        } else if let Some(phone) = self.receiver(packet) {
-            let Ok(message) = Message::parse(&packet.bytes) else {
-                return;
-            };
-            let mut flow = packet.flow();
-            // Behind a translator a phone sees its own address.
-            if self.seats[phone.0].place == Place::Nat {
-                flow.local = self.seats[phone.0].phone.contact_address();
-            }
-            self.seats[phone.0].phone.receive(self.now, flow, &message);
-            self.drain_phone(phone);
-        }
-    }
-
-    fn arrive_at_server(&mut self, packet: &Packet) {
-        if self.down_until.is_some() {
-            return;
-        }
-        let Ok(message) = Message::parse(&packet.bytes) else {
-            return;
-        };
-        if message.check().is_err() {
-            return;
-        }
-        self.judge.received(self.now, &message);
-        self.server.receive(self.now, packet.flow(), &message);
-        self.drain_server();
-    }
-
-    /// The living phone that a packet is for.
-    fn receiver(&self, packet: &Packet) -> Option<PhoneId> {
-        let phone = match packet.connection {
-            Some(connection) => self.connections.get(&connection)?.0,
-            None => PhoneId(
-                self.seats
-                    .iter()
-                    .position(|seat| seat.source == packet.to)?,
-            ),
-        };
-        self.is_alive(phone).then_some(phone)
-    }
-
-    fn drain_phone(&mut self, phone: PhoneId) {
-        for (flow, bytes) in self.seats[phone.0].phone.take_sent() {
-            let seat = &self.seats[phone.0];
-            let connection = match flow.protocol {
-                Protocol::Udp => None,
-                Protocol::Tcp => flow
-                    .connection
-                    .filter(|id| self.connections.contains_key(id))
-                    .or(seat.connection),
-            };
-            let from = match connection.and_then(|id| self.connections.get(&id)) {
-                Some((_, remote)) => *remote,
-                None => seat.source,
-            };
-            let packet = Packet {
-                protocol: flow.protocol,
-                from,
-                to: flow.remote,
-                connection,
-                bytes: bytes.into(),
-            };
-            self.put(self.cut.contains(&phone), &packet);
-        }
-        for complaint in self.seats[phone.0].phone.take_complaints() {
-            self.fault(complaint);
-        }
-    }
-
-    fn drain_server(&mut self) {
-        let Some(sent) = self.server.commit(self.now, &mut self.dice) else {
-            self.crash(Duration::from_secs(2));
-            return;
-        };
-        for (flow, bytes) in sent {
-            self.judge
-                .sends(self.now, flow.remote, &bytes, &self.server.media);
-            self.send_from_server(flow, bytes.into());
-        }
-    }
-
-    fn send_from_server(&mut self, flow: Flow, bytes: Rc<[u8]>) {
-        let connection = match flow.protocol {
-            Protocol::Udp => None,
-            Protocol::Tcp => match self.connection_to(&flow) {
-                Some(connection) => Some(connection),
-                None => {
-                    self.plan(Duration::from_millis(20), Happening::Unreachable(flow));
-                    return;
-                }
-            },
-        };
-        let packet = Packet {
-            protocol: flow.protocol,
-            from: flow.local,
-            to: flow.remote,
-            connection,
-            bytes,
-        };
-        let phone = self.seats.iter().position(|seat| match connection {
-            Some(_) => false,
-            None => seat.source == flow.remote,
-        });
-        let cut = phone.is_some_and(|phone| self.cut.contains(&PhoneId(phone)));
-        if phone.is_some_and(|phone| self.seats[phone].fate == Fate::Refusing) {
-            self.plan(Duration::from_millis(20), Happening::Unreachable(flow));
-        }
-        self.put(cut, &packet);
-    }
-
-    /// The connection of a flow if it is open, else another one to the same address, else a new one.
-    fn connection_to(&mut self, flow: &Flow) -> Option<ConnectionId> {
-        if let Some(known) = flow
-            .connection
-            .filter(|id| self.connections.contains_key(id))
-        {
-            return Some(known);
-        }
-        let open = self
-            .connections
-            .iter()
-            .filter(|(_, (_, remote))| *remote == flow.remote)
-            .map(|(id, _)| *id)
-            .min();
-        if open.is_some() {
-            return open;
-        }
-        let phone = self.seats.iter().position(|seat| {
-            seat.fate == Fate::Lives
-                && seat.place == Place::Tcp
-                && seat.phone.contact_address() == flow.remote
-        })?;
-        Some(self.open(PhoneId(phone), flow.remote))
-    }
-
-    fn open(&mut self, phone: PhoneId, remote: SocketAddr) -> ConnectionId {
-        self.next_connection += 1;
-        let id = ConnectionId(self.next_connection);
-        self.connections.insert(id, (phone, remote));
-        id
-    }
-
-    /// Gives a TCP phone a connection of its own to the server.
-    fn connect(&mut self, phone: PhoneId, seat: &mut Seat) {
-        if seat.place == Place::Tcp {
-            seat.source = source(seat.place, seat.number, self.next_connection as u16 + 1);
-            let id = self.open(phone, seat.source);
-            seat.connection = Some(id);
-            seat.phone.server().connection = Some(id);
-        }
-    }
-
-    fn put(&mut self, cut: bool, packet: &Packet) {
-        let by_server = is_server(packet.from.ip());
-        let fortune = if cut {
-            crate::network::Fortune::Lost
-        } else {
-            self.network.send(self.now, &mut self.dice, packet.clone())
-        };
-        self.tap.sent(self.now, by_server, packet, fortune);
-    }
-
     fn make_phone(&self, user: &str, place: Place, number: u16, manner: Manner) -> Phone {
         let mut seed = seed_bytes(self.seed);
         (seed[2], seed[3]) = (number as u8, self.rebirths + 1);
@@ -651,15 +356,6 @@ impl World {
         };
         Phone::new(user, &password(user), manner, server, contact, mint)
     }
-
-    fn collect_faults(&mut self) {
-        let mut faults = std::mem::take(&mut self.judge.faults);
-        faults.append(&mut self.server.faults);
-        faults.append(&mut self.server.media.take_faults());
-        for fault in faults {
-            self.fault(fault);
-        }
-    }
 }
 
 /// The password of a user of the simulated world.
@@ -667,59 +363,3 @@ impl World {
 pub fn password(user: &str) -> String {
     format!("secret of {user}")
 }
-
-fn server_address(v6: bool) -> SocketAddr {
-    let ip = if v6 {
-        IpAddr::V6(SERVER6)
-    } else {
-        IpAddr::V4(SERVER)
-    };
-    SocketAddr::new(ip, 5060)
-}
-
-fn is_server(ip: IpAddr) -> bool {
-    ip == IpAddr::V4(SERVER) || ip == IpAddr::V6(SERVER6)
-}
-
-fn contact(place: Place, number: u16) -> SocketAddr {
-    let ip = match place {
-        Place::Udp | Place::Tcp => IpAddr::V4(Ipv4Addr::new(10, 0, 0, number as u8)),
-        Place::Udp6 => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number)),
-        Place::Nat => IpAddr::V4(Ipv4Addr::new(192, 168, 1, number as u8)),
-    };
-    SocketAddr::new(ip, 5060)
-}
-
-fn source(place: Place, number: u16, connection: u16) -> SocketAddr {
-    match place {
-        Place::Udp | Place::Udp6 => contact(place, number),
-        Place::Tcp => SocketAddr::new(contact(place, number).ip(), 40_000 + connection),
-        Place::Nat => {
-            let ip = IpAddr::V4(Ipv4Addr::new(203, 0, 113, number as u8));
-            SocketAddr::new(ip, 50_000 + number)
-        }
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
-
-const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-const SERVER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1);

@@ -94,6 +94,8 @@ pub(super) enum What {
     Offerless,
     /// The session timer's refresh.
     Refresh,
+    /// UPDATE without a description, even before the answer.
+    Poke,
 }
 
 /// A change under way.

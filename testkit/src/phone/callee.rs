@@ -20,10 +20,11 @@ impl Phone {
     ) {
         let tag = self.line.mint.token();
         let busy = self.retired || self.calls.len() >= self.line.manner.calls;
-        let Ok(dialog) = Dialog::of_request(request, flow, tag) else {
+        let Ok(mut dialog) = Dialog::of_request(request, flow, tag) else {
             self.line.complain("INVITE that makes no dialog");
             return;
         };
+        dialog.local_cseq = self.line.manner.first_cseq;
         if busy {
             self.line
                 .respond(now, &pending, 486, tag.as_str(), |writer| writer.finish());
@@ -165,10 +166,14 @@ impl Phone {
         let session = self.grant_session(now, call, &request);
         call.answered = true;
         call.state = State::Up;
-        self.send_accept(now, call, &pending, session.as_deref(), Some(&sdp));
+        let known = call.early && call.rseq > 0 && !call.unpracked && offer.is_some();
+        let manner = &self.line.manner;
+        let omitted = manner.senseless || manner.brief && known;
+        let sdp = Some(sdp.as_str()).filter(|_| !omitted);
+        self.send_accept(now, call, &pending, session.as_deref(), sdp);
         if let Some(sibling) = call.sibling.take().filter(|_| self.line.manner.both_answer) {
             self.siblings.push(sibling);
-            self.sibling_accepts(&pending, sibling, &sdp);
+            self.sibling_accepts(&pending, sibling, sdp.unwrap_or_default());
         }
         call.unacknowledged = Some(Accepted {
             cseq: request.cseq().map_or(0, |cseq| cseq.number),

@@ -19,6 +19,8 @@ impl Phone {
         let target = format!("sip:{number}@{domain}");
         let (call_id, tag) = (line.mint.token(), line.mint.token());
         let dialog = Dialog::begin(call_id.as_str(), tag, &local, &remote, &target, line.server);
+        let mut dialog = dialog;
+        dialog.local_cseq = line.manner.first_cseq;
         let description = Description::new(rtp, line.mint.number() >> 1, line.manner.video);
         let mut call = Call::new(id, dialog, description, number);
         call.session_wish = line.manner.session.unwrap_or(0);
@@ -256,7 +258,13 @@ impl Phone {
         match call.state {
             State::Calling => {
                 call.given_up = true;
-                if let Some(client) = call.client {
+                if self.line.manner.byes_early && call.rang && !call.dialog.remote_tag.is_empty() {
+                    let owner = Owner::Nobody;
+                    self.line
+                        .request(now, &mut call.dialog, Method::Bye, owner, |writer| {
+                            writer.finish();
+                        });
+                } else if let Some(client) = call.client {
                     self.line
                         .transactions
                         .cancel(now, client, None, &mut self.line.out);

@@ -43,6 +43,14 @@ pub struct Manner {
     pub forks: bool,
     /// And that phone answers as well.
     pub both_answer: bool,
+    /// A caller that gives up says BYE in the early dialog where there is one, instead of CANCEL.
+    pub byes_early: bool,
+    /// Does not repeat a description in the 200 that it gave reliably before.
+    pub brief: bool,
+    /// Answers without a description, which makes no sense.
+    pub senseless: bool,
+    /// Counts CSeq from here.
+    pub first_cseq: u32,
     /// Messages that begin so are never sent, though the phone believes that they were.
     pub withholds: Vec<&'static str>,
 }
@@ -77,6 +85,10 @@ impl Default for Manner {
             reuses_nonce: false,
             expires: 600,
             answers_too_late: false,
+            byes_early: false,
+            brief: false,
+            senseless: false,
+            first_cseq: 0,
             considers: None,
             forks: false,
             both_answer: false,

@@ -47,6 +47,8 @@ pub enum Command {
     AddVideo,
     /// Sends a re-INVITE without a description.
     Reoffer,
+    /// Sends UPDATE without a description in all calls, answered or not.
+    Poke,
     /// Sends INFO in all calls.
     Info,
     /// Gives up a pending re-INVITE.
@@ -190,6 +192,12 @@ impl Phone {
         self.registration.confirmed_until()
     }
 
+    /// The server has confirmed that the phone is not registered, and the phone has not tried since.
+    #[must_use]
+    pub fn is_unregistered(&self) -> bool {
+        self.registration.is_removed()
+    }
+
     /// Status of the last final answer to a REGISTER.
     #[must_use]
     pub fn registration_status(&self) -> Option<u16> {
@@ -248,6 +256,7 @@ impl Phone {
             Command::Reoffer => {
                 self.each(|phone, call| phone.change(now, call, What::Offerless, 0));
             }
+            Command::Poke => self.each(|phone, call| phone.change(now, call, What::Poke, 0)),
             Command::Info => self.each(|phone, call| phone.info(now, call)),
             Command::CancelChange => self.each(|phone, call| phone.cancel_change(now, call)),
         }

@@ -19,6 +19,7 @@ pub(super) struct Registration {
     attempts: u8,
     expires: u32,
     until: Option<Instant>,
+    removed: bool,
     refresh: Option<Instant>,
     pub(super) last_status: Option<u16>,
 }
@@ -41,6 +42,7 @@ impl Registration {
             attempts: 0,
             expires: 0,
             until: None,
+            removed: false,
             refresh: None,
             last_status: None,
         }
@@ -48,6 +50,10 @@ impl Registration {
 
     pub(super) fn confirmed_until(&self) -> Option<Instant> {
         self.until
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.removed
     }
 
     pub(super) fn start(&mut self, line: &mut Line, now: Instant) {
@@ -88,6 +94,7 @@ impl Registration {
     fn send(&mut self, line: &mut Line, now: Instant) {
         let Some(wish) = self.wanted else { return };
         self.under_way = Some(wish);
+        self.removed = false;
         self.attempts += 1;
         if wish != Wish::Add {
             self.until = None;
@@ -191,7 +198,10 @@ impl Registration {
                     line.wake(now + seconds / 2, 0, Alarm::Register);
                 }
             }
-            (Some(Wish::Remove | Wish::RemoveAll), None) => self.wanted = None,
+            (Some(Wish::Remove | Wish::RemoveAll), None) => {
+                self.wanted = None;
+                self.removed = true;
+            }
             (Some(Wish::Remove | Wish::RemoveAll), Some(_)) => {
                 line.complain("the 200 to REGISTER lists a contact that was removed");
             }

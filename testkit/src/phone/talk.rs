@@ -161,7 +161,9 @@ impl Phone {
     /// Asks for a change.
     pub(super) fn change(&mut self, now: Instant, call: &mut Call, what: What, attempts: u8) {
         let free = call.change.is_none() && call.unacknowledged.is_none();
-        if call.state != State::Up || !free {
+        let early = matches!(call.state, State::Calling | State::Called);
+        let early = early && what == What::Poke && !call.dialog.remote_tag.is_empty();
+        if call.state != State::Up && !early || !free {
             if what == What::Refresh && call.state == State::Up {
                 call.again = Some((what, attempts));
                 self.line
@@ -188,6 +190,8 @@ impl Phone {
                 call.description.video = true;
                 (Method::Invite, Some(call.description.offer()))
             }
+            What::Poke if !knows_update => return,
+            What::Poke => (Method::Update, None),
             What::Offerless => (Method::Invite, None),
             What::Refresh if knows_update => (Method::Update, None),
             What::Refresh => (Method::Invite, Some(call.description.offer())),

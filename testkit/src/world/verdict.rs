@@ -1,6 +1,11 @@
-//! What must hold when a world has come to rest.
+//! What must hold in the end, and in between.
 
-use super::*;
+use std::time::Duration;
+
+use pbx::Load;
+
+use super::World;
+use crate::phone::Command;
 
 impl World {
     /// Everybody goes home: all calls are hung up, no new ones are made, registrations run out. Then
@@ -56,7 +61,7 @@ impl World {
         wrong.into_iter().for_each(|fault| self.fault(fault));
     }
 
-    fn check_rest(&mut self) {
+    pub(super) fn check_rest(&mut self) {
         let load = self.server.load();
         let mut left = Vec::new();
         if load != Load::default() {
@@ -96,7 +101,9 @@ impl World {
             let valid = known
                 .registered_until()
                 .is_some_and(|until| until > self.now + Duration::from_secs(2));
-            if !valid || self.wiped.contains(known.user()) || self.down_until.is_some() {
+            let wiped = self.wiped.contains(known.user());
+            let gone = known.is_unregistered();
+            if !valid && !gone || valid && wiped || self.down_until.is_some() {
                 continue;
             }
             let contact = known.contact();
@@ -108,9 +115,26 @@ impl World {
                     list.iter()
                         .any(|bound| format!("<{}>", bound.uri) == contact)
                 });
-            if !bound {
+            if valid && !bound {
                 self.fault(format!("the confirmed registration of {phone:?} is gone"));
             }
+            if gone && bound {
+                self.fault(format!("the registration that {phone:?} removed is there"));
+            }
+        }
+    }
+
+    pub(super) fn fault(&mut self, what: String) {
+        self.tap.note(self.now, format!("WRONG: {what}"));
+        self.faults.push(what);
+    }
+
+    pub(super) fn collect_faults(&mut self) {
+        let mut faults = std::mem::take(&mut self.judge.faults);
+        faults.append(&mut self.server.faults);
+        faults.append(&mut self.server.media.take_faults());
+        for fault in faults {
+            self.fault(fault);
         }
     }
 }

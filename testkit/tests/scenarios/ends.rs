@@ -86,3 +86,21 @@ fn the_longest_duration_ends_a_call() {
         },
     );
 }
+
+#[test]
+fn after_a_crash_phones_of_all_places_are_reached() {
+    for place in [Place::Udp, Place::Udp6, Place::Tcp, Place::Nat] {
+        calm(|world| {
+            let alice = registered(world, "1001", Manner::default());
+            let bob = world.phone("1002", place, Manner::default());
+            world.tell(bob, Command::Register);
+            world.run(secs(1));
+            world.crash(secs(2));
+            world.run(secs(3));
+            dial(world, alice, "1002");
+            up(world, &[alice, bob]);
+            world.run(millis(100));
+            assert_joined(world, alice, bob);
+        });
+    }
+}

@@ -359,3 +359,73 @@ fn an_invite_without_an_offer_is_joined_all_the_same() {
     calm(story);
     in_rough_weather(story);
 }
+
+#[test]
+fn a_description_that_was_given_reliably_need_not_come_again() {
+    for reliable in [true, false] {
+        let story = |world: &mut World| {
+            let brief = Manner {
+                brief: true,
+                early_media: true,
+                reliable: true,
+                ..Manner::default()
+            };
+            let caller = Manner {
+                reliable,
+                ..Manner::default()
+            };
+            let (alice, bob) = talking(world, caller, brief);
+            assert_joined(world, alice, bob);
+        };
+        calm(story);
+        in_rough_weather(story);
+    }
+}
+
+#[test]
+fn an_answer_without_a_description_is_no_answer() {
+    calm(|world| {
+        let senseless = Manner {
+            senseless: true,
+            ..Manner::default()
+        };
+        let alice = registered(world, "1001", Manner::default());
+        let bob = registered(world, "1002", senseless);
+        dial(world, alice, "1002");
+        world.run(secs(5));
+        assert_eq!(ending(world, alice), Ending::Refused(502));
+        assert_eq!(ending(world, bob), Ending::PeerHungUp);
+    });
+}
+
+#[test]
+fn a_caller_may_give_up_with_bye() {
+    calm(|world| {
+        let abrupt = Manner {
+            byes_early: true,
+            ..Manner::default()
+        };
+        let alice = registered(world, "1001", abrupt);
+        let bob = registered(world, "1002", Manner::replying(Reply::Never));
+        dial(world, alice, "1002");
+        world.run(secs(2));
+        world.tell(alice, Command::HangUp);
+        world.run(secs(1));
+        assert_eq!(ending(world, alice), Ending::Cancelled);
+        assert_eq!(ending(world, bob), Ending::Cancelled);
+    });
+}
+
+#[test]
+fn update_before_the_answer_changes_nothing() {
+    calm(|world| {
+        let alice = registered(world, "1001", Manner::default());
+        let bob = registered(world, "1002", Manner::replying(Reply::Answer(secs(4))));
+        dial(world, alice, "1002");
+        world.run(secs(1));
+        world.tell(alice, Command::Poke);
+        world.tell(bob, Command::Poke);
+        world.run(secs(5));
+        assert_joined(world, alice, bob);
+    });
+}

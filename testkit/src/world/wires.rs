@@ -1,0 +1,182 @@
+//! From the phones to the server and back.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sip::{ConnectionId, Flow, Message, Protocol};
+
+use super::clock::Happening;
+use super::place::{is_server, source};
+use super::{Fate, PhoneId, Place, Seat, World};
+use crate::network::{Fortune, Packet};
+
+impl World {
+    pub(super) fn arrive(&mut self, packet: &Packet) {
+        if packet.to.port() == 5060 && is_server(packet.to.ip()) {
+            self.arrive_at_server(packet);
+        } else if let Some(phone) = self.receiver(packet) {
+            let Ok(message) = Message::parse(&packet.bytes) else {
+                return;
+            };
+            let mut flow = packet.flow();
+            // Behind a translator a phone sees its own address.
+            if self.seats[phone.0].place == Place::Nat {
+                flow.local = self.seats[phone.0].phone.contact_address();
+            }
+            self.seats[phone.0].phone.receive(self.now, flow, &message);
+            self.drain_phone(phone);
+        }
+    }
+
+    pub(super) fn arrive_at_server(&mut self, packet: &Packet) {
+        if self.down_until.is_some() {
+            return;
+        }
+        let Ok(message) = Message::parse(&packet.bytes) else {
+            return;
+        };
+        if message.check().is_err() {
+            return;
+        }
+        self.judge.received(self.now, &message);
+        self.server.receive(self.now, packet.flow(), &message);
+        self.drain_server();
+    }
+
+    /// The living phone that a packet is for.
+    pub(super) fn receiver(&self, packet: &Packet) -> Option<PhoneId> {
+        let phone = match packet.connection {
+            Some(connection) => self.connections.get(&connection)?.0,
+            None => PhoneId(
+                self.seats
+                    .iter()
+                    .position(|seat| seat.source == packet.to)?,
+            ),
+        };
+        self.is_alive(phone).then_some(phone)
+    }
+
+    pub(super) fn drain_phone(&mut self, phone: PhoneId) {
+        for (flow, bytes) in self.seats[phone.0].phone.take_sent() {
+            let seat = &self.seats[phone.0];
+            let connection = match flow.protocol {
+                Protocol::Udp => None,
+                Protocol::Tcp => flow
+                    .connection
+                    .filter(|id| self.connections.contains_key(id))
+                    .or(seat.connection),
+            };
+            let from = match connection.and_then(|id| self.connections.get(&id)) {
+                Some((_, remote)) => *remote,
+                None => seat.source,
+            };
+            let packet = Packet {
+                protocol: flow.protocol,
+                from,
+                to: flow.remote,
+                connection,
+                bytes: bytes.into(),
+            };
+            self.put(self.cut.contains(&phone), &packet);
+        }
+        for complaint in self.seats[phone.0].phone.take_complaints() {
+            if !self.judge.tampered {
+                self.fault(complaint);
+            }
+        }
+    }
+
+    pub(super) fn drain_server(&mut self) {
+        let Some(sent) = self.server.commit(self.now, &mut self.dice) else {
+            self.crash(Duration::from_secs(2));
+            return;
+        };
+        for (flow, bytes) in sent {
+            self.judge
+                .sends(self.now, flow.remote, &bytes, &self.server.media);
+            self.send_from_server(flow, bytes.into());
+        }
+    }
+
+    pub(super) fn send_from_server(&mut self, flow: Flow, bytes: Rc<[u8]>) {
+        let connection = match flow.protocol {
+            Protocol::Udp => None,
+            Protocol::Tcp => match self.connection_to(&flow) {
+                Some(connection) => Some(connection),
+                None => {
+                    self.plan(Duration::from_millis(20), Happening::Unreachable(flow));
+                    return;
+                }
+            },
+        };
+        let packet = Packet {
+            protocol: flow.protocol,
+            from: flow.local,
+            to: flow.remote,
+            connection,
+            bytes,
+        };
+        let phone = self.seats.iter().position(|seat| match connection {
+            Some(_) => false,
+            None => seat.source == flow.remote,
+        });
+        let cut = phone.is_some_and(|phone| self.cut.contains(&PhoneId(phone)));
+        if phone.is_some_and(|phone| self.seats[phone].fate == Fate::Refusing) {
+            self.plan(Duration::from_millis(20), Happening::Unreachable(flow));
+        }
+        self.put(cut, &packet);
+    }
+
+    /// The connection of a flow if it is open, else another one to the same address, else a new one.
+    pub(super) fn connection_to(&mut self, flow: &Flow) -> Option<ConnectionId> {
+        if let Some(known) = flow
+            .connection
+            .filter(|id| self.connections.contains_key(id))
+        {
+            return Some(known);
+        }
+        let open = self
+            .connections
+            .iter()
+            .filter(|(_, (_, remote))| *remote == flow.remote)
+            .map(|(id, _)| *id)
+            .min();
+        if open.is_some() {
+            return open;
+        }
+        let phone = self.seats.iter().position(|seat| {
+            seat.fate == Fate::Lives
+                && seat.place == Place::Tcp
+                && seat.phone.contact_address() == flow.remote
+        })?;
+        Some(self.open(PhoneId(phone), flow.remote))
+    }
+
+    pub(super) fn open(&mut self, phone: PhoneId, remote: SocketAddr) -> ConnectionId {
+        self.next_connection += 1;
+        let id = ConnectionId(self.next_connection);
+        self.connections.insert(id, (phone, remote));
+        id
+    }
+
+    /// Gives a TCP phone a connection of its own to the server.
+    pub(super) fn connect(&mut self, phone: PhoneId, seat: &mut Seat) {
+        if seat.place == Place::Tcp {
+            seat.source = source(seat.place, seat.number, self.next_connection as u16 + 1);
+            let id = self.open(phone, seat.source);
+            seat.connection = Some(id);
+            seat.phone.server().connection = Some(id);
+        }
+    }
+
+    pub(super) fn put(&mut self, cut: bool, packet: &Packet) {
+        let by_server = is_server(packet.from.ip());
+        let fortune = if cut {
+            Fortune::Lost
+        } else {
+            self.network.send(self.now, &mut self.dice, packet.clone())
+        };
+        self.tap.sent(self.now, by_server, packet, fortune);
+    }
+}

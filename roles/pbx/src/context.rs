@@ -101,11 +101,6 @@ pub(crate) struct Abandoned {
 pub(crate) struct HungUp(Vec<Box<str>>);
 
 impl HungUp {
-    /// The phone with this tag has been hung up.
-    pub(crate) fn with(tag: &str) -> Self {
-        Self(vec![tag.into()])
-    }
-
     /// Notes a phone. `false`: it is known already, or there are too many.
     pub(crate) fn add(&mut self, tag: &str) -> bool {
         let new = self.0.len() < MOST_HUNG_UP && !self.0.iter().any(|known| **known == *tag);

@@ -100,6 +100,11 @@ pub(crate) fn first_hop(contact: &Contact) -> Flow {
         .and_then(|route| NameAddr::parse(route).ok())
     {
         Some(route) => reach(route.uri, contact.flow),
+        // The port that a phone connected from takes no connections: after a restart of ours it is the
+        // Contact that counts.
+        None if contact.flow.protocol.is_reliable() && contact.flow.connection.is_none() => {
+            reach(&contact.uri, contact.flow)
+        }
         None => contact.flow,
     }
 }

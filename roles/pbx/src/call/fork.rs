@@ -317,8 +317,13 @@ impl Call {
         }
         self.sessions.append(&mut used);
         let Fork {
-            leg, user, early, ..
+            mut leg,
+            user,
+            early,
+            client,
+            ..
         } = fork;
+        leg.invite = client;
         self.callee = Some(leg);
         self.stage = Stage::Talking;
         self.join(ctx, response, &user, early.as_deref())

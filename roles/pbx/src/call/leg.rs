@@ -40,6 +40,8 @@ pub(crate) struct Leg {
     progress: (u32, u32),
     /// Our own re-INVITE or UPDATE that keeps the session alive, until it is answered.
     pub(super) refresh: Option<Refresh>,
+    /// The INVITE by which we called the party.
+    pub(super) invite: Option<ClientKey>,
     /// Phones behind the same contact that answered too.
     pub(super) turned_away: HungUp,
 }
@@ -83,6 +85,7 @@ impl Leg {
             acknowledged: None,
             progress: (0, 0),
             refresh: None,
+            invite: None,
             turned_away: HungUp::default(),
         }
     }
@@ -167,13 +170,25 @@ impl Leg {
     /// Nobody waits for the answer to this request any more. If it is an INVITE that is answered all the
     /// same, the answer is acknowledged.
     pub(super) fn abandon(&self, ctx: &mut Context<'_>, client: ClientKey) {
-        if let Some(owner) = ctx.transactions.client(client) {
-            *owner = Owner::Abandoned(Box::new(Abandoned {
-                dialog: self.dialog.clone(),
-                hung_up: HungUp::with(&self.dialog.remote_tag),
-            }));
-        }
+        self.disown(ctx, client);
         ctx.transactions.cancel(ctx.now, client, None, ctx.out);
+    }
+
+    /// The call is over: whatever still comes to the INVITE that began it is acknowledged, and whoever
+    /// has not been hung up is.
+    pub(super) fn disown_invite(&self, ctx: &mut Context<'_>) {
+        if let Some(client) = self.invite {
+            self.disown(ctx, client);
+        }
+    }
+
+    fn disown(&self, ctx: &mut Context<'_>, client: ClientKey) {
+        let mut hung_up = self.turned_away.clone();
+        hung_up.add(&self.dialog.remote_tag);
+        if let Some(owner) = ctx.transactions.client(client) {
+            let dialog = self.dialog.clone();
+            *owner = Owner::Abandoned(Box::new(Abandoned { dialog, hung_up }));
+        }
     }
 
     /// Whether a re-INVITE of our own waits for the party's answer.

@@ -279,6 +279,7 @@ impl Call {
             release(ctx, self.caller, reason);
         }
         if let Some(callee) = callee {
+            callee.disown_invite(ctx);
             ctx.index.legs.remove(&callee.tag());
             if hung_up != Some(Side::Callee) {
                 release(ctx, callee, reason);

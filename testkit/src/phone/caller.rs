@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use sip::transaction::GIVE_UP;
 use sip::{ClientKey, Dialog, HeaderName, Message, Method, StatusCode};
 
 use super::call::{Call, State, description_of, session_expires};
@@ -260,6 +261,9 @@ impl Phone {
                 call.given_up = true;
                 if self.line.manner.byes_early && call.rang && !call.dialog.remote_tag.is_empty() {
                     let owner = Owner::Nobody;
+                    // The answer to the INVITE must follow.
+                    self.line
+                        .wake_after(now, 2 * GIVE_UP, call.id, Alarm::Abandon);
                     self.line
                         .request(now, &mut call.dialog, Method::Bye, owner, |writer| {
                             writer.finish();

@@ -34,6 +34,7 @@ pub(super) enum Alarm {
     Session,
     Retry,
     Consider,
+    Abandon,
     Register,
 }
 

@@ -313,7 +313,8 @@ impl Phone {
                     self.accept_change(now, call, &pending);
                 }
             }
-            Alarm::GiveUp | Alarm::Register => {}
+            Alarm::Abandon if call.state == State::Calling => self.over(call, Ending::Cancelled),
+            Alarm::GiveUp | Alarm::Abandon | Alarm::Register => {}
         }
     }
 

@@ -395,7 +395,10 @@ impl Pbx {
                 self.with_call(now, call, out, |call, ctx| call.hang_up(ctx));
             }
             Command::HangupAll => {
-                for call in self.calls.keys().copied().collect::<Vec<_>>() {
+                // In a fixed order, so that a replay sends the same messages.
+                let mut calls: Vec<_> = self.calls.keys().copied().collect();
+                calls.sort_unstable();
+                for call in calls {
                     self.with_call(now, call, out, |call, ctx| call.hang_up(ctx));
                 }
             }

@@ -84,6 +84,7 @@ fn respond(request: &Message<'_>) {
         local: ([192, 0, 2, 1], 5060).into(),
         remote: ([198, 51, 100, 7], 40_000).into(),
         connection: None,
+        tls: sip::TlsPeer::ANY,
     };
     let _ = response_flow(request, flow);
     let mut bytes = Vec::new();

@@ -74,6 +74,7 @@ impl Packet {
             local: self.to,
             remote: self.from,
             connection: self.connection,
+            tls: sip::TlsPeer::ANY,
         }
     }
 }

@@ -162,6 +162,7 @@ impl World {
             number,
             source: source(place, number, 0),
             connection: None,
+            tls: sip::TlsPeer::ANY,
             fate: Fate::Lives,
         };
         self.connect(id, &mut seat);
@@ -209,6 +210,7 @@ impl World {
             from,
             to: server_address(from.is_ipv6()),
             connection: None,
+            tls: sip::TlsPeer::ANY,
             bytes: bytes.into(),
         };
         self.put(false, &packet);
@@ -285,6 +287,7 @@ impl World {
                 local: server_address(remote.is_ipv6()),
                 remote,
                 connection: Some(connection),
+                tls: sip::TlsPeer::ANY,
             };
             self.plan(Duration::from_millis(5), Happening::Unreachable(flow));
         }
@@ -353,6 +356,7 @@ impl World {
             local: contact,
             remote: server_address(place == Place::Udp6),
             connection: None,
+            tls: sip::TlsPeer::ANY,
         };
         Phone::new(user, &password(user), manner, server, contact, mint)
     }

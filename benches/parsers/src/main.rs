@@ -63,6 +63,7 @@ fn ours() {
         local: ([192, 0, 2, 1], 5060).into(),
         remote: ([192, 0, 2, 7], 5060).into(),
         connection: None,
+        tls: sip::TlsPeer::ANY,
     };
     let mut out = Vec::new();
     row("INVITE", "writing 100 Trying", || {

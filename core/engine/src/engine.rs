@@ -10,7 +10,7 @@ use sip::Protocol;
 use socket2::Socket;
 
 use crate::config::{Config, Listen};
-use crate::machine::Machine;
+use crate::machine::{Answer, Machine};
 use crate::mailbox::Mail;
 use crate::poll::Poll;
 use crate::residents::{Build, Residents};
@@ -98,7 +98,7 @@ pub fn bind<C>(config: Config) -> io::Result<Bound<C>> {
                     poll.add(&socket, Key::Udp(udp.len()).number(), false)?;
                     udp.push(socket);
                 }
-                Protocol::Tcp => {
+                _ => {
                     let socket = open_shared(*listen)?;
                     listen.address = local_address(&socket).unwrap_or(listen.address);
                     poll.add(&socket, Key::Listener(listeners.len()).number(), false)?;
@@ -240,6 +240,18 @@ impl<C> Handle<C> {
         let mailbox = self.shared.mailbox_of(event.session().slot());
         match mailbox.put(Mail::Media(event)) {
             Err(Mail::Media(event)) => Err(Full(event)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the answer to a question to the slot that asked.
+    ///
+    /// # Errors
+    /// [`Full`] with the answer, if too much waits for the slot's thread.
+    pub fn answer(&self, answer: Answer) -> Result<(), Full<Answer>> {
+        let mailbox = self.shared.mailbox_of(answer.id.slot());
+        match mailbox.put(Mail::Answer(answer)) {
+            Err(Mail::Answer(answer)) => Err(Full(answer)),
             _ => Ok(()),
         }
     }

@@ -53,6 +53,7 @@ pub(crate) fn take_report(socket: &UdpSocket) -> Option<Report> {
         local: socket.address(),
         remote,
         connection: None,
+        tls: sip::TlsPeer::ANY,
     };
     Some(Report::Unreachable(slot, flow))
 }

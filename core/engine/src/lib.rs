@@ -87,8 +87,8 @@ mod udp;
 
 pub use config::{Config, Limits, Listen};
 pub use engine::{Bound, Engine, Full, Handle, bind};
-pub use machine::{Input, Machine, Out, Send};
-pub use services::{PublishEvents, Services, SubmitMedia, WriteRecords};
+pub use machine::{Answer, Ask, Found, Input, Machine, Out, Question, Send, Server};
+pub use services::{PublishEvents, Services, SubmitMedia, TakeQuestions, WriteRecords};
 pub use socket::raise_descriptor_limit;
 pub use stats::{Counter, Stats};
 pub use steer::{slot_of_user, steer};

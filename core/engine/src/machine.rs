@@ -1,9 +1,11 @@
 //! The contract between a slot's machine and the thread that runs it.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Instant;
 
-use sip::{Flow, Message};
+use base::Token;
+use sip::{Flow, Message, Protocol};
 
 /// The protocol logic of one slot: no IO, no clock, no threads.
 ///
@@ -38,6 +40,8 @@ pub enum Input<'a, C> {
     Command(C),
     /// A media worker's word on a session of this slot.
     Media(media::Event),
+    /// What an [`Ask`] has brought.
+    Answer(Answer),
     /// What was sent to this flow did not arrive: the connection could not be made or broke, or
     /// the network said that nobody is there. When a connection ends, every slot that ever sent over
     /// it hears of it once, whether its messages arrived or not.
@@ -58,6 +62,8 @@ pub struct Out<E> {
     pub send: Vec<Send>,
     /// Commands for the media workers.
     pub media: Vec<media::Command>,
+    /// Questions whose answers take a while.
+    pub ask: Vec<Ask>,
     /// News for observers.
     pub events: Vec<E>,
     /// Records that must be on disk before anything in `send` leaves.
@@ -72,6 +78,7 @@ impl<E> Out<E> {
             bytes: Vec::new(),
             send: Vec::new(),
             media: Vec::new(),
+            ask: Vec::new(),
             events: Vec::new(),
             records: Vec::new(),
         }
@@ -92,6 +99,7 @@ impl<E> Out<E> {
         self.bytes.clear();
         self.send.clear();
         self.media.clear();
+        self.ask.clear();
         self.events.clear();
         self.records.clear();
     }
@@ -107,6 +115,52 @@ impl<E> Default for Out<E> {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A question to a service that needs a while: a name server, a web server. The machine arms a time-out
+/// of its own; an answer may come later than that, or never.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Minted by the slot that asks; the answer brings it back.
+    pub id: Token,
+    /// What is asked.
+    pub question: Question,
+}
+
+/// What may be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Where a SIP server is (RFC 3263).
+    Locate(Server),
+}
+
+/// A SIP server as a URI or a setting names it (RFC 3263 §4).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Server {
+    /// Host name or address.
+    pub host: Box<str>,
+    /// The port, if named: then there is neither NAPTR nor SRV.
+    pub port: Option<u16>,
+    /// The transport, if named: then there is no NAPTR.
+    pub protocol: Option<Protocol>,
+    /// Only encrypted transports will do (`sips:`).
+    pub secure: bool,
+}
+
+/// The answer to an [`Ask`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The question's id.
+    pub id: Token,
+    /// What was found.
+    pub found: Found,
+}
+
+/// What a question brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Ways to the server, the one to try first in front; none: it can't be found.
+    Ways(Vec<(Protocol, SocketAddr)>),
 }
 
 /// One message to send.

@@ -11,6 +11,7 @@ use base::Slot;
 use sip::Flow;
 
 use crate::config::Limits;
+use crate::machine::Answer;
 use crate::poll::Waker;
 
 /// What one thread is told.
@@ -24,6 +25,8 @@ pub(crate) enum Mail<C> {
     Command(Slot, C),
     /// A media worker's word.
     Media(media::Event),
+    /// What a question of a slot has brought.
+    Answer(Answer),
     /// A message of this slot did not arrive.
     Unreachable(Slot, Flow),
     /// The end.
@@ -179,6 +182,7 @@ mod tests {
             local: "127.0.0.1:1".parse().unwrap(),
             remote: "127.0.0.1:2".parse().unwrap(),
             connection: None,
+            tls: sip::TlsPeer::ANY,
         };
         let mut parcel = Parcel::default();
         parcel.push(Slot::new(0), flow, &vec![0; length]);

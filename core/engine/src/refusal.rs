@@ -43,6 +43,7 @@ mod tests {
             local: "192.0.2.1:5060".parse().unwrap(),
             remote: "198.51.100.7:40000".parse().unwrap(),
             connection: None,
+            tls: sip::TlsPeer::ANY,
         };
         let mut bytes = Vec::new();
         let message = Message::parse(text.as_bytes()).unwrap();

@@ -156,6 +156,9 @@ impl<M: Machine> Residents<M> {
         if !self.out.media.is_empty() {
             (self.services.media)(&mut self.out.media);
         }
+        if !self.out.ask.is_empty() {
+            (self.services.ask)(&mut self.out.ask);
+        }
         if !self.out.send.is_empty() {
             let messages = self.out.send.iter().zip(&self.origins);
             let allowed = messages
@@ -206,6 +209,7 @@ struct Lengths {
     bytes: usize,
     send: usize,
     media: usize,
+    ask: usize,
     events: usize,
     records: usize,
 }
@@ -216,6 +220,7 @@ impl Lengths {
             bytes: out.bytes.len(),
             send: out.send.len(),
             media: out.media.len(),
+            ask: out.ask.len(),
             events: out.events.len(),
             records: out.records.len(),
         }
@@ -225,6 +230,7 @@ impl Lengths {
         out.bytes.truncate(self.bytes);
         out.send.truncate(self.send);
         out.media.truncate(self.media);
+        out.ask.truncate(self.ask);
         out.events.truncate(self.events);
         out.records.truncate(self.records);
     }

@@ -5,6 +5,8 @@ use std::io;
 
 use base::Slot;
 
+use crate::machine::Ask;
+
 /// The ways out of the engine besides the network. All are called on signalling threads.
 pub struct Services<E> {
     /// Writes records; when it returns without an error they are safe. Several calls of machines share
@@ -12,6 +14,9 @@ pub struct Services<E> {
     pub records: Box<WriteRecords>,
     /// Takes the commands for the media workers out of the vector; must not block.
     pub media: Box<SubmitMedia>,
+    /// Takes the machines' questions out of the vector; must not block. Answers go to
+    /// [`Handle::answer`](crate::Handle::answer), in any order.
+    pub ask: Box<TakeQuestions>,
     /// Takes what the slot's machine has to tell observers out of the vector; must not block. Which
     /// events may be lost when observers lag, and which may not, is decided behind this function.
     pub events: Box<PublishEvents<E>>,
@@ -24,6 +29,7 @@ impl<E> Services<E> {
         Self {
             records: Box::new(|_| Ok(())),
             media: Box::new(|commands| commands.clear()),
+            ask: Box::new(|questions| questions.clear()),
             events: Box::new(|_, events| events.clear()),
         }
     }
@@ -40,6 +46,9 @@ pub type WriteRecords = dyn Fn(&[Vec<u8>]) -> io::Result<()> + Send + Sync;
 
 /// Form of [`Services::media`].
 pub type SubmitMedia = dyn Fn(&mut Vec<media::Command>) + Send + Sync;
+
+/// Form of [`Services::ask`].
+pub type TakeQuestions = dyn Fn(&mut Vec<Ask>) + Send + Sync;
 
 /// Form of [`Services::events`].
 pub type PublishEvents<E> = dyn Fn(Slot, &mut Vec<E>) + Send + Sync;

@@ -37,7 +37,7 @@ pub(crate) fn open_shared(listen: Listen) -> io::Result<Socket> {
 fn open(listen: Listen, shared: bool) -> io::Result<Socket> {
     let kind = match listen.protocol {
         Protocol::Udp => Type::DGRAM,
-        Protocol::Tcp => Type::STREAM,
+        _ => Type::STREAM,
     };
     let socket = Socket::new(
         Domain::for_address(listen.address),
@@ -55,7 +55,7 @@ fn open(listen: Listen, shared: bool) -> io::Result<Socket> {
     socket.bind(&listen.address.into())?;
     match listen.protocol {
         Protocol::Udp => prepare_datagrams(&socket, listen.address)?,
-        Protocol::Tcp => socket.listen(BACKLOG)?,
+        _ => socket.listen(BACKLOG)?,
     }
     Ok(socket)
 }

@@ -284,6 +284,7 @@ impl<M: Machine> Thread<M> {
             Mail::Transmit(parcel) => self.open_transmit(now, parcel),
             Mail::Command(slot, command) => self.deliver(now, slot, Input::Command(command)),
             Mail::Media(event) => self.deliver(now, event.session().slot(), Input::Media(event)),
+            Mail::Answer(answer) => self.deliver(now, answer.id.slot(), Input::Answer(answer)),
             Mail::Unreachable(slot, flow) => {
                 self.deliver(now, slot, Input::Unreachable { flow });
             }

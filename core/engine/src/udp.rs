@@ -124,6 +124,7 @@ impl Inbox {
             local,
             remote: remote?,
             connection: None,
+            tls: sip::TlsPeer::ANY,
         };
         Some((flow, &self.bytes[index * STRIDE..][..length]))
     }

@@ -287,6 +287,7 @@ fn a_peer_is_reached_over_the_connection_that_it_made() {
     let way = message_flow(&rig.report());
     let by_address = Flow {
         connection: None,
+        tls: sip::TlsPeer::ANY,
         ..way
     };
     for (slot, way) in [(0, way), (1, way), (2, by_address), (3, by_address)] {

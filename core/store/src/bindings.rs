@@ -161,6 +161,7 @@ pub(crate) mod tests {
                 local: "192.0.2.1:5060".parse().unwrap(),
                 remote: "[2001:db8::7]:40001".parse().unwrap(),
                 connection: None,
+                tls: sip::TlsPeer::ANY,
             },
             path: vec!["<sip:edge.example.com;lr>".into()],
             instance: Some("<urn:uuid:00000000-0000-1000-8000-000a95a0e128>".into()),

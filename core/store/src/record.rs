@@ -61,6 +61,10 @@ fn put_contact(out: &mut Vec<u8>, contact: &Contact) {
     out.push(match contact.flow.protocol {
         Protocol::Udp => 0,
         Protocol::Tcp => 1,
+        Protocol::Tls => 2,
+        Protocol::Ws => 3,
+        Protocol::Wss => 4,
+        Protocol::Local => 5,
     });
     put_address(out, contact.flow.local);
     put_address(out, contact.flow.remote);
@@ -126,11 +130,16 @@ impl<'a> Reader<'a> {
             protocol: match self.byte()? {
                 0 => Protocol::Udp,
                 1 => Protocol::Tcp,
+                2 => Protocol::Tls,
+                3 => Protocol::Ws,
+                4 => Protocol::Wss,
+                5 => Protocol::Local,
                 _ => return Err(RecordError::Malformed),
             },
             local: self.address()?,
             remote: self.address()?,
             connection: None,
+            tls: sip::TlsPeer::ANY,
         })
     }
 

@@ -50,6 +50,8 @@ impl Machine for Pbx {
             Input::Timer => self.expire(now, out),
             Input::Command(command) => self.command(now, command, out),
             Input::Media(event) => self.media(now, event, out),
+            // Nothing is asked yet.
+            Input::Answer(_) => {}
             Input::Unreachable { flow } => self.unreachable(now, &flow, out),
         }
     }

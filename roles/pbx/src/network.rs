@@ -47,6 +47,10 @@ pub(crate) fn way_to(uri: &str, source: Flow, message: &Message<'_>) -> Flow {
 }
 
 fn reach(uri: &str, source: Flow) -> Flow {
+    // Whoever came over a WebSocket has no address of its own (RFC 7118 §5), nor has one of ourselves.
+    if source.protocol.is_websocket() || source.protocol == Protocol::Local {
+        return source;
+    }
     let Ok(uri) = Uri::parse(uri) else {
         return source;
     };
@@ -70,6 +74,7 @@ fn reach(uri: &str, source: Flow) -> Flow {
         protocol,
         remote: address,
         connection: None,
+        tls: sip::TlsPeer::ANY,
         ..source
     }
 }
@@ -125,8 +130,8 @@ fn is_public(address: IpAddr) -> bool {
 pub(crate) fn contact(user: &str, address: SocketAddr, protocol: Protocol) -> String {
     let user = sip::uri::escape_user(user);
     match protocol {
-        Protocol::Udp => format!("<sip:{user}@{address}>"),
-        Protocol::Tcp => format!("<sip:{user}@{address};transport=tcp>"),
+        Protocol::Udp | Protocol::Local => format!("<sip:{user}@{address}>"),
+        named => format!("<sip:{user}@{address};transport={named}>"),
     }
 }
 
@@ -158,6 +163,7 @@ mod tests {
             local: "192.168.1.2:5060".parse().unwrap(),
             remote: remote.parse().unwrap(),
             connection: None,
+            tls: sip::TlsPeer::ANY,
         }
     }
 

@@ -131,8 +131,8 @@ impl Line {
 
     pub(super) fn contact_uri(&self) -> String {
         let transport = match self.server.protocol {
-            sip::Protocol::Udp => "",
-            sip::Protocol::Tcp => ";transport=tcp",
+            sip::Protocol::Udp => String::new(),
+            named => format!(";transport={named}"),
         };
         format!("<sip:{}@{}{transport}>", self.user, self.contact)
     }

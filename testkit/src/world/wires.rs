@@ -62,7 +62,7 @@ impl World {
             let seat = &self.seats[phone.0];
             let connection = match flow.protocol {
                 Protocol::Udp => None,
-                Protocol::Tcp => flow
+                _ => flow
                     .connection
                     .filter(|id| self.connections.contains_key(id))
                     .or(seat.connection),
@@ -102,7 +102,7 @@ impl World {
     pub(super) fn send_from_server(&mut self, flow: Flow, bytes: Rc<[u8]>) {
         let connection = match flow.protocol {
             Protocol::Udp => None,
-            Protocol::Tcp => match self.connection_to(&flow) {
+            _ => match self.connection_to(&flow) {
                 Some(connection) => Some(connection),
                 None => {
                     self.plan(Duration::from_millis(20), Happening::Unreachable(flow));

@@ -249,6 +249,7 @@ mod tests {
             local: "192.0.2.1:5060".parse().unwrap(),
             remote: "192.0.2.9:5060".parse().unwrap(),
             connection: None,
+            tls: crate::TlsPeer::ANY,
         }
     }
 

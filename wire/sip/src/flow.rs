@@ -11,13 +11,48 @@ pub enum Protocol {
     Udp,
     /// A plain stream.
     Tcp,
+    /// An encrypted stream (RFC 3261 §26.2.1).
+    Tls,
+    /// A plain WebSocket (RFC 7118).
+    Ws,
+    /// An encrypted WebSocket.
+    Wss,
+    /// From machine to machine inside this process. Nobody outside can send by it, so what comes this
+    /// way is from ourselves.
+    Local,
 }
 
 impl Protocol {
+    /// All protocols that a URI, a Via or a setting may name.
+    pub const NAMED: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
+
     /// Whether the transport itself retransmits (RFC 3261 §17: timers A, E, G, H… depend on it).
     #[must_use]
     pub const fn is_reliable(self) -> bool {
         !matches!(self, Self::Udp)
+    }
+
+    /// Whether nobody on the way can read or change what is sent.
+    #[must_use]
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss | Self::Local)
+    }
+
+    /// Whether whoever uses it can be reached only by the connection that it made (RFC 7118 §5).
+    #[must_use]
+    pub const fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+
+    /// The port where a URI names none (RFC 3261 §19.1.2, RFC 7118 §5.5).
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp | Self::Local => 5060,
+            Self::Tls => 5061,
+            Self::Ws => 80,
+            Self::Wss => 443,
+        }
     }
 
     /// The name in a Via header: `UDP`.
@@ -26,15 +61,23 @@ impl Protocol {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
+            Self::Local => "LOCAL",
         }
     }
 
-    /// The name in a URI's transport parameter and in settings: `udp`.
+    /// The name in settings: `udp`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+            Self::Local => "local",
         }
     }
 }
@@ -43,7 +86,7 @@ impl FromStr for Protocol {
     type Err = UnknownProtocol;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        [Self::Udp, Self::Tcp]
+        Self::NAMED
             .into_iter()
             .find(|protocol| name.eq_ignore_ascii_case(protocol.name()))
             .ok_or(UnknownProtocol)
@@ -58,8 +101,18 @@ impl fmt::Display for Protocol {
 
 /// The name is not that of a transport that we speak.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("unknown transport; known are udp and tcp")]
+#[error("unknown transport; known are udp, tcp, tls, ws and wss")]
 pub struct UnknownProtocol;
+
+/// Whose certificate the other end of an encrypted connection must show, or has shown: a number in the
+/// engine's list of peers that are known by name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug)]
+pub struct TlsPeer(pub u16);
+
+impl TlsPeer {
+    /// Nobody in particular: a client without a certificate, or a way without encryption.
+    pub const ANY: Self = Self(0);
+}
 
 /// One connection of a stream transport, unique for the life of the process; never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -76,6 +129,8 @@ pub struct Flow {
     pub remote: SocketAddr,
     /// The connection, on stream transports, if there is one.
     pub connection: Option<ConnectionId>,
+    /// Whose certificate the peer must show, or has shown.
+    pub tls: TlsPeer,
 }
 
 impl Flow {

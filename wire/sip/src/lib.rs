@@ -36,7 +36,7 @@ pub use dialog::Dialog;
 pub use encode::{Writer, response_flow};
 pub use error::ParseError;
 pub use field::Field;
-pub use flow::{ConnectionId, Flow, Protocol};
+pub use flow::{ConnectionId, Flow, Protocol, TlsPeer};
 pub use header::{CSeq, HeaderName, NameAddr, Params, RAck, SessionExpires, Via};
 pub use message::{MAX_FIELDS, Message, StartLine};
 pub use method::Method;

@@ -77,13 +77,22 @@ impl<'a> Uri<'a> {
         ))
     }
 
-    /// The transport parameter; UDP if there is none (RFC 3263 §4.1). `None`: a transport that we
-    /// don't speak.
+    /// The transport parameter; without one UDP, or TLS for `sips:` (RFC 3263 §4.1), where TCP means TLS
+    /// too and a WebSocket is an encrypted one (RFC 7118 §5.3). `None`: a transport that we don't speak.
     #[must_use]
     pub fn protocol(&self) -> Option<Protocol> {
-        self.params
-            .find("transport")
-            .map_or(Some(Protocol::Udp), |name| name.parse().ok())
+        let secure = self.scheme == Scheme::Sips;
+        let named = match self.params.find("transport") {
+            Some(name) => name.parse().ok()?,
+            None if secure => Protocol::Tls,
+            None => Protocol::Udp,
+        };
+        match named {
+            Protocol::Tcp if secure => Some(Protocol::Tls),
+            Protocol::Ws if secure => Some(Protocol::Wss),
+            Protocol::Udp if secure => None,
+            named => Some(named),
+        }
     }
 
     /// Whether both URIs name the same resource.

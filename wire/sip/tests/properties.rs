@@ -169,6 +169,7 @@ fn flow() -> Flow {
         local: ([192, 0, 2, 1], 5060).into(),
         remote: ([198, 51, 100, 7], 40_000).into(),
         connection: None,
+        tls: sip::TlsPeer::ANY,
     }
 }
 

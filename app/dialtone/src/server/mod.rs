@@ -229,6 +229,7 @@ fn ways_out(
     engine::Services {
         records: Box::new(move |records| journal.append(records)),
         media: Box::new(move |commands| media.submit(commands)),
+        ask: Box::new(|questions| questions.clear()),
         events: Box::new(move |_, events| observed.publish(events)),
     }
 }

@@ -58,6 +58,7 @@ impl Connection {
         tune(&socket);
         let flow = Flow {
             connection: Some(id),
+            tls: sip::TlsPeer::ANY,
             ..flow
         };
         Self::new(socket, flow, Stage::Open, limits, now)
@@ -88,6 +89,7 @@ impl Connection {
         let flow = Flow {
             protocol: Protocol::Tcp,
             connection: Some(id),
+            tls: sip::TlsPeer::ANY,
             // What the peer is told in Via and Contact: where we listen, not the port of this socket.
             local: flow.local,
             remote: flow.remote,

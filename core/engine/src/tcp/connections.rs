@@ -90,6 +90,7 @@ impl Connections {
             local,
             remote,
             connection: Some(id),
+            tls: sip::TlsPeer::ANY,
         };
         let connection = Connection::accepted(socket, id, flow, &self.limits, now);
         tally.one(Counter::Accepted);

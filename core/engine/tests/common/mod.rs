@@ -236,6 +236,7 @@ pub(crate) fn flow(protocol: Protocol, local: SocketAddr, remote: SocketAddr) ->
         local,
         remote,
         connection: None,
+        tls: sip::TlsPeer::ANY,
     }
 }
 

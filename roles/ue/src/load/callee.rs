@@ -173,6 +173,7 @@ impl Callee {
             local: self.local,
             remote: from,
             connection: None,
+            tls: sip::TlsPeer::ANY,
         };
         let tag = format!("c{:x}", key(request));
         let mut writer = Writer::response_to(bytes, request, &flow, status, &tag);

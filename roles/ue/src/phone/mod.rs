@@ -15,6 +15,7 @@
 //!     local: "192.0.2.9:5060".parse()?,
 //!     remote: "192.0.2.1:5060".parse()?,
 //!     connection: None,
+//!     tls: sip::TlsPeer::ANY,
 //! }), [7; 32]);
 //! let mut out = Out::new();
 //! phone.handle(Instant::now(), Input::Command(Command::Register), &mut out);
@@ -428,7 +429,7 @@ impl Machine for Phone {
                     self.failed(now, task, Failure::Unreachable, out);
                 }
             }
-            Input::Media(_) => {}
+            Input::Media(_) | Input::Answer(_) => {}
         }
     }
 

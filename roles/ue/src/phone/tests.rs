@@ -141,6 +141,7 @@ fn settings(index: usize) -> Settings {
         local: addresses[index],
         remote: addresses[1 - index],
         connection: None,
+        tls: sip::TlsPeer::ANY,
     };
     Settings::new(&index.to_string(), "secret", "example.com", server)
 }

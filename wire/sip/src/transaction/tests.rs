@@ -137,6 +137,7 @@ fn flow(protocol: Protocol) -> Flow {
         local: "192.0.2.1:5060".parse().unwrap(),
         remote: "192.0.2.9:5060".parse().unwrap(),
         connection: None,
+        tls: crate::TlsPeer::ANY,
     }
 }
 

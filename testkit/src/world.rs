@@ -162,7 +162,6 @@ impl World {
             number,
             source: source(place, number, 0),
             connection: None,
-            tls: sip::TlsPeer::ANY,
             fate: Fate::Lives,
         };
         self.connect(id, &mut seat);
@@ -210,7 +209,6 @@ impl World {
             from,
             to: server_address(from.is_ipv6()),
             connection: None,
-            tls: sip::TlsPeer::ANY,
             bytes: bytes.into(),
         };
         self.put(false, &packet);

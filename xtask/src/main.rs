@@ -5,6 +5,7 @@
 //! - [`tidy`]: rules of the house that no compiler knows.
 //! - [`fuzz`]: builds and runs the fuzz targets for a short time.
 //! - [`prompts`]: speaks the built-in prompts.
+//! - [`matrix`]: which section of which RFC is done where.
 //! - [`deny`]: licences, bans and sources of the dependencies.
 //! - [`shell`]: starting other programs.
 
@@ -16,6 +17,7 @@ use lexopt::prelude::*;
 
 mod deny;
 mod fuzz;
+mod matrix;
 mod prompts;
 mod release;
 mod shell;
@@ -29,6 +31,7 @@ cargo xtask TASK
   build                  build the static release binary
   test [--only STEP]..   run every check, or the named steps
   tidy                   check the rules of the house
+  rfc-matrix             write docs/rfc-matrix.md anew
   fuzz [--seconds N]     build all fuzz targets and run each for N seconds (default 5)
   prompts                speak the built-in prompts anew (needs flite)
   deny                   check licences, bans and sources of the dependencies
@@ -61,6 +64,7 @@ fn dispatch() -> Result<()> {
         "build" => no_more(&mut parser).and_then(|()| release::build().map(drop)),
         "test" => test::run(&steps(&mut parser)?),
         "tidy" => no_more(&mut parser).and_then(|()| tidy::run()),
+        "rfc-matrix" => no_more(&mut parser).and_then(|()| matrix::run(&tidy::files()?)),
         "fuzz" => fuzz::run(seconds(&mut parser)?),
         "prompts" => no_more(&mut parser).and_then(|()| prompts::run()),
         "deny" => no_more(&mut parser).and_then(|()| deny::run()),

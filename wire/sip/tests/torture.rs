@@ -173,7 +173,7 @@ fn over_a_stream_lengths_must_be_right() {
 }
 
 #[test]
-fn section_3_1_1_1_short_tortuous_invite() {
+fn rfc4475_3_1_1_1_short_tortuous_invite() {
     with("wsinv", |message| {
         assert_eq!(message.to().unwrap().tag(), Some("1918181833n"));
         let from = message.from().unwrap();
@@ -197,7 +197,7 @@ fn section_3_1_1_1_short_tortuous_invite() {
 }
 
 #[test]
-fn section_3_1_1_2_wide_range_of_characters() {
+fn rfc4475_3_1_1_2_wide_range_of_characters() {
     with("intmeth", |message| {
         let method = "!interesting-Method0123456789_*+`.%indeed'~";
         assert_eq!(message.method(), Some(Method::Other(method)));
@@ -214,7 +214,7 @@ fn section_3_1_1_2_wide_range_of_characters() {
 }
 
 #[test]
-fn section_3_1_1_3_to_5_escapes() {
+fn rfc4475_3_1_1_3_to_5_escapes() {
     with("esc01", |message| {
         let uri = Uri::parse(message.request_uri()).unwrap();
         assert_eq!(uri.user, "sips%3Auser%40example.com");
@@ -233,7 +233,7 @@ fn section_3_1_1_3_to_5_escapes() {
 }
 
 #[test]
-fn section_3_1_1_7_long_values() {
+fn rfc4475_3_1_1_7_long_values() {
     with("longreq", |message| {
         let to = message.to().unwrap();
         assert!(to.uri.len() > 100 && to.display.len() > 50);
@@ -250,7 +250,7 @@ fn section_3_1_1_7_long_values() {
 }
 
 #[test]
-fn section_3_1_1_8_trailing_octets_are_no_part_of_a_datagram() {
+fn rfc4475_3_1_1_8_trailing_octets_are_no_part_of_a_datagram() {
     let bytes = read("dblreq");
     let message = Message::parse(&bytes).unwrap();
     assert_eq!(message.method(), Some(Method::Register));
@@ -259,7 +259,7 @@ fn section_3_1_1_8_trailing_octets_are_no_part_of_a_datagram() {
 }
 
 #[test]
-fn section_3_1_1_9_semicolons_in_the_user_part() {
+fn rfc4475_3_1_1_9_semicolons_in_the_user_part() {
     with("semiuri", |message| {
         let uri = Uri::parse(message.request_uri()).unwrap();
         assert_eq!(uri.user, "user;par=u%40example.net");
@@ -268,7 +268,7 @@ fn section_3_1_1_9_semicolons_in_the_user_part() {
 }
 
 #[test]
-fn section_3_1_1_10_transports() {
+fn rfc4475_3_1_1_10_transports() {
     with("transports", |message| {
         let all: Vec<_> = message
             .values(HeaderName::Via)
@@ -279,7 +279,7 @@ fn section_3_1_1_10_transports() {
 }
 
 #[test]
-fn section_3_1_1_12_and_13_reason_phrases() {
+fn rfc4475_3_1_1_12_and_13_reason_phrases() {
     let reason = |file| {
         with(file, |message| match *message.start() {
             sip::StartLine::Response { status, reason } => (status.0, reason.chars().count()),
@@ -291,7 +291,7 @@ fn section_3_1_1_12_and_13_reason_phrases() {
 }
 
 #[test]
-fn section_3_1_2_13_a_contact_with_headers_needs_brackets() {
+fn rfc4475_3_1_2_13_a_contact_with_headers_needs_brackets() {
     with("regbadct", |message| {
         assert_eq!(message.contacts().next(), Some(Err(ParseError::Address)));
     });
@@ -302,7 +302,7 @@ fn section_3_1_2_13_a_contact_with_headers_needs_brackets() {
 }
 
 #[test]
-fn section_3_1_2_14_spaces_around_a_uri_are_no_part_of_it() {
+fn rfc4475_3_1_2_14_spaces_around_a_uri_are_no_part_of_it() {
     with("badaspec", |message| {
         let to = message.to().unwrap();
         assert_eq!(to.uri, "sip:t.watson@example.org");
@@ -310,14 +310,14 @@ fn section_3_1_2_14_spaces_around_a_uri_are_no_part_of_it() {
 }
 
 #[test]
-fn section_3_2_1_a_branch_of_the_cookie_alone_names_no_transaction() {
+fn rfc4475_3_2_1_a_branch_of_the_cookie_alone_names_no_transaction() {
     with("badbranch", |message| {
         assert_eq!(message.top_via().unwrap().branch_token(), None);
     });
 }
 
 #[test]
-fn section_3_3_what_the_layers_above_need() {
+fn rfc4475_3_3_what_the_layers_above_need() {
     with("unksm2", |message| {
         assert_eq!(
             message.to().unwrap().parse_uri().err(),
@@ -357,7 +357,7 @@ fn section_3_3_what_the_layers_above_need() {
 }
 
 #[test]
-fn section_3_4_1_a_request_of_rfc_2543() {
+fn rfc4475_3_4_1_a_request_of_rfc_2543() {
     with("inv2543", |message| {
         assert_eq!(message.top_via().unwrap().branch(), None);
         assert_eq!(message.from().unwrap().tag(), None);

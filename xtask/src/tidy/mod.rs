@@ -8,7 +8,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell::{Cmd, cargo};
+use crate::matrix;
+use crate::shell::{Cmd, cargo, in_ci};
 
 mod floors;
 mod map;
@@ -30,6 +31,7 @@ pub(crate) fn run() -> Result<()> {
             faults.extend(text::check(Path::new(file), &content));
         }
     }
+    faults.extend(stale_page(&files));
     for fault in &faults {
         eprintln!("{fault}");
     }
@@ -42,6 +44,22 @@ pub(crate) fn run() -> Result<()> {
         files.len()
     );
     Ok(())
+}
+
+/// The page of RFCs changes with nearly every commit: before a build server looks, a hint will do.
+fn stale_page(files: &[String]) -> Option<String> {
+    if matrix::is_fresh(files) {
+        return None;
+    }
+    let fault = format!(
+        "{}: is stale; `cargo xtask rfc-matrix` writes it anew",
+        matrix::PAGE
+    );
+    if in_ci() {
+        return Some(fault);
+    }
+    eprintln!("hint: {fault}");
+    None
 }
 
 /// What tidy wants to know of one crate of the workspace.
@@ -102,7 +120,7 @@ fn read_package(package: &serde_json::Value, root: &str) -> Result<Package> {
 }
 
 /// All files that git knows or would add.
-fn files() -> Result<Vec<String>> {
+pub(crate) fn files() -> Result<Vec<String>> {
     let list = Cmd::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
         .read()?;

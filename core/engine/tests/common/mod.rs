@@ -95,6 +95,8 @@ impl Machine for Echo {
             Input::Command(command) => Seen::Command(self.command(now, command, out)),
             Input::Media(event) => Seen::Media(event),
             Input::Unreachable { flow } => Seen::Unreachable(flow),
+            // It asks nothing.
+            Input::Answer(_) => return,
         };
         // The test may be over.
         let _ = self.reports.send(Report {

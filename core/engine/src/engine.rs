@@ -98,6 +98,8 @@ pub fn bind<C>(config: Config) -> io::Result<Bound<C>> {
                     poll.add(&socket, Key::Udp(udp.len()).number(), false)?;
                     udp.push(socket);
                 }
+                // Nothing from outside may come this way.
+                Protocol::Local => return Err(io::ErrorKind::InvalidInput.into()),
                 _ => {
                     let socket = open_shared(*listen)?;
                     listen.address = local_address(&socket).unwrap_or(listen.address);

@@ -169,7 +169,9 @@ pub struct Send {
     /// Where to. Datagrams go out from `flow.local`. On stream protocols the connection is used while
     /// it is open; without one, or if the one that we made has ended, a connection with
     /// `flow.remote` is reused or made. If the peer had made it, nobody listens on its port, so the
-    /// message fails at once.
+    /// message fails at once. With [`Protocol::Local`] the message goes to the machine of this process
+    /// that [`steer`](crate::steer()) finds, this one perhaps, after the present commit; what one slot
+    /// sends another comes in order, and if the mailbox there is full, the message fails.
     pub flow: Flow,
     /// The message in [`Out::bytes`].
     pub range: Range<usize>,

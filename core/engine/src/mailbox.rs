@@ -21,6 +21,8 @@ pub(crate) enum Mail<C> {
     Received(Box<Parcel>),
     /// Messages of other threads' slots, for connections of this thread.
     Transmit(Box<Parcel>),
+    /// Messages of slots, here or elsewhere, for machines of this thread.
+    Local(Box<Parcel>),
     /// An operator's wish.
     Command(Slot, C),
     /// A media worker's word.
@@ -165,7 +167,7 @@ impl<C> fmt::Debug for Mailbox<C> {
 
 fn size<C>(mail: &Mail<C>) -> usize {
     match mail {
-        Mail::Received(parcel) | Mail::Transmit(parcel) => parcel.bytes.len(),
+        Mail::Received(parcel) | Mail::Transmit(parcel) | Mail::Local(parcel) => parcel.bytes.len(),
         _ => 0,
     }
 }

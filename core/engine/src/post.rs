@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use base::Slot;
-use sip::Flow;
+use sip::{Flow, Message};
 
 use crate::mailbox::{Mail, Parcel};
 use crate::shared::Shared;
 use crate::stats::Counter;
+use crate::steer::steer;
 
 /// The outgoing post of one thread.
 pub(crate) struct Post<C> {
@@ -18,6 +19,7 @@ pub(crate) struct Post<C> {
     returned: Receiver<Box<Parcel>>,
     received: Vec<Option<Box<Parcel>>>,
     transmit: Vec<Option<Box<Parcel>>>,
+    local: Vec<Option<Box<Parcel>>>,
     /// Messages that no thread took to send, with the slots that sent them.
     failed: Vec<(Slot, Flow)>,
 }
@@ -33,6 +35,7 @@ impl<C> Post<C> {
             index,
             received: none(),
             transmit: none(),
+            local: none(),
             failed: Vec::new(),
             shared,
             returned,
@@ -50,6 +53,20 @@ impl<C> Post<C> {
     /// Has a message sent by the thread that owns its connection.
     pub(crate) fn transmit(&mut self, thread: usize, slot: Slot, flow: Flow, message: &[u8]) {
         self.transmit[thread]
+            .get_or_insert_with(|| fresh(&self.returned, self.index))
+            .push(slot, flow, message);
+    }
+
+    /// Sends a message of `slot` to a machine of this process, on this thread or another. It goes by the
+    /// mailbox in either case, so that a machine never hears of what it sends while it is sending.
+    pub(crate) fn send_inside(&mut self, slot: Slot, flow: Flow, message: &[u8]) {
+        let to = Message::parse(message).ok().and_then(|text| steer(&text));
+        let Some(to) = to else {
+            // An answer to nothing that we asked.
+            return self.count(Counter::Stray, 1);
+        };
+        let thread = self.shared.thread_of(to);
+        self.local[thread]
             .get_or_insert_with(|| fresh(&self.returned, self.index))
             .push(slot, flow, message);
     }
@@ -76,10 +93,10 @@ impl<C> Post<C> {
                     count,
                 );
             }
-            if let Some(parcel) = self.transmit[thread].take() {
-                let count = parcel.items.len();
-                if let Err(mail) = self.shared.mailboxes[thread].put(Mail::Transmit(parcel)) {
-                    self.count(Counter::MailboxFull, count);
+            let transmit = self.transmit[thread].take().map(Mail::Transmit);
+            let local = self.local[thread].take().map(Mail::Local);
+            for mail in transmit.into_iter().chain(local) {
+                if let Err(mail) = self.shared.mailboxes[thread].put(mail) {
                     self.fail(&mail);
                 }
             }
@@ -107,7 +124,8 @@ impl<C> Post<C> {
     }
 
     fn fail(&mut self, mail: &Mail<C>) {
-        if let Mail::Transmit(parcel) = mail {
+        if let Mail::Transmit(parcel) | Mail::Local(parcel) = mail {
+            self.count(Counter::MailboxFull, parcel.items.len());
             let items = parcel.items.iter();
             self.failed.extend(items.map(|item| (item.slot, item.flow)));
         }

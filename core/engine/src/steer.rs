@@ -5,17 +5,18 @@
 //! for all messages that belong together.
 
 use base::Slot;
-use sip::{Message, Method};
+use sip::{HeaderName, Message, Method, Params};
 
 /// The slot of a message; `None` for a response to something that we did not send.
 ///
 /// - A response: by the branch of its topmost Via.
 /// - REGISTER: by the user that it registers, because one slot owns all bindings of a user.
 /// - A request inside a dialog: by the To tag, which we minted.
+/// - A request that replaces a dialog of ours: to the slot of that dialog.
 /// - Any other request: by the Call-ID.
 ///
 /// # Source
-/// RFC 3261 §18.1.2 (a response whose Via is not ours is dropped), §12.2.
+/// RFC 3261 §18.1.2 (a response whose Via is not ours is dropped), §12.2. RFC 3891 §3.
 #[must_use]
 pub fn steer(message: &Message<'_>) -> Option<Slot> {
     let Some(method) = message.method() else {
@@ -25,11 +26,19 @@ pub fn steer(message: &Message<'_>) -> Option<Slot> {
     if method == Method::Register {
         return Some(registration(message));
     }
-    let minted = message
-        .to()
-        .ok()
-        .and_then(|to| Slot::of_token(to.tag()?.as_bytes()));
+    let minted = match message.to().ok().and_then(|to| to.tag()) {
+        Some(tag) => Slot::of_token(tag.as_bytes()),
+        None => replaced(message),
+    };
     Some(minted.unwrap_or_else(|| Slot::of_key(message.call_id().as_bytes())))
+}
+
+/// The slot of the dialog that a request wants to take the place of. Its `to-tag` is the tag of whoever
+/// receives the request (RFC 3891 §3).
+fn replaced(message: &Message<'_>) -> Option<Slot> {
+    let replaces = message.header(HeaderName::Replaces)?;
+    let (_, params) = replaces.split_once(';')?;
+    Slot::of_token(Params(params).find("to-tag")?.as_bytes())
 }
 
 /// The slot that owns the bindings of the user called `user`, percent-escapes resolved.
@@ -88,6 +97,26 @@ mod tests {
         );
         for start in ["INVITE sip:a@b SIP/2.0", "CANCEL sip:a@b SIP/2.0"] {
             assert_eq!(slot_of(start, "z9hG4bK1", "<sip:a@b>", "1@x"), by_call_id);
+        }
+    }
+
+    /// RFC 3891 §3: the dialog that is replaced may have another Call-ID than the request.
+    #[test]
+    fn rfc3891_3_a_request_that_replaces_a_dialog_goes_to_its_slot() {
+        let slot_of = |to: &str, replaces: &str| {
+            let text = format!(
+                "INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nTo: {to}\r\n\
+                 Call-ID: 1@x\r\nReplaces: {replaces}\r\n\r\n"
+            );
+            steer(&Message::parse(text.as_bytes()).unwrap())
+        };
+        let ours = "7@y ;from-tag=theirs;to-tag=7f-0123456789abcdef;early-only";
+        assert_eq!(slot_of("<sip:a@b>", ours), Some(Slot::new(0x7f)));
+        let inside = "<sip:a@b>;tag=01-0123456789abcdef";
+        assert_eq!(slot_of(inside, ours), Some(Slot::new(1)));
+        let by_call_id = Some(Slot::of_key(b"1@x"));
+        for foreign in ["7@y;to-tag=theirs;from-tag=7f-0123456789abcdef", "7@y", ""] {
+            assert_eq!(slot_of("<sip:a@b>", foreign), by_call_id, "{foreign}");
         }
     }
 

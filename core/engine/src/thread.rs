@@ -282,6 +282,7 @@ impl<M: Machine> Thread<M> {
         match mail {
             Mail::Received(parcel) => self.open_received(now, parcel),
             Mail::Transmit(parcel) => self.open_transmit(now, parcel),
+            Mail::Local(parcel) => self.open_local(now, parcel),
             Mail::Command(slot, command) => self.deliver(now, slot, Input::Command(command)),
             Mail::Media(event) => self.deliver(now, event.session().slot(), Input::Media(event)),
             Mail::Answer(answer) => self.deliver(now, answer.id.slot(), Input::Answer(answer)),
@@ -305,6 +306,22 @@ impl<M: Machine> Thread<M> {
         for item in &parcel.items {
             let bytes = &parcel.bytes[item.range.clone()];
             reception.receive_forwarded(item.slot, item.flow, bytes);
+        }
+        self.post.give_back(parcel);
+    }
+
+    /// Messages from slot to slot: they are received as if a network had brought them.
+    fn open_local(&mut self, now: Instant, parcel: Box<Parcel>) {
+        let mut reception = Reception {
+            now,
+            index: self.index,
+            threads: self.shared.threads(),
+            residents: &mut self.residents,
+            post: &mut self.post,
+            tally: &self.shared.tallies[self.index],
+        };
+        for item in &parcel.items {
+            reception.receive(item.flow.reversed(), &parcel.bytes[item.range.clone()]);
         }
         self.post.give_back(parcel);
     }

@@ -34,6 +34,8 @@ enum Way {
     Udp(usize),
     /// Over a connection.
     Stream,
+    /// To a machine of this process.
+    Inside,
     /// There is none.
     None,
 }
@@ -137,6 +139,7 @@ impl Transports {
                         tally,
                     );
                 }
+                Way::Inside => post.send_inside(slot, send.flow, &bytes[send.range.clone()]),
                 Way::None => self.not_sent(slot, send.flow, tally),
             }
         }
@@ -204,8 +207,10 @@ impl Transports {
     }
 
     fn way(&self, flow: &Flow) -> Way {
-        if flow.protocol != Protocol::Udp {
-            return Way::Stream;
+        match flow.protocol {
+            Protocol::Udp => {}
+            Protocol::Local => return Way::Inside,
+            _ => return Way::Stream,
         }
         if flow.local.is_ipv4() != flow.remote.is_ipv4() {
             return Way::None;

@@ -88,15 +88,40 @@ impl World {
     }
 
     pub(super) fn drain_server(&mut self) {
-        let Some(sent) = self.server.commit(self.now, &mut self.dice) else {
-            self.crash(Duration::from_secs(2));
-            return;
-        };
-        for (flow, bytes) in sent {
-            self.judge
-                .sends(self.now, flow.remote, &bytes, &self.server.media);
-            self.send_from_server(flow, bytes.into());
+        loop {
+            let Some(sent) = self.server.commit(self.now, &mut self.dice) else {
+                self.crash(Duration::from_secs(2));
+                return;
+            };
+            let (inside, outside): (Vec<_>, Vec<_>) = sent
+                .into_iter()
+                .partition(|(flow, _)| flow.protocol == Protocol::Local);
+            for (flow, bytes) in outside {
+                self.judge
+                    .sends(self.now, flow.remote, &bytes, &self.server.media);
+                self.send_from_server(flow, bytes.into());
+            }
+            if inside.is_empty() {
+                return;
+            }
+            for (flow, bytes) in inside {
+                self.arrive_inside(flow.reversed(), &bytes);
+            }
         }
+    }
+
+    /// From one machine of the server to another: no network is between them.
+    fn arrive_inside(&mut self, flow: Flow, bytes: &[u8]) {
+        let Ok(message) = Message::parse(bytes) else {
+            return self.fault("the server sends itself what is not SIP".to_owned());
+        };
+        let line = message.bytes().split(|&byte| byte == b'\r').next();
+        let line = String::from_utf8_lossy(line.unwrap_or_default()).into_owned();
+        self.tap.note(self.now, format!("inside: {line}"));
+        if message.check().is_err() {
+            return self.fault(format!("the server sends itself nonsense: {line}"));
+        }
+        self.server.receive(self.now, flow, &message);
     }
 
     pub(super) fn send_from_server(&mut self, flow: Flow, bytes: Rc<[u8]>) {

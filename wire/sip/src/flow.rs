@@ -1,7 +1,7 @@
 //! How a message travels: transport protocol, our end, the peer's end, the connection.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::str::FromStr;
 
 /// A transport protocol of SIP.
@@ -134,6 +134,29 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// The way from one machine of this process to another. The address in it is only a name.
+    #[must_use]
+    pub const fn inside() -> Self {
+        let ourselves = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5060));
+        Self {
+            protocol: Protocol::Local,
+            local: ourselves,
+            remote: ourselves,
+            connection: None,
+            tls: TlsPeer::ANY,
+        }
+    }
+
+    /// The same way as the other end sees it.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        Self {
+            local: self.remote,
+            remote: self.local,
+            ..self
+        }
+    }
+
     /// Whether a message that we sent along `self` may be answered along `other`.
     #[must_use]
     pub fn same_peer(&self, other: &Self) -> bool {

@@ -310,5 +310,6 @@ fn services(open: &Arc<AtomicBool>) -> Services {
         calls: Arc::new(AtomicUsize::new(0)),
         registrations_open: Arc::new(move || open.load(Ordering::Relaxed)),
         calls_open: Arc::new(|| true),
+        way_out: Arc::new(|_, remote| Some(crate::world::server_address(remote.is_ipv6()))),
     }
 }

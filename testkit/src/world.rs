@@ -23,7 +23,8 @@ use crate::server::{Death, Server};
 use crate::wiretap::Wiretap;
 use clock::{Entry, Happening};
 pub use place::Place;
-use place::{contact, server_address, source};
+pub(crate) use place::server_address;
+use place::{contact, source};
 
 /// What a world is made of.
 #[derive(Clone, Debug)]

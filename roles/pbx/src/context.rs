@@ -1,6 +1,7 @@
 //! What a call or a registration may touch while it handles one input.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
@@ -9,8 +10,8 @@ use base::{Clock, Mint, Token};
 use engine::Out;
 use media::SessionId;
 use sip::{
-    ClientKey, Dialog, Flow, HeaderName, Message, Method, ServerKey, StatusCode, Transactions,
-    Writer,
+    ClientKey, Dialog, Flow, HeaderName, Message, Method, Protocol, ServerKey, StatusCode, TlsPeer,
+    Transactions, Writer,
 };
 use store::Bindings;
 
@@ -27,6 +28,27 @@ pub struct Services {
     pub registrations_open: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Whether call records can be taken; while not, new calls are answered 503.
     pub calls_open: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Our own address on the way to a peer that we have not heard of yet.
+    pub way_out: WayOut,
+}
+
+/// Tells our own address, never an unspecified one, on the way to a peer by a transport; none if we
+/// don't speak that transport or nothing leads there. Answers at once.
+pub type WayOut = Arc<dyn Fn(Protocol, SocketAddr) -> Option<SocketAddr> + Send + Sync>;
+
+impl Services {
+    /// The way to a peer that we speak to first.
+    #[must_use]
+    pub fn flow_to(&self, protocol: Protocol, remote: SocketAddr, tls: TlsPeer) -> Option<Flow> {
+        let local = (self.way_out)(protocol, remote)?;
+        Some(Flow {
+            protocol,
+            local,
+            remote,
+            connection: None,
+            tls,
+        })
+    }
 }
 
 impl std::fmt::Debug for Services {

@@ -26,7 +26,7 @@ mod network;
 mod registrar;
 
 pub use config::{Config, Network, User};
-pub use context::Services;
+pub use context::{Services, WayOut};
 pub use dialplan::{DialPlan, Extension, Step};
 pub use event::{CallRecord, Cause, Command, Event};
 pub use machine::{Load, Pbx};

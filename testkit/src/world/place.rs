@@ -15,7 +15,7 @@ pub enum Place {
     Nat,
 }
 
-pub(super) fn server_address(v6: bool) -> SocketAddr {
+pub(crate) fn server_address(v6: bool) -> SocketAddr {
     let ip = if v6 {
         IpAddr::V6(SERVER6)
     } else {

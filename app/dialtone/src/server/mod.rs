@@ -105,7 +105,14 @@ impl Running {
             stopping: Arc::clone(&stopping),
             stop: Notify::new(),
         });
-        let services = services(bindings, Arc::clone(&journal), &observer, stopping);
+        let listening = bound.listening().to_vec();
+        let services = services(
+            bindings,
+            Arc::clone(&journal),
+            &observer,
+            stopping,
+            listening,
+        );
         let engine = bound.start(
             machines(config, services, observer.observed(), random()?),
             ways_out(Arc::clone(&journal), plane.handle(), &observer),
@@ -209,6 +216,7 @@ fn services(
     journal: Arc<Journal>,
     observer: &Observer,
     stopping: Arc<AtomicBool>,
+    listening: Vec<engine::Listen>,
 ) -> pbx::Services {
     let observed = observer.observed();
     pbx::Services {
@@ -216,6 +224,7 @@ fn services(
         calls: Arc::new(AtomicUsize::new(0)),
         registrations_open: Arc::new(move || journal.healthy()),
         calls_open: Arc::new(move || observed.healthy() && !stopping.load(Relaxed)),
+        way_out: Arc::new(move |protocol, remote| network::way_out(&listening, protocol, remote)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Addresses of this machine, and the settings of what uses them.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroUsize;
 
 use engine::{Limits, Listen};
@@ -63,6 +63,45 @@ pub(super) fn reachable(listen: SocketAddr) -> Vec<SocketAddr> {
     }
     let with_port = |ip| SocketAddr::new(ip, listen.port());
     addresses.into_iter().map(with_port).collect()
+}
+
+/// Our address on the way to a peer: that of a listener for the transport, or if that listens on all
+/// addresses, the one that the routing table gives. A connection may be made without a listener; then
+/// the peer is told the port where we hear it by another transport.
+pub(super) fn way_out(
+    listening: &[Listen],
+    protocol: sip::Protocol,
+    remote: SocketAddr,
+) -> Option<SocketAddr> {
+    let family = || {
+        listening
+            .iter()
+            .filter(|listen| listen.address.is_ipv4() == remote.is_ipv4())
+    };
+    let other = || family().next().filter(|_| protocol.is_reliable());
+    let mut same = family().filter(|listen| listen.protocol == protocol);
+    let source = || source_towards(remote);
+    // Of several addresses the one that packets to the peer would have anyway.
+    let routed = family()
+        .filter(|listen| listen.protocol == protocol)
+        .find(|listen| Some(listen.address.ip()) == source());
+    let listen = routed.or_else(|| same.next()).or_else(other)?;
+    let ip = match listen.address.ip() {
+        ip if ip.is_unspecified() => source()?,
+        ip => ip,
+    };
+    Some(SocketAddr::new(ip, listen.address.port()))
+}
+
+/// The address from which packets to `remote` leave; no packet is sent.
+fn source_towards(remote: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = match remote {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(remote).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 fn own_addresses() -> Vec<IpAddr> {
@@ -133,6 +172,24 @@ mod tests {
         assert_eq!(usable(vec![v4, any], || true), [v4, any]);
         // Then the error of the only address says more.
         assert_eq!(usable(vec![any], || false), [any]);
+    }
+
+    #[test]
+    fn the_way_to_a_peer_begins_at_a_real_address_of_ours() {
+        let listen = |protocol, address: &str| Listen {
+            protocol,
+            address: address.parse().unwrap(),
+        };
+        let (udp, tcp) = (sip::Protocol::Udp, sip::Protocol::Tcp);
+        let peer = "127.0.0.9:5060".parse().unwrap();
+        let any = [listen(udp, "0.0.0.0:5070")];
+        assert_eq!(way_out(&any, udp, peer), "127.0.0.1:5070".parse().ok());
+        assert_eq!(way_out(&any, tcp, peer), "127.0.0.1:5070".parse().ok());
+        assert_eq!(way_out(&any, udp, "[::1]:5060".parse().unwrap()), None);
+        let two = [listen(udp, "192.0.2.1:5060"), listen(udp, "127.0.0.1:5080")];
+        assert_eq!(way_out(&two, udp, peer), "127.0.0.1:5080".parse().ok());
+        let tcp_only = [listen(tcp, "127.0.0.1:5060")];
+        assert_eq!(way_out(&tcp_only, udp, peer), None);
     }
 
     #[test]

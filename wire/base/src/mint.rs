@@ -95,6 +95,17 @@ impl Token {
         std::str::from_utf8(&self.0).unwrap_or("")
     }
 
+    /// The bits that the token was made of.
+    #[must_use]
+    pub fn bits(&self) -> u64 {
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => byte - b'0',
+            letter => letter.wrapping_sub(b'a' - 10),
+        };
+        let digits = self.0[3..].iter().rev();
+        digits.fold(0, |bits, byte| bits << 4 | u64::from(digit(*byte) & 15))
+    }
+
     /// The slot that minted the token.
     #[must_use]
     pub fn slot(&self) -> Slot {
@@ -125,6 +136,13 @@ mod tests {
             let token = Mint::new(Slot::new(slot), [3; 32]).token();
             assert_eq!(token.slot(), Slot::new(slot));
             assert_eq!(Token::parse(token.as_str()), Some(token));
+        }
+    }
+
+    #[test]
+    fn a_token_gives_its_bits_back() {
+        for bits in [0, 1, u64::MAX, 0xfedc_ba98_7654_3210] {
+            assert_eq!(Token::new(Slot::new(7), bits).bits(), bits);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Writing messages.
 
 use std::fmt::{Display, Write as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::header::HeaderName;
 use crate::{Flow, Message, Method, StatusCode};
@@ -74,6 +74,11 @@ impl<'b> Writer<'b> {
         writer
     }
 
+    /// Continues a message that has begun in `bytes`.
+    pub(crate) fn resume(bytes: &'b mut Vec<u8>) -> Self {
+        Self { bytes }
+    }
+
     /// One header field.
     pub fn header(&mut self, name: HeaderName, value: impl Display) -> &mut Self {
         self.other_header(name.as_str(), value)
@@ -131,7 +136,8 @@ impl<'b> Writer<'b> {
         }
     }
 
-    fn top_via(&mut self, request: &Message<'_>, value: &str, flow: &Flow) {
+    /// The topmost Via with what the transport adds to it.
+    pub(crate) fn top_via(&mut self, request: &Message<'_>, value: &str, flow: &Flow) {
         let Ok(via) = request.top_via() else {
             self.put(value);
             return;
@@ -165,7 +171,7 @@ impl<'b> Writer<'b> {
         self.put("\r\n");
     }
 
-    fn address(&mut self, address: IpAddr) -> &mut Self {
+    pub(crate) fn address(&mut self, address: IpAddr) -> &mut Self {
         let IpAddr::V4(address) = address else {
             return self.display(address);
         };
@@ -179,7 +185,16 @@ impl<'b> Writer<'b> {
             .digits(d)
     }
 
-    fn digits(&mut self, mut value: u64) -> &mut Self {
+    /// Address and port as they stand in a URI or a Via.
+    pub(crate) fn socket_address(&mut self, address: SocketAddr) -> &mut Self {
+        match address.ip() {
+            ip @ IpAddr::V4(_) => self.address(ip),
+            ip @ IpAddr::V6(_) => self.put("[").address(ip).put("]"),
+        };
+        self.put(":").digits(u64::from(address.port()))
+    }
+
+    pub(crate) fn digits(&mut self, mut value: u64) -> &mut Self {
         let mut text = [0; 20];
         let mut at = text.len();
         loop {
@@ -194,7 +209,15 @@ impl<'b> Writer<'b> {
         self
     }
 
-    fn put(&mut self, text: &str) -> &mut Self {
+    /// 16 hexadecimal digits.
+    pub(crate) fn hexadecimal(&mut self, value: u64) -> &mut Self {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let digit = |place: u32| HEX[(value >> (60 - 4 * place) & 15) as usize];
+        self.bytes.extend((0..16).map(digit));
+        self
+    }
+
+    pub(crate) fn put(&mut self, text: &str) -> &mut Self {
         self.bytes.extend_from_slice(text.as_bytes());
         self
     }

@@ -27,6 +27,7 @@ pub mod framing;
 pub mod header;
 mod message;
 mod method;
+pub mod proxy;
 mod scan;
 mod status;
 pub mod transaction;

@@ -150,6 +150,13 @@ impl<C, S: Clone> Transactions<C, S> {
         Token::new(slot, hash.0.finish())
     }
 
+    /// A keyed hash of these texts, for what only this slot must be able to make.
+    pub(crate) fn mark<'t>(&self, parts: impl Iterator<Item = &'t str>) -> u64 {
+        let mut hash = Hash::new(self.seed.rotate_left(17));
+        parts.for_each(|part| hash.part(part));
+        hash.0.finish()
+    }
+
     /// The INVITE transaction that a CANCEL is about (RFC 3261 §9.2).
     #[must_use]
     pub fn cancelled(&self, cancel: &Message<'_>) -> Option<ServerKey> {
@@ -169,6 +176,24 @@ impl<C, S: Clone> Transactions<C, S> {
     ) {
         if let Some((server, _)) = self.servers.get_mut(&key) {
             server.respond(now, status, response, out);
+            self.arm_server(key);
+        }
+    }
+
+    /// Passes on a 2xx that a callee gave to an INVITE which was forwarded. The callee repeats it until
+    /// its ACK comes, so it is not repeated here, and every further one is passed on too (timer L).
+    ///
+    /// # Source
+    /// RFC 6026 §7.1, §8.4; RFC 3261 §16.7 step 5.
+    pub fn relay_success(
+        &mut self,
+        now: Instant,
+        key: ServerKey,
+        response: &[u8],
+        out: &mut impl Transmit,
+    ) {
+        if let Some((server, _)) = self.servers.get_mut(&key) {
+            server.relay_success(now, response, out);
             self.arm_server(key);
         }
     }
@@ -209,7 +234,7 @@ impl<C, S: Clone> Transactions<C, S> {
     }
 
     /// Sends a request and makes its client transaction. The topmost Via of `request` must carry the
-    /// branch `z9hG4bK` + `branch`.
+    /// branch `z9hG4bK` + `branch`, to which a point and more may be added.
     #[expect(clippy::too_many_arguments, reason = "the parts of one transaction")]
     pub fn request(
         &mut self,
@@ -275,7 +300,7 @@ impl<C, S: Clone> Transactions<C, S> {
         out: &mut impl Transmit,
     ) -> Option<ClientKey> {
         let status = response.status()?;
-        let branch = Token::parse(response.top_via().ok()?.branch_token()?)?;
+        let branch = minted_part(response.top_via().ok()?.branch_token()?)?;
         let method = response.cseq().ok()?.method;
         let key = ClientKey {
             branch,
@@ -284,7 +309,7 @@ impl<C, S: Clone> Transactions<C, S> {
         let (client, _) = self
             .clients
             .get_mut(&key)
-            .filter(|(client, _)| client.method() == method)?;
+            .filter(|(client, _)| client.method() == method.detach())?;
         let wanted = client.receive(now, status, response, out);
         if let Some((cancel, flow)) = client.take_cancel(now) {
             self.send_cancel(now, flow, branch, &cancel, out);
@@ -461,6 +486,13 @@ impl<C, S: Clone> Transactions<C, S> {
         }
         ServerKey(hash.0.finish())
     }
+}
+
+/// The token of a branch of ours: what may stand behind it, parted by a point, is for the one who
+/// chose it.
+pub(crate) fn minted_part(branch: &str) -> Option<Token> {
+    let token = branch.split_once('.').map_or(branch, |(token, _)| token);
+    Token::parse(token)
 }
 
 /// What a request turned out to be.

@@ -24,7 +24,8 @@ enum State {
     Provisional(Repeat),
     /// INVITE answered 2xx, repeated until its ACK.
     Accepted(Repeat),
-    /// INVITE answered 2xx and acknowledged; repetitions of the INVITE are absorbed (timer L).
+    /// INVITE answered 2xx, which is acknowledged or not ours to repeat; repetitions of the INVITE are
+    /// absorbed (timer L).
     Acknowledged,
     /// INVITE refused, repeated until its ACK (timers G and H).
     Refused(Repeat),
@@ -134,6 +135,20 @@ impl Server {
                 self.timer.set(if reliable { now } else { now + GIVE_UP });
             }
         }
+    }
+
+    /// RFC 6026 §7.1: in Accepted the user's 2xx responses are passed, and none is repeated.
+    pub(super) fn relay_success(&mut self, now: Instant, response: &[u8], out: &mut impl Transmit) {
+        match self.state {
+            State::Proceeding | State::Provisional(_) => {
+                self.state = State::Acknowledged;
+                self.response = Box::default();
+                self.timer.set(now + GIVE_UP);
+            }
+            State::Acknowledged => {}
+            _ => return,
+        }
+        out.transmit(self.flow, response);
     }
 
     pub(super) fn respond_reliably(

@@ -18,7 +18,8 @@
 //! - [`ports`]: free ports.
 //! - [`peer`]: programs that must be there, and how they get there.
 //! - [`server`]: our own binary.
-//! - [`baresip`], [`linphone`], [`sipp`]: drivers of phones.
+//! - [`baresip`], [`linphone`], [`pjsua`], [`jssip`], [`sipp`]: drivers of phones.
+//! - [`driven`]: what drivers in other languages have in common.
 //! - [`capture`]: what went over the wire, judged by tshark.
 //! - [`rtp`]: the voice in a capture.
 //! - [`sound`]: tones to play, and what is in a recording.
@@ -30,9 +31,12 @@
 
 pub mod baresip;
 pub mod capture;
+pub mod driven;
+pub mod jssip;
 pub mod lab;
 pub mod linphone;
 pub mod peer;
+pub mod pjsua;
 pub mod ports;
 pub mod process;
 pub mod rtp;
@@ -42,6 +46,8 @@ pub mod sound;
 pub mod wait;
 
 pub use baresip::Baresip;
+pub use jssip::JsSip;
 pub use lab::Lab;
 pub use linphone::Linphone;
+pub use pjsua::Pjsua;
 pub use server::Server;

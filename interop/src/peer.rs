@@ -1,37 +1,62 @@
 //! Programs that must be there, and how they get there.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// A program that a test needs, and the Debian package that has it.
+/// A program that a test needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
+    /// The program, looked for in `PATH`; for a library, the name of its folder.
     program: &'static str,
-    package: &'static str,
+    source: Source,
+}
+
+/// Where a peer comes from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// Debian packages.
+    Debian(&'static str),
+    /// A package for Python, in a virtual environment of its own.
+    PyPi(&'static str),
+    /// Packages for Node.
+    Npm(&'static [&'static str]),
 }
 
 /// A softphone that is driven over a socket.
-pub const BARESIP: Peer = Peer {
-    program: "baresip",
-    package: "baresip-core",
-};
+pub const BARESIP: Peer = debian("baresip", "baresip-core");
 /// A softphone that is driven on a terminal.
-pub const LINPHONE: Peer = Peer {
-    program: "linphonec",
-    package: "linphone-cli",
-};
+pub const LINPHONE: Peer = debian("linphonec", "linphone-cli");
 /// Scripted SIP user agents.
-pub const SIPP: Peer = Peer {
-    program: "sipp",
-    package: "sip-tester",
-};
+pub const SIPP: Peer = debian("sipp", "sip-tester");
 /// Captures and dissects.
-pub const TSHARK: Peer = Peer {
-    program: "tshark",
-    package: "tshark",
+pub const TSHARK: Peer = debian("tshark", "tshark");
+/// A provider's proxy and registrar.
+pub const KAMAILIO: Peer = debian("kamailio", "kamailio kamailio-tls-modules");
+/// Puts TLS around what speaks none.
+pub const SOCAT: Peer = debian("socat", "socat");
+/// Looks for phone systems, their users and their passwords.
+pub const SIPVICIOUS: Peer = debian("svmap", "sipvicious");
+/// Runs JavaScript.
+pub const NODE: Peer = debian("node", "nodejs");
+
+/// A softphone in a library for Python.
+pub const PJSUA2: Peer = Peer {
+    program: "pjsua2-2.15.1",
+    source: Source::PyPi("pjsua2-python==2.15.1.post1"),
 };
+/// A softphone in a library for browsers; needs [`NODE`].
+pub const JSSIP: Peer = Peer {
+    program: "jssip-3.13.8",
+    source: Source::Npm(&["jssip@3.13.8", "ws@8"]),
+};
+
+const fn debian(program: &'static str, package: &'static str) -> Peer {
+    let source = Source::Debian(package);
+    Peer { program, source }
+}
 
 /// Whether all of the peers are there; installs what is missing when that is allowed.
 ///
@@ -42,51 +67,117 @@ pub fn ensure_all(peers: &[Peer]) -> Result<bool> {
     if missing.is_empty() {
         return Ok(true);
     }
-    let packages: Vec<_> = missing.iter().map(|peer| peer.package).collect();
-    let packages = packages.join(" ");
     if std::env::var("DIALTONE_INTEROP").is_ok_and(|wish| wish == "skip") {
-        eprintln!("skipped: {packages} not installed");
+        let names: Vec<_> = missing.iter().map(|peer| peer.program).collect();
+        eprintln!("skipped: not installed: {}", names.join(" "));
         return Ok(false);
     }
-    if !rustix::process::geteuid().is_root() {
-        bail!("missing peers; please run: sudo apt-get install {packages}");
+    // Tests run side by side, and each installation only once.
+    let lock = File::create(std::env::temp_dir().join("dialtone-interop-install.lock"))?;
+    lock.lock()?;
+    for peer in missing {
+        peer.install()?;
     }
-    install(&packages)?;
-    ensure!(
-        missing.iter().all(|peer| peer.exists()),
-        "{packages} installed, and the program is still missing"
-    );
     Ok(true)
+}
+
+/// The folder of a library.
+///
+/// # Errors
+/// When nobody knows where to keep it.
+pub fn folder(peer: &Peer) -> Result<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    let cache = cache
+        .or_else(home)
+        .context("neither HOME nor XDG_CACHE_HOME is set")?;
+    Ok(cache.join("dialtone-interop").join(peer.program))
 }
 
 impl Peer {
     fn exists(&self) -> bool {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|folder| folder.join(self.program).is_file())
+        match self.source {
+            Source::Debian(_) => is_in_path(self.program),
+            // Written last: half an installation is none.
+            _ => folder(self).is_ok_and(|folder| folder.join(COMPLETE).is_file()),
+        }
+    }
+
+    fn install(&self) -> Result<()> {
+        if self.exists() {
+            return Ok(());
+        }
+        match self.source {
+            Source::Debian(packages) => install_packages(packages)?,
+            Source::PyPi(package) => install_for_python(&emptied(self)?, package)?,
+            Source::Npm(packages) => install_for_node(&emptied(self)?, packages)?,
+        }
+        if !matches!(self.source, Source::Debian(_)) {
+            File::create(folder(self)?.join(COMPLETE))?;
+        }
+        ensure!(
+            self.exists(),
+            "installed, and {} is still missing",
+            self.program
+        );
+        Ok(())
     }
 }
 
-fn install(packages: &str) -> Result<()> {
-    // Tests run side by side, and apt-get only once.
-    let lock = File::create(std::env::temp_dir().join("dialtone-interop-apt.lock"))?;
-    lock.lock()?;
-    apt_get(&["update", "-qq"])?;
-    let mut args = vec!["install", "-y", "-qq", "--no-install-recommends"];
-    args.extend(packages.split(' '));
-    apt_get(&args)
+fn is_in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-fn apt_get(args: &[&str]) -> Result<()> {
-    let status = Command::new("apt-get")
-        .args(args)
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null())
-        .status()
-        .context("start apt-get")?;
-    ensure!(
-        status.success(),
-        "apt-get {} ended with {status}",
-        args.join(" ")
-    );
+fn emptied(peer: &Peer) -> Result<PathBuf> {
+    let folder = folder(peer)?;
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    Ok(folder)
+}
+
+fn install_packages(packages: &str) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("missing peers; please run: sudo apt-get install {packages}");
+    }
+    let apt_get = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    run(apt_get().args(["update", "-qq"]))?;
+    let install = ["install", "-y", "-qq", "--no-install-recommends"];
+    run(apt_get().args(install).args(packages.split(' ')))
+}
+
+fn install_for_python(folder: &Path, package: &str) -> Result<()> {
+    run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+    let pip = folder.join("bin/pip");
+    run(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check", package]))
+}
+
+fn install_for_node(folder: &Path, packages: &[&str]) -> Result<()> {
+    fs::write(folder.join("package.json"), "{\"private\": true}\n")?;
+    let install = [
+        "install",
+        "--silent",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+    ];
+    run(Command::new("npm")
+        .args(install)
+        .args(packages)
+        .current_dir(folder))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).status();
+    let status = status.with_context(|| format!("start {command:?}"))?;
+    ensure!(status.success(), "{command:?} ended with {status}");
     Ok(())
 }
+
+const COMPLETE: &str = "complete";

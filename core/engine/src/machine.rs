@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use base::Token;
+pub use sip::locate::Server;
 use sip::{Flow, Message, Protocol};
 
 /// The protocol logic of one slot: no IO, no clock, no threads.
@@ -132,19 +133,6 @@ pub struct Ask {
 pub enum Question {
     /// Where a SIP server is (RFC 3263).
     Locate(Server),
-}
-
-/// A SIP server as a URI or a setting names it (RFC 3263 §4).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Server {
-    /// Host name or address.
-    pub host: Box<str>,
-    /// The port, if named: then there is neither NAPTR nor SRV.
-    pub port: Option<u16>,
-    /// The transport, if named: then there is no NAPTR.
-    pub protocol: Option<Protocol>,
-    /// Only encrypted transports will do (`sips:`).
-    pub secure: bool,
 }
 
 /// The answer to an [`Ask`].

@@ -13,7 +13,7 @@
 //!
 //! Reading order is data order: [`flow`] (how a message came), [`Message`] (one pass, nothing copied),
 //! [`header`] and [`uri`] (typed on demand), [`transaction`] (repetitions and time-outs), [`dialog`]
-//! (what lasts between requests), [`encode`] (writing).
+//! (what lasts between requests), [`encode`] (writing); [`locate`] finds servers by their names.
 //!
 //! No sockets, no clock, no randomness: time and identifiers are arguments.
 
@@ -25,6 +25,7 @@ mod field;
 pub mod flow;
 pub mod framing;
 pub mod header;
+pub mod locate;
 mod message;
 mod method;
 pub mod proxy;

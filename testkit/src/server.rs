@@ -94,6 +94,7 @@ impl Server {
             sum.transactions += load.transactions;
             sum.sessions += load.sessions;
             sum.legs += load.legs;
+            sum.searches += load.searches;
         }
         sum
     }

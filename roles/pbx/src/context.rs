@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use base::{Clock, Mint, Token};
-use engine::Out;
+use engine::{Out, Server};
 use media::SessionId;
 use sip::{
     ClientKey, Dialog, Flow, HeaderName, Message, Method, Protocol, ServerKey, StatusCode, TlsPeer,
@@ -15,6 +15,7 @@ use sip::{
 };
 use store::Bindings;
 
+use crate::locate::{Locator, Search};
 use crate::{CallRecord, Config, Event};
 
 /// What all slots share.
@@ -68,6 +69,7 @@ pub(crate) struct Context<'a> {
     pub(crate) mint: &'a mut Mint,
     pub(crate) transactions: &'a mut Transactions<Owner, Token>,
     pub(crate) index: &'a mut Index,
+    pub(crate) locator: &'a mut Locator<Waiter>,
     pub(crate) out: &'a mut Out<Event>,
     /// For a message on its way into a transaction.
     pub(crate) scratch: &'a mut Vec<u8>,
@@ -155,6 +157,13 @@ pub(crate) enum Owner {
     Nobody,
 }
 
+/// Who waits until a server is found. What it is needed for is kept where the waiter is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Waiter {
+    /// A call, for its next phones.
+    Call(Token),
+}
+
 /// A request that is answered later.
 #[derive(Clone, Debug)]
 pub(crate) struct Pending {
@@ -179,6 +188,12 @@ impl Pending {
 }
 
 impl Context<'_> {
+    /// Finds the ways to a server now, or lets `waiter` hear of them later.
+    pub(crate) fn find(&mut self, server: &Server, waiter: Waiter) -> Search<Waiter> {
+        let ask = &mut self.out.ask;
+        self.locator.find(self.now, self.mint, ask, server, waiter)
+    }
+
     /// Answers a request without a body.
     pub(crate) fn refuse(
         &mut self,

@@ -10,7 +10,7 @@
 //! - [`config`] and [`dialplan`]: the snapshot that all decisions are made by.
 //! - `registrar` and `auth`: who is where, and who is who.
 //! - `call`: one call from INVITE to record.
-//! - `network`: which address a peer is told, and reached at.
+//! - `network`: which address a peer is told, and reached at; `locate`: servers that have a name.
 //! - [`event`]: what observers learn.
 //!
 //! It opens no socket and reads no clock: `engine` runs it, and so does the simulation.
@@ -21,6 +21,7 @@ pub mod config;
 mod context;
 pub mod dialplan;
 pub mod event;
+mod locate;
 mod machine;
 mod network;
 mod registrar;

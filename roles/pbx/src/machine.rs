@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use base::{Clock, Deadlines, Mint, Token};
-use engine::{Input, Machine, Out};
+use engine::{Answer, Input, Machine, Out};
 use sip::digest::ReplayGuard;
 use sip::{
     ClientKey, Dialog, Expired, Flow, HeaderName, Message, Method, Received, ServerKey, StatusCode,
@@ -17,7 +17,8 @@ use store::Reach;
 
 use crate::auth::{self, Verdict};
 use crate::call::{self, Admission, Admitted, Call, requests};
-use crate::context::{ALLOW, Abandoned, Context, Index, Owner, Pending, SDP, Services};
+use crate::context::{ALLOW, Abandoned, Context, Index, Owner, Pending, SDP, Services, Waiter};
+use crate::locate::{Locator, Ways};
 use crate::registrar::{self, Registrar};
 use crate::{Command, Config, Event};
 
@@ -34,6 +35,7 @@ pub struct Pbx {
     calls: HashMap<Token, Box<Call>>,
     deadlines: Deadlines<Token>,
     index: Index,
+    locator: Locator<Waiter>,
     scratch: Vec<u8>,
 }
 
@@ -50,8 +52,7 @@ impl Machine for Pbx {
             Input::Timer => self.expire(now, out),
             Input::Command(command) => self.command(now, command, out),
             Input::Media(event) => self.media(now, event, out),
-            // Nothing is asked yet.
-            Input::Answer(_) => {}
+            Input::Answer(answer) => self.answer(now, answer, out),
             Input::Unreachable { flow } => self.unreachable(now, &flow, out),
         }
     }
@@ -61,6 +62,7 @@ impl Machine for Pbx {
             self.transactions.deadline(),
             self.registrar.deadline(),
             self.deadlines.next(),
+            self.locator.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -90,6 +92,7 @@ impl Pbx {
             calls: HashMap::new(),
             deadlines: Deadlines::new(),
             index: Index::default(),
+            locator: Locator::default(),
             scratch: Vec::new(),
         };
         let mut registrar = std::mem::take(&mut pbx.registrar);
@@ -106,6 +109,7 @@ impl Pbx {
             transactions: self.transactions.len(),
             sessions: self.index.sessions.len() + self.index.closing.len(),
             legs: self.index.legs.len() + self.index.lingering.len(),
+            searches: self.locator.waiting(),
         }
     }
 
@@ -118,6 +122,7 @@ impl Pbx {
             mint: &mut self.mint,
             transactions: &mut self.transactions,
             index: &mut self.index,
+            locator: &mut self.locator,
             out,
             scratch: &mut self.scratch,
         }
@@ -363,6 +368,9 @@ impl Pbx {
                 self.with_call(now, id, out, |call, ctx| call.expire(ctx));
             }
         }
+        for waiter in self.locator.expire(now) {
+            self.located(now, &waiter, &Ways::default(), out);
+        }
         // What has just been answered over a connection is over at once.
         self.expire_transactions(now, out);
     }
@@ -438,7 +446,25 @@ impl Pbx {
         });
     }
 
+    fn answer(&mut self, now: Instant, answer: Answer, out: &mut Out<Event>) {
+        if let Some((waiting, ways)) = self.locator.answered(now, answer) {
+            for waiter in waiting {
+                self.located(now, &waiter, &ways, out);
+            }
+        }
+    }
+
+    /// A search has ended; without ways the server can't be found.
+    fn located(&mut self, now: Instant, waiter: &Waiter, _ways: &Ways, out: &mut Out<Event>) {
+        match waiter {
+            // It asks again, for all its servers, and hears of them at once.
+            Waiter::Call(call) => self.with_call(now, *call, out, Call::located),
+        }
+    }
+
     fn unreachable(&mut self, now: Instant, flow: &Flow, out: &mut Out<Event>) {
+        let way = (flow.protocol, flow.remote);
+        self.locator.way_failed(now, way, None);
         for (key, owner) in self.transactions.unreachable(flow) {
             self.lost(now, key, owner, out);
         }
@@ -482,6 +508,8 @@ pub struct Load {
     pub sessions: usize,
     /// Dialogs.
     pub legs: usize,
+    /// Who waits until a server is found.
+    pub searches: usize,
 }
 
 /// Checks whether an INVITE of a known user can become a call; refuses it if not.

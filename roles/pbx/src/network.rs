@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use engine::Server;
+use sip::locate::Way;
 use sip::{Dialog, Flow, Message, NameAddr, Protocol, Uri};
 use store::Contact;
 
@@ -112,6 +114,30 @@ pub(crate) fn first_hop(contact: &Contact) -> Flow {
         }
         None => contact.flow,
     }
+}
+
+/// The server that requests to a registered phone go to, if it is known by its name alone: the first of
+/// the phone's Path (RFC 3327 §5.3). A connection that is open leads there already.
+#[must_use]
+pub(crate) fn named_hop(contact: &Contact) -> Option<Server> {
+    let flow = contact.flow;
+    let away = flow.connection.is_none() && !flow.protocol.is_websocket();
+    let route = contact.path.first().filter(|_| away)?;
+    let uri = Uri::parse(NameAddr::parse(route).ok()?.uri).ok()?;
+    Server::of_uri(&uri).filter(|server| server.address().is_none())
+}
+
+/// The flow to a server that was found, out of the address that `source` uses: our own port is the same
+/// for all transports. `None`: it is of the other address family.
+#[must_use]
+pub(crate) fn along((protocol, remote): Way, source: Flow) -> Option<Flow> {
+    (remote.is_ipv4() == source.local.is_ipv4()).then_some(Flow {
+        protocol,
+        remote,
+        connection: None,
+        tls: sip::TlsPeer::ANY,
+        ..source
+    })
 }
 
 fn is_public(address: IpAddr) -> bool {

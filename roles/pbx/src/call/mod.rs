@@ -47,6 +47,8 @@ pub(crate) struct Call {
     stage: Stage,
     /// What the dial plan still has in store.
     steps: std::vec::IntoIter<Step>,
+    /// The number that is dialled while a server is looked for.
+    locating: Option<Box<str>>,
     forks: Vec<Fork>,
     /// One while phones ring for each local address that they are reached from; then the one in use.
     sessions: Vec<Session>,
@@ -177,6 +179,7 @@ impl Call {
             invite: Some(pending),
             stage: Stage::Allocating,
             steps,
+            locating: None,
             forks: Vec::new(),
             sessions: Vec::new(),
             exchange: None,

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use sdp::Sdp;
-use sip::StatusCode;
+use sip::{Flow, StatusCode};
 use store::{Contact, Reach};
 
 use super::{Alive, Call, Session, Stage};
-use crate::context::Context;
+use crate::context::{Context, Waiter};
+use crate::locate::Search;
 use crate::network;
 use crate::{Cause, Step};
 
@@ -49,13 +50,16 @@ impl Call {
         if contacts.is_empty() {
             return self.fail_step(ctx, StatusCode(480));
         }
+        let Some(flows) = self.flows_to(ctx, &contacts) else {
+            self.locating = Some(number.into());
+            return Some(self);
+        };
         let streams = match self.offered_streams() {
             Ok(streams) => streams,
             Err(status) => return self.refuse(ctx, status, Cause::Refused),
         };
         let caller = self.caller.dialog.flow.local.ip();
-        for contact in contacts {
-            let flow = network::first_hop(&contact);
+        for (contact, flow) in contacts.iter().zip(flows) {
             let callee = flow.local.ip();
             if !self
                 .sessions
@@ -66,10 +70,39 @@ impl Call {
                     Session::allocate(ctx, self.id, [Some(caller), Some(callee)], streams);
                 self.sessions.push(session);
             }
-            self.add_fork(ctx, &user, &contact, flow);
+            self.add_fork(ctx, &user, contact, flow);
         }
         self.stage = Stage::Allocating;
         Some(self)
+    }
+
+    /// How each phone is reached. `None`: that will be known when a server has been found.
+    fn flows_to(&self, ctx: &mut Context<'_>, contacts: &[Contact]) -> Option<Vec<Flow>> {
+        let mut flows = Vec::with_capacity(contacts.len());
+        for contact in contacts {
+            let usual = network::first_hop(contact);
+            let Some(server) = network::named_hop(contact) else {
+                flows.push(usual);
+                continue;
+            };
+            match ctx.find(&server, Waiter::Call(self.id)) {
+                Search::Now(_, mut ways) => {
+                    // Where nothing is found the way of the registration may do.
+                    let found = ways.find_map(|way| network::along(way, contact.flow));
+                    flows.push(found.unwrap_or(usual));
+                }
+                Search::Later => return None,
+            }
+        }
+        Some(flows)
+    }
+
+    /// A server has been found, or not: the search that is repeated knows it now.
+    pub(crate) fn located(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        match self.locating.take() {
+            Some(number) => self.dial(ctx, &number),
+            None => Some(self),
+        }
     }
 
     /// A step could not be done: its status counts if no later step settles the call.

@@ -159,6 +159,12 @@ impl Network {
         self.streams.retain(|(known, _), _| *known != connection);
     }
 
+    /// Loses what is on its way from an address.
+    pub(crate) fn silence(&mut self, from: SocketAddr) {
+        self.transit
+            .retain(|Reverse(arrival)| arrival.packet.from != from);
+    }
+
     fn delay(&self, dice: &mut Dice) -> Duration {
         let mut delay = dice.millis(self.weather.delay.clone());
         if dice.chance(self.weather.stragglers) {

@@ -61,7 +61,7 @@ fn user(name: String) -> (String, Arc<User>) {
         number: name.clone(),
         password: password(&name),
         display_name: String::new(),
-        max_contacts: 4,
+        max_contacts: MAX_CONTACTS,
         name: name.clone(),
     };
     (name, Arc::new(user))
@@ -86,3 +86,6 @@ fn dialplan() -> DialPlan {
         ],
     }
 }
+
+/// Phones that each user may have.
+pub(crate) const MAX_CONTACTS: usize = 4;

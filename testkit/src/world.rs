@@ -249,6 +249,8 @@ impl World {
     pub fn reboot(&mut self, phone: PhoneId) {
         self.tap.note(self.now, format!("{phone:?} is back"));
         self.rebirths += 1;
+        // Starting takes longer than any message is on its way.
+        self.network.silence(self.seats[phone.0].source);
         self.break_connections(phone);
         let (user, place, number) = {
             let seat = &self.seats[phone.0];

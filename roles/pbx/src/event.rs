@@ -105,9 +105,9 @@ pub struct CallRecord {
 /// How a call ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cause {
-    /// The caller hung up.
+    /// The caller hung up, or says that it knows nothing of the call any more.
     CallerHungUp,
-    /// The callee hung up.
+    /// The callee hung up, or says so.
     CalleeHungUp,
     /// The caller gave up before an answer.
     Cancelled,
@@ -121,7 +121,7 @@ pub enum Cause {
     Operator,
     /// No media came from either side and no phone answered when asked.
     MediaTimeout,
-    /// A phone did not refresh the session (RFC 4028), or does not know it any more.
+    /// A phone did not refresh the session (RFC 4028), or does not answer within it.
     SessionTimeout,
     /// The longest duration was reached.
     MaxDuration,

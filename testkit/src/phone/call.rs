@@ -107,6 +107,8 @@ pub(super) struct Change {
     pub(super) is_invite: bool,
     pub(super) described: bool,
     pub(super) attempts: u8,
+    /// Direction and video before: what holds again if it is refused.
+    pub(super) before: (sdp::Direction, bool),
 }
 
 impl Call {

@@ -171,6 +171,7 @@ impl Phone {
             }
             return;
         }
+        let before = (call.description.direction, call.description.video);
         let knows_update = self.line.manner.update && call.peer_updates;
         let (method, sdp) = match what {
             What::Direction { hold, update } => {
@@ -196,22 +197,29 @@ impl Phone {
             What::Refresh if knows_update => (Method::Update, None),
             What::Refresh => (Method::Invite, Some(call.description.offer())),
         };
-        self.send_change(now, call, what, attempts, method, sdp.as_deref());
+        let key = self.send_change(now, call, method, sdp.as_deref());
+        call.change = Some(Change {
+            key,
+            what,
+            cseq: call.dialog.local_cseq,
+            is_invite: method == Method::Invite,
+            described: sdp.is_some(),
+            attempts,
+            before,
+        });
     }
 
     fn send_change(
         &mut self,
         now: Instant,
         call: &mut Call,
-        what: What,
-        attempts: u8,
         method: Method<'static>,
         sdp: Option<&str>,
-    ) {
+    ) -> ClientKey {
         let line = &mut self.line;
         let (contact, allow, supported) = (line.contact_uri(), line.allow(), line.supported());
         let session = call.session;
-        let key = line.request(
+        line.request(
             now,
             &mut call.dialog,
             method,
@@ -230,15 +238,7 @@ impl Phone {
                     None => writer.finish(),
                 }
             },
-        );
-        call.change = Some(Change {
-            key,
-            what,
-            cseq: call.dialog.local_cseq,
-            is_invite: method == Method::Invite,
-            described: sdp.is_some(),
-            attempts,
-        });
+        )
     }
 
     pub(super) fn change_answered(
@@ -261,8 +261,12 @@ impl Phone {
             self.changed(now, call, change, response);
             return;
         }
+        // RFC 3261 §14.1: as if it had never been asked for.
+        (call.description.direction, call.description.video) = change.before;
         match status.0 {
-            408 | 481 => self.leave(now, call, Ending::Lost),
+            408 => self.leave(now, call, Ending::Lost),
+            // The other party has hung up meanwhile: its BYE is on its way.
+            481 => self.leave(now, call, Ending::PeerHungUp),
             491 | 500 if change.attempts < 5 || change.what == What::Refresh => {
                 call.again = Some((change.what, change.attempts.saturating_add(1)));
                 let wait = pause(!call.incoming, self.line.mint.number());

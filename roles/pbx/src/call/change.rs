@@ -281,9 +281,9 @@ impl Call {
             if let Some(other) = self.side(asked.other()) {
                 other.take_back(&exchange.agreed);
             }
-            // RFC 3261 §12.2.1.2: the other party does not know the dialog any more.
+            let other = asked.other();
             return match status.0 {
-                408 | 481 => self.end(ctx, Cause::SessionTimeout, Some(asked.other())),
+                408 | 481 => self.end(ctx, lost(status, other), Some(other)),
                 _ => Some(self),
             };
         }
@@ -435,11 +435,6 @@ impl Call {
         response: &Message<'_>,
     ) -> Alive {
         let status = response.status().unwrap_or(StatusCode(500));
-        let ended = if refresh.probe {
-            Cause::MediaTimeout
-        } else {
-            Cause::SessionTimeout
-        };
         let pause = Duration::from_millis(2100 + u64::from(ctx.mint.below(1900)));
         let tag = response.from().ok().and_then(|from| from.tag());
         let tag = tag.and_then(Token::parse);
@@ -448,7 +443,12 @@ impl Call {
         };
         let side = leg.side;
         if matches!(status.0, 408 | 481) {
-            return self.end(ctx, ended, Some(side));
+            let cause = if refresh.probe {
+                Cause::MediaTimeout
+            } else {
+                lost(status, side)
+            };
+            return self.end(ctx, cause, Some(side));
         }
         let Some(timer) = leg.timer.as_mut().filter(|timer| timer.ours) else {
             return self.resume_change(ctx);
@@ -516,6 +516,16 @@ impl Call {
         {
             leg.acknowledge(ctx, late.cseq, None);
         }
+    }
+}
+
+/// Why a call ends whose party at `side` refused a change with 408 or 481 (RFC 3261 §12.2.1.2). A party
+/// that does not know the call any more has hung up: its BYE is on its way, or got lost.
+fn lost(status: StatusCode, side: Side) -> Cause {
+    match (status.0, side) {
+        (481, Side::Caller) => Cause::CallerHungUp,
+        (481, Side::Callee) => Cause::CalleeHungUp,
+        _ => Cause::SessionTimeout,
     }
 }
 

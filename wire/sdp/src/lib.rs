@@ -44,5 +44,5 @@ pub mod session;
 pub use local::{Agreed, Local, agree, answer, offer};
 pub use media::{Direction, Media, Transport};
 pub use payload::{Codec, RtpMap};
-pub use rewrite::{Anchor, Origin, Rewrite, rewrite};
+pub use rewrite::{Anchor, Origin, Rewrite, rewrite, unheld};
 pub use session::{Connection, Error, Line, Sdp};

@@ -65,6 +65,24 @@ pub fn rewrite(sdp: &Sdp<'_>, with: &Rewrite<'_>, out: &mut String) {
     }
 }
 
+/// The description as if its party held nobody: every stream flows both ways.
+///
+/// # Source
+/// RFC 3264 §8.4
+#[must_use]
+pub fn unheld(sdp: &Sdp<'_>) -> String {
+    let mut text = String::with_capacity(512);
+    for line in sdp.lines() {
+        let direction = line
+            .attribute()
+            .is_some_and(|(name, _)| crate::Direction::parse(name).is_some());
+        if !direction {
+            line.encode(&mut text);
+        }
+    }
+    text
+}
+
 impl Origin {
     /// Appends the `o=` line.
     pub(crate) fn encode(&self, out: &mut String) {

@@ -8,19 +8,19 @@ use sdp::Sdp;
 use sip::transaction::GIVE_UP;
 use sip::{ClientKey, Flow, HeaderName, Message, Method, SessionExpires, StatusCode};
 
-use super::fork::put_timer;
-use super::leg::{Refresh, put_capabilities};
+use super::leg::Refresh;
+use super::replace::Newcomer;
 use super::steps::{offer_of, streams_of};
 use super::{Alive, Call, Session, Stage};
 use crate::Cause;
 use crate::context::{Context, Pending, SDP};
 
-/// A change that one party asked for and the other has not answered yet.
+/// A description of one party that the other has not answered yet.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    /// Who asked.
+    /// Whose description it is.
     from: Side,
-    pending: Pending,
+    asker: Asker,
     /// What we sent to the other party, and how.
     client: ClientKey,
     method: Method<'static>,
@@ -32,11 +32,46 @@ pub(super) struct Exchange {
     pub(super) until: Instant,
 }
 
-/// A change that waits for ports of further streams, or for the other party's ACK.
+/// A change that waits for ports, for the other party's ACK, or for its turn after glare.
 #[derive(Debug)]
 pub(super) struct Waiting {
     from: Side,
-    pending: Pending,
+    asker: Asker,
+    /// Not before then.
+    pub(super) until: Option<Instant>,
+}
+
+/// Who wants to know what the other party answers.
+#[derive(Debug)]
+pub(super) enum Asker {
+    /// The party itself, whose re-INVITE or UPDATE it is.
+    Party(Pending),
+    /// Nobody: two parties who have both been answered are joined.
+    Nobody,
+    /// Nobody: a party who has been answered is served by us from now on.
+    Served,
+    /// Somebody new, who takes the party's place if the other one agrees.
+    Newcomer(Box<Newcomer>),
+}
+
+impl Asker {
+    /// The request that waits for an answer.
+    fn pending(&self) -> Option<&Pending> {
+        match self {
+            Self::Party(pending) => Some(pending),
+            Self::Newcomer(newcomer) => Some(&newcomer.pending),
+            Self::Nobody | Self::Served => None,
+        }
+    }
+
+    /// Tells whoever waits that nothing comes of it.
+    fn refuse(self, ctx: &mut Context<'_>, status: u16) {
+        match self {
+            Self::Party(pending) => ctx.refuse_pending(&pending, status, ""),
+            Self::Newcomer(newcomer) => newcomer.refuse(ctx, status),
+            Self::Nobody | Self::Served => {}
+        }
+    }
 }
 
 /// An ACK that waits for the other party's, because that brings the answer it must carry.
@@ -147,7 +182,7 @@ impl Call {
             }
         };
         match sdp {
-            Some(sdp) => self.accept_change(ctx, Side::Caller, pending, Some(&sdp)),
+            Some(sdp) => self.accept_change(ctx, self.subject, pending, Some(&sdp)),
             None => ctx.refuse_pending(pending, 488, ""),
         }
     }
@@ -161,7 +196,7 @@ impl Call {
         offer: Option<&Sdp<'_>>,
         is_invite: bool,
     ) -> Alive {
-        let Some(session) = self.sessions.first_mut() else {
+        let Some(session) = self.session.as_mut() else {
             return Some(self);
         };
         let streams = offer.map_or(0, streams_of);
@@ -172,72 +207,111 @@ impl Call {
             session.grow(ctx, streams);
         }
         // So that a CANCEL finds the call.
-        ctx.transactions.keep(pending.server, self.id);
-        self.waiting = Some(Waiting { from, pending });
+        if let Some(leg) = self.side(from) {
+            ctx.transactions.keep(pending.server, leg.tag());
+        }
+        self.ask(ctx, from, Asker::Party(pending))
+    }
+
+    /// Has a description of `from` agreed with the other party, as soon as that can be.
+    pub(super) fn ask(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        from: Side,
+        asker: Asker,
+    ) -> Alive {
+        let until = None;
+        self.waiting = Some(Waiting { from, asker, until });
         self.resume_change(ctx)
+    }
+
+    /// Joins two parties who have both been answered: the subject gets the other's description.
+    pub(super) fn join_answered(mut self: Box<Self>, ctx: &mut Context<'_>, cseq: u32) -> Alive {
+        let sought = self.sought();
+        if let Some(leg) = self.side(sought) {
+            leg.acknowledge(ctx, cseq, None);
+            let by = leg.party.name.clone();
+            self.record.answered_by = Some((&*by).into());
+        }
+        self.ask(ctx, sought, Asker::Nobody)
     }
 
     /// Goes on with a change that waited, if nothing holds it up any more.
     pub(super) fn resume_change(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
-        let ready = self.sessions.first().is_some_and(Session::is_ready);
-        let Some(from) = self
-            .waiting
-            .as_ref()
-            .filter(|_| ready)
-            .map(|waiting| waiting.from)
-        else {
+        let Some(waiting) = &self.waiting else {
             return Some(self);
         };
+        let session = match &waiting.asker {
+            Asker::Newcomer(newcomer) => Some(&newcomer.session),
+            _ => self.session.as_ref(),
+        };
+        let early = waiting.until.is_some_and(|until| until > ctx.now);
         // RFC 3261 §14.1: one INVITE at a time, from either end, until its ACK.
-        let other = self.side(from.other());
-        if other.is_some_and(|other| other.is_asking() || other.unacknowledged.is_some()) {
+        let other = self.legs[waiting.from.other().index()].as_ref();
+        let busy = other.is_some_and(|other| other.is_asking() || other.unacknowledged.is_some());
+        let held_up = self.exchange.is_some() || self.late_ack.is_some() || self.invite.is_some();
+        if early || busy || held_up || !session.is_some_and(Session::is_ready) {
             return Some(self);
         }
-        if let Some(Waiting { from, pending }) = self.waiting.take() {
-            let waiting = pending.clone();
-            if let Some(request) = waiting.message() {
-                let offer = offer_of(&request).ok().flatten();
-                let is_invite = request.method() == Some(Method::Invite);
-                self.send_change(ctx, from, pending, offer.as_ref(), is_invite);
-            }
+        if let Some(Waiting { from, asker, .. }) = self.waiting.take() {
+            self.send_change(ctx, from, asker);
         }
         Some(self)
     }
 
-    fn send_change(
-        &mut self,
-        ctx: &mut Context<'_>,
-        from: Side,
-        pending: Pending,
-        offer: Option<&Sdp<'_>>,
-        is_invite: bool,
-    ) {
+    fn send_change(&mut self, ctx: &mut Context<'_>, from: Side, asker: Asker) {
         let call = self.id;
-        let other = match from {
-            Side::Caller => self.callee.as_mut(),
-            Side::Callee => Some(&mut self.caller),
+        let request = asker.pending().and_then(Pending::message);
+        let is_update = request.is_some_and(|request| request.method() == Some(Method::Update));
+        let agreed = self.side(from.other()).map(|other| other.sent.clone());
+        let sdp = match &asker {
+            Asker::Served => Some(self.own_offer(ctx)),
+            _ => self.offer_from(ctx, from, &asker),
         };
-        let (Some(other), Some(session)) = (other, self.sessions.first()) else {
-            ctx.refuse_pending(&pending, 491, "");
+        let Some((other, agreed)) = self.side(from.other()).zip(agreed) else {
+            asker.refuse(ctx, 491);
             return;
         };
-        let agreed = other.sent.clone();
-        let sdp = offer.map(|offer| other.describe(ctx, session, offer));
-        let method = if is_invite || !other.takes_update {
-            Method::Invite
-        } else {
+        let method = if is_update && other.takes_update {
             Method::Update
+        } else {
+            Method::Invite
         };
         let client = other.offer(ctx, call, method, sdp.as_deref());
         self.exchange = Some(Exchange {
             from,
-            pending,
+            asker,
             client,
             method,
-            offered: offer.is_some(),
+            offered: sdp.is_some(),
             agreed,
             until: ctx.now + GIVE_UP,
         });
+    }
+
+    /// What the other party is to be offered; none: it is to make the offer.
+    fn offer_from(&mut self, ctx: &Context<'_>, from: Side, asker: &Asker) -> Option<String> {
+        let text = self.description_of(from, asker)?;
+        let offer = Sdp::parse(&text).ok()?;
+        let session = match asker {
+            Asker::Newcomer(newcomer) => &newcomer.session,
+            _ => self.session.as_ref()?,
+        };
+        let other = self.legs[from.other().index()].as_mut()?;
+        Some(other.describe(ctx, session, &offer))
+    }
+
+    /// The description that is to be agreed.
+    fn description_of(&self, from: Side, asker: &Asker) -> Option<Box<str>> {
+        match asker {
+            Asker::Party(pending) => Some(pending.message()?.body_of_type(SDP)?.into()),
+            Asker::Nobody => Some(self.legs[from.index()].as_ref()?.heard.clone()),
+            Asker::Newcomer(newcomer) => {
+                let heard = &newcomer.leg.heard;
+                (!heard.is_empty()).then(|| heard.clone())
+            }
+            Asker::Served => None,
+        }
     }
 
     /// The other party answers a change, or our own refresh is answered.
@@ -275,23 +349,15 @@ impl Call {
         let Some(exchange) = self.exchange.take() else {
             return Some(self);
         };
-        let asked = exchange.from;
         if !status.is_success() {
-            ctx.refuse_pending(&exchange.pending, passed_on(status), "");
-            if let Some(other) = self.side(asked.other()) {
-                other.take_back(&exchange.agreed);
-            }
-            let other = asked.other();
-            return match status.0 {
-                408 | 481 => self.end(ctx, lost(status, other), Some(other)),
-                _ => Some(self),
-            };
+            return self.exchange_refused(ctx, exchange, status);
         }
-        let Some(other) = self.side(asked.other()) else {
+        let Some(other) = self.side(exchange.from.other()) else {
             return Some(self);
         };
         other.dialog.retarget(response);
         other.learn(response, flow);
+        other.hear(response);
         other.accept_timer(ctx.now, response);
         let cseq = response.cseq().map_or(0, |cseq| cseq.number);
         let answer = response
@@ -301,41 +367,95 @@ impl Call {
             other.acknowledge(ctx, cseq, None);
         }
         match answer {
-            Some(answer) => self.relay_answer(ctx, &exchange, &answer, cseq),
-            None => ctx.refuse_pending(&exchange.pending, 502, ""),
+            Some(answer) => self.relay_answer(ctx, exchange, &answer, cseq),
+            None => self.exchange_failed(ctx, exchange, 502),
+        }
+    }
+
+    fn exchange_refused(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        exchange: Exchange,
+        status: StatusCode,
+    ) -> Alive {
+        let other = exchange.from.other();
+        // RFC 3261 §12.2.1.2: the other party does not know the dialog any more.
+        if matches!(status.0, 408 | 481) {
+            exchange.asker.refuse(ctx, status.0);
+            return self.end(ctx, lost(status, other), Some(other));
+        }
+        if let Some(other) = self.side(other) {
+            other.take_back(&exchange.agreed);
+        }
+        let again = matches!(status.0, 491 | 500 | 503);
+        if again && exchange.asker.pending().is_none() {
+            // RFC 3261 §14.1: whoever waits longer gives way.
+            let pause = Duration::from_millis(2100 + u64::from(ctx.mint.below(1900)));
+            let Exchange { from, asker, .. } = exchange;
+            let until = Some(ctx.now + pause);
+            self.waiting = Some(Waiting { from, asker, until });
+            return Some(self);
+        }
+        self.exchange_failed(ctx, exchange, passed_on(status))
+    }
+
+    /// Nothing came of it. Two parties who were to be joined have nobody else, so their call is over.
+    fn exchange_failed(
+        self: Box<Self>,
+        ctx: &mut Context<'_>,
+        exchange: Exchange,
+        status: u16,
+    ) -> Alive {
+        let alone = exchange.asker.pending().is_none();
+        exchange.asker.refuse(ctx, status);
+        if alone {
+            return self.end(ctx, Cause::Refused, None);
         }
         Some(self)
     }
 
     fn relay_answer(
-        &mut self,
+        mut self: Box<Self>,
         ctx: &mut Context<'_>,
-        exchange: &Exchange,
+        exchange: Exchange,
         answer: &Sdp<'_>,
         cseq: u32,
-    ) {
+    ) -> Alive {
         let from = exchange.from;
-        let leg = match from {
-            Side::Caller => Some(&mut self.caller),
-            Side::Callee => self.callee.as_mut(),
-        };
-        let (Some(leg), Some(session)) = (leg, self.sessions.first()) else {
-            return;
-        };
-        let sdp = leg.describe(ctx, session, answer);
-        if exchange.offered {
-            let request = exchange.pending.message();
-            if let Some(Ok(Some(offer))) = request.as_ref().map(offer_of) {
-                session.agree(ctx, from, &offer, answer);
-            }
-        } else {
-            session.connect(ctx, from.other(), answer, |_| false);
-            self.late_ack = Some(LateAck {
-                side: from.other(),
-                cseq,
-            });
+        if !exchange.offered {
+            let side = from.other();
+            self.late_ack = Some(LateAck { side, cseq });
         }
-        self.accept_change(ctx, from, &exchange.pending, Some(&sdp));
+        let offer = self.description_of(from, &exchange.asker);
+        let offer = offer.as_deref().and_then(|text| Sdp::parse(text).ok());
+        match exchange.asker {
+            Asker::Served => self.serve_joined(ctx, answer),
+            Asker::Nobody => {
+                if let Some(session) = &self.session {
+                    session.relate(ctx, from, offer.as_ref(), answer);
+                }
+                self.resume_change(ctx)
+            }
+            Asker::Party(pending) => {
+                let session = self.session.as_ref();
+                let Some((leg, session)) = self.legs[from.index()].as_mut().zip(session) else {
+                    return Some(self);
+                };
+                let sdp = leg.describe(ctx, session, answer);
+                session.relate(ctx, from, offer.as_ref(), answer);
+                if let Some(request) = pending.message() {
+                    leg.hear(&request);
+                }
+                self.accept_change(ctx, from, &pending, Some(&sdp));
+                Some(self)
+            }
+            Asker::Newcomer(mut newcomer) => {
+                let sdp = newcomer.leg.describe(ctx, &newcomer.session, answer);
+                newcomer.session.relate(ctx, from, offer.as_ref(), answer);
+                self.take_in(ctx, *newcomer, &sdp);
+                Some(self)
+            }
+        }
     }
 
     /// Sends the 200 to a re-INVITE or UPDATE.
@@ -350,45 +470,17 @@ impl Call {
             return;
         };
         let Some(leg) = self.side(from) else { return };
-        let timer = leg.grant_timer(ctx, &request);
-        let contact = leg.contact(ctx);
-        if request.method() == Some(Method::Invite) {
-            leg.settle(ctx);
-            let cseq = request.cseq().map_or(0, |cseq| cseq.number);
-            leg.unacknowledged = Some((pending.server, cseq));
-            ctx.transactions.keep(pending.server, leg.tag());
-        }
-        ctx.respond(
-            pending.server,
-            &pending.flow,
-            &request,
-            200,
-            "",
-            |mut writer| {
-                put_capabilities(&mut writer, &contact);
-                put_timer(&mut writer, timer.as_deref());
-                match sdp {
-                    Some(sdp) => writer.body(SDP, sdp.as_bytes()),
-                    None => writer.finish(),
-                }
-            },
-        );
+        leg.accept(ctx, pending, &request, sdp);
     }
 
-    /// The party that asked for a change gives it up.
+    /// Whoever asked for a change gives it up.
     pub(super) fn cancel_change(&mut self, ctx: &mut Context<'_>, server: sip::ServerKey) {
-        if let Some(exchange) = self
-            .exchange
-            .as_ref()
-            .filter(|exchange| exchange.pending.server == server)
-        {
+        let asks = |asker: &Asker| asker.pending().is_some_and(|p| p.server == server);
+        if let Some(exchange) = self.exchange.as_ref().filter(|e| asks(&e.asker)) {
             ctx.transactions
                 .cancel(ctx.now, exchange.client, None, ctx.out);
         }
-        if let Some(waiting) = self
-            .waiting
-            .take_if(|waiting| waiting.pending.server == server)
-        {
+        if let Some(waiting) = self.waiting.take_if(|waiting| asks(&waiting.asker)) {
             waiting.refuse(ctx, 487);
         }
     }
@@ -422,7 +514,7 @@ impl Call {
         let answer = response
             .body_of_type(SDP)
             .and_then(|text| Sdp::parse(text).ok());
-        if let (Some(answer), Some(session)) = (answer, self.sessions.first()) {
+        if let (Some(answer), Some(session)) = (answer, self.session.as_ref()) {
             session.connect(ctx, side, &answer, |_| true);
         }
         self.resume_change(ctx)
@@ -466,7 +558,7 @@ impl Call {
     /// A change or refresh got no answer at all.
     pub(crate) fn change_lost(mut self: Box<Self>, ctx: &mut Context<'_>, key: ClientKey) -> Alive {
         if let Some(exchange) = self.exchange.take_if(|exchange| exchange.client == key) {
-            ctx.refuse_pending(&exchange.pending, 408, "");
+            exchange.asker.refuse(ctx, 408);
             return self.end(ctx, Cause::SessionTimeout, None);
         }
         let Some(refresh) = self.refreshing(key).and_then(|leg| leg.refresh.take()) else {
@@ -494,16 +586,13 @@ impl Call {
     fn refreshing(&mut self, key: ClientKey) -> Option<&mut super::Leg> {
         let is_it =
             |leg: &&mut super::Leg| leg.refresh.is_some_and(|refresh| refresh.client == key);
-        [Some(&mut self.caller), self.callee.as_mut()]
-            .into_iter()
-            .flatten()
-            .find(is_it)
+        self.legs.iter_mut().flatten().find(is_it)
     }
 
     /// Answers whatever change is open when the call ends.
     pub(super) fn close_exchange(&mut self, ctx: &mut Context<'_>) {
         if let Some(exchange) = self.exchange.take() {
-            ctx.refuse_pending(&exchange.pending, 487, "");
+            exchange.asker.refuse(ctx, 487);
             if let Some(leg) = self.side(exchange.from.other()) {
                 leg.abandon(ctx, exchange.client);
             }
@@ -539,6 +628,6 @@ fn passed_on(status: StatusCode) -> u16 {
 
 impl Waiting {
     pub(super) fn refuse(self, ctx: &mut Context<'_>, status: u16) {
-        ctx.refuse_pending(&self.pending, status, "");
+        self.asker.refuse(ctx, status);
     }
 }

@@ -6,13 +6,12 @@ use base::Token;
 use media::Side;
 use sdp::Sdp;
 use sip::{ClientKey, Dialog, Flow, HeaderName, Message, Method, StatusCode, Writer};
-use store::Contact;
 
-use super::leg::{Leg, put_capabilities};
+use super::leg::{Leg, Party, put_capabilities};
 use super::steps::offer_of;
-use super::{Alive, Call, Stage};
+use super::{Alive, CALLER, Call, LateAck, Session, Stage};
 use crate::context::{Abandoned, Context, HungUp, Owner, Pending, SDP};
-use crate::{Cause, Event, User};
+use crate::{Cause, Event};
 
 /// What a phone's provisional response tells the caller.
 #[derive(Debug)]
@@ -28,66 +27,63 @@ pub(super) struct Fork {
     leg: Leg,
     /// The INVITE; none before it is sent.
     client: Option<ClientKey>,
-    user: Box<str>,
     /// Our address towards the phone: chooses the media session.
     towards: IpAddr,
     /// Session-Expires to ask for, in seconds; 0: none.
     interval: u64,
-    /// The description that the phone gave before its final answer, which need not bring it again.
-    early: Option<Box<str>>,
+    /// Value of a Replaces header field.
+    replaces: Option<Box<str>>,
+}
+
+/// Whom an INVITE goes to.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    pub(super) party: Party,
+    /// Request-URI.
+    pub(super) uri: &'a str,
+    pub(super) flow: Flow,
+    /// Route values, in order.
+    pub(super) path: &'a [String],
+    /// Value of a Replaces header field (RFC 3891).
+    pub(super) replaces: Option<Box<str>>,
 }
 
 impl Call {
-    /// Prepares the INVITE to one phone.
-    pub(super) fn add_fork(
-        &mut self,
-        ctx: &mut Context<'_>,
-        user: &User,
-        contact: &Contact,
-        flow: Flow,
-    ) {
+    /// Prepares the INVITE to one phone, and asks for media ports towards it.
+    pub(super) fn add_fork(&mut self, ctx: &mut Context<'_>, target: Target<'_>, streams: u8) {
+        let side = self.sought();
+        let Some(asking) = self.side(self.subject) else {
+            return;
+        };
+        let (party, from) = (asking.party.clone(), asking.dialog.flow.local.ip());
+        let flow = target.flow;
+        let host = host_of(ctx.config.network.signalling_address(&flow).ip());
         let tag = ctx.mint.token();
-        let host = ctx.config.network.signalling_address(&flow).ip();
-        let host = if host.is_ipv6() {
-            format!("[{host}]")
-        } else {
-            host.to_string()
-        };
-        let caller = &*self.record.caller;
-        let shown = ctx
-            .config
-            .users
-            .get(caller)
-            .map(|user| user.display_name.replace(['"', '\\'], ""))
-            .unwrap_or_default();
-        let number = ctx
-            .config
-            .users
-            .get(caller)
-            .map_or(caller, |user| user.number.as_str())
-            .to_owned();
-        let local = if shown.is_empty() {
-            format!("<sip:{number}@{host}>")
-        } else {
-            format!("\"{shown}\" <sip:{number}@{host}>")
-        };
-        let remote = format!("<sip:{}@{host}>", user.number);
         let call_id = ctx.mint.token();
-        let mut dialog = Dialog::begin(call_id.as_str(), tag, &local, &remote, &contact.uri, flow);
-        dialog.route_set = contact
+        let (local, remote) = (party.address(&host), target.party.uri(&host));
+        let mut dialog = Dialog::begin(call_id.as_str(), tag, &local, &remote, target.uri, flow);
+        dialog.route_set = target
             .path
             .iter()
             .map(|route| route.as_str().into())
             .collect();
         let described = u64::from(ctx.mint.number());
         ctx.index.legs.insert(tag, self.id);
+        let towards = flow.local.ip();
+        if !self
+            .sessions
+            .iter()
+            .any(|session| session.is_towards(towards))
+        {
+            let session = Session::allocate(ctx, self.id, side, from, towards, streams);
+            self.sessions.push(session);
+        }
         self.forks.push(Fork {
-            leg: Leg::new(dialog, Side::Callee, &number, described),
+            leg: Leg::new(dialog, side, target.party, &party.number, described),
             client: None,
-            user: user.name.as_str().into(),
-            towards: flow.local.ip(),
+            towards,
             interval: ctx.config.calls.session_expires.as_secs(),
-            early: None,
+            replaces: target.replaces,
         });
     }
 
@@ -96,45 +92,38 @@ impl Call {
         self.stage = Stage::Ringing {
             until: ctx.now + ctx.config.calls.ring_timeout,
         };
-        let Some(invite) = self.invite.clone() else {
-            return self.end(ctx, Cause::Completed, None);
-        };
-        let Some(request) = invite.message() else {
-            return self.refuse(ctx, StatusCode(500), Cause::Refused);
-        };
-        if let Ok(Some(offer)) = offer_of(&request) {
+        let offer = self.offer();
+        if self.invite.is_some()
+            && let Some(offer) = offer.as_deref().and_then(|text| Sdp::parse(text).ok())
+        {
             for session in &self.sessions {
                 session.connect(ctx, Side::Caller, &offer, |_| true);
             }
         }
         for index in 0..self.forks.len() {
-            self.invite_fork(ctx, index, &request);
+            self.invite_fork(ctx, index, offer.as_deref());
         }
         Some(self)
     }
 
-    fn invite_fork(&mut self, ctx: &mut Context<'_>, index: usize, request: &Message<'_>) {
+    fn invite_fork(&mut self, ctx: &mut Context<'_>, index: usize, offer: Option<&str>) {
+        let invite = self.invite.clone();
+        let request = invite.as_ref().and_then(Pending::message);
         let Some(fork) = self.forks.get_mut(index) else {
             return;
         };
-        let callee = fork.towards;
-        let Some(session) = self
-            .sessions
-            .iter()
-            .find(|session| session.is_towards(callee))
-        else {
+        let towards = fork.towards;
+        let mut sessions = self.sessions.iter();
+        let Some(session) = sessions.find(|session| session.is_towards(towards)) else {
             return;
         };
-        let sdp = offer_of(request)
-            .ok()
-            .flatten()
-            .map(|offer| fork.leg.describe(ctx, session, &offer));
+        let offer = offer.and_then(|text| Sdp::parse(text).ok());
+        let sdp = offer.map(|offer| fork.leg.describe(ctx, session, &offer));
         let contact = fork.leg.contact(ctx);
-        let (interval, min_se) = (
-            fork.interval,
-            ctx.config.calls.min_session_expires.as_secs(),
-        );
+        let interval = fork.interval;
+        let min_se = ctx.config.calls.min_session_expires.as_secs();
         let owner = Owner::Fork { call: self.id };
+        let replaces = fork.replaces.as_deref();
         let client = ctx.request(&mut fork.leg.dialog, Method::Invite, owner, |mut writer| {
             put_capabilities(&mut writer, &contact);
             if interval > 0 {
@@ -142,7 +131,10 @@ impl Call {
                     .header(HeaderName::SessionExpires, interval)
                     .header(HeaderName::MinSe, min_se);
             }
-            if let Some(alert) = request.header(HeaderName::AlertInfo) {
+            if let Some(replaces) = replaces {
+                writer.header(HeaderName::Replaces, replaces);
+            }
+            if let Some(alert) = request.and_then(|request| request.header(HeaderName::AlertInfo)) {
                 writer.header(HeaderName::AlertInfo, alert);
             }
             match sdp {
@@ -151,6 +143,17 @@ impl Call {
             }
         });
         fork.client = Some(client);
+    }
+
+    /// The offer with which somebody is sought for the subject: the caller's own, or for a party that has
+    /// been answered what it said last, as if it held nobody. None: the other end is to make it.
+    pub(super) fn offer(&mut self) -> Option<String> {
+        if self.invite.is_some() {
+            let text = self.with_invite(|invite, _| invite.body_of_type(SDP).map(str::to_owned));
+            return text.flatten();
+        }
+        let heard = &*self.side(self.subject)?.heard;
+        Sdp::parse(heard).ok().map(|heard| sdp::unheld(&heard))
     }
 
     /// An answer to one of the INVITEs.
@@ -205,10 +208,8 @@ impl Call {
         if !fork.leg.acknowledge_provisional(ctx, response) {
             return Some(self);
         }
+        fork.leg.hear(response);
         let described = response.body_of_type(SDP);
-        if let Some(text) = described {
-            fork.early = Some(text.into());
-        }
         let status = response.status().map_or(180, |status| status.0);
         if !matches!(self.provisional.last, Some((180..=182, _))) && status != 183 {
             ctx.out.events.push(Event::CallRinging { call: self.id });
@@ -245,10 +246,10 @@ impl Call {
                 }
             });
         }
-        let session = self.sessions.first();
+        let (session, caller) = (self.sessions.first(), self.legs[CALLER].as_mut());
         let sdp = answer
-            .zip(session)
-            .map(|(answer, session)| self.caller.describe(ctx, session, &answer));
+            .zip(session.zip(caller))
+            .map(|(answer, (session, caller))| caller.describe(ctx, session, &answer));
         self.provisional.last = Some(told);
         self.send_progress(ctx, news.status, sdp.as_deref());
     }
@@ -267,7 +268,9 @@ impl Call {
         if required && !reliable {
             return;
         }
-        let contact = self.caller.contact(ctx);
+        let Some(contact) = self.legs[CALLER].as_ref().map(|caller| caller.contact(ctx)) else {
+            return;
+        };
         ctx.scratch.clear();
         let tag = self.id.as_str();
         let code = StatusCode(status);
@@ -308,68 +311,61 @@ impl Call {
         fork.leg.follow(response);
         fork.leg.learn(response, flow);
         fork.leg.accept_timer(ctx.now, response);
+        // An answer in a reliable provisional response need not come again.
+        fork.leg.hear(response);
+        fork.leg.invite = fork.client;
         self.abandon_forks(ctx, Some(COMPLETED_ELSEWHERE));
-        let (mut used, unused): (Vec<_>, Vec<_>) = std::mem::take(&mut self.sessions)
-            .into_iter()
-            .partition(|session| session.is_towards(fork.towards));
-        for session in unused {
-            session.close(ctx);
+        for session in std::mem::take(&mut self.sessions) {
+            if session.is_towards(fork.towards) {
+                self.use_session(ctx, session);
+            } else {
+                session.close(ctx);
+            }
         }
-        self.sessions.append(&mut used);
-        let Fork {
-            mut leg,
-            user,
-            early,
-            client,
-            ..
-        } = fork;
-        leg.invite = client;
-        self.callee = Some(leg);
         self.stage = Stage::Talking;
-        self.join(ctx, response, &user, early.as_deref())
+        let cseq = response.cseq().map_or(0, |cseq| cseq.number);
+        let parted = self.legs[fork.leg.side.index()].replace(fork.leg);
+        if let Some(parted) = parted {
+            super::leave(ctx, parted, false, None);
+        }
+        if self.invite.is_some() {
+            self.join(ctx, cseq)
+        } else {
+            self.join_answered(ctx, cseq)
+        }
+    }
+
+    /// Uses other ports from now on.
+    pub(super) fn use_session(&mut self, ctx: &mut Context<'_>, session: Session) {
+        if let Some(old) = self.session.replace(session) {
+            old.close(ctx);
+        }
     }
 
     /// Answers the caller with the callee's description and acknowledges the callee's answer.
-    fn join(
-        mut self: Box<Self>,
-        ctx: &mut Context<'_>,
-        response: &Message<'_>,
-        user: &str,
-        early: Option<&str>,
-    ) -> Alive {
-        let offered = self
-            .with_invite(|invite, _| !invite.body().is_empty())
-            .unwrap_or(true);
-        // An answer in a reliable provisional response need not come again.
-        let text = response.body_of_type(SDP).or(early);
-        let described = text.and_then(|text| Sdp::parse(text).ok());
-        let cseq = response.cseq().map_or(0, |cseq| cseq.number);
-        if let Some(callee) = self.callee.as_mut().filter(|_| offered) {
+    fn join(mut self: Box<Self>, ctx: &mut Context<'_>, cseq: u32) -> Alive {
+        let offer = self.offer();
+        let [Some(caller), Some(callee)] = &mut self.legs else {
+            return Some(self);
+        };
+        if offer.is_some() {
             callee.acknowledge(ctx, cseq, None);
         } else {
-            self.late_ack = Some(super::LateAck {
-                side: Side::Callee,
-                cseq,
-            });
+            let side = Side::Callee;
+            self.late_ack = Some(LateAck { side, cseq });
         }
-        let (Some(described), Some(session)) = (described, self.sessions.first()) else {
+        let described = Sdp::parse(&callee.heard).ok();
+        let (Some(described), Some(session)) = (described, self.session.as_ref()) else {
             return self.refuse(ctx, StatusCode(502), Cause::Refused);
         };
-        let sdp = self.caller.describe(ctx, session, &described);
-        if offered {
-            self.with_invite(|invite, _| {
-                if let Ok(Some(offer)) = offer_of(invite) {
-                    session.agree(ctx, Side::Caller, &offer, &described);
-                }
-            });
-        } else {
-            session.connect(ctx, Side::Callee, &described, |_| false);
+        let sdp = caller.describe(ctx, session, &described);
+        match offer.as_deref().and_then(|text| Sdp::parse(text).ok()) {
+            Some(offer) => session.agree(ctx, Side::Caller, &offer, &described),
+            None => session.connect(ctx, Side::Callee, &described, |_| false),
         }
-        self.answered(ctx, Some(user));
-        let described_before = self
-            .provisional
-            .last
-            .is_some_and(|(_, described)| described);
+        let by = callee.party.name.clone();
+        self.answered(ctx, Some(&by));
+        let described_before = matches!(self.provisional.last, Some((_, true)));
         if self.provisional.unacknowledged && described_before {
             self.provisional.held = Some(sdp);
         } else {
@@ -384,26 +380,9 @@ impl Call {
         let Some(invite) = self.invite.take() else {
             return;
         };
-        let Some(request) = invite.message() else {
-            return;
-        };
-        let timer = self.caller.grant_timer(ctx, &request);
-        let contact = self.caller.contact(ctx);
-        let cseq = request.cseq().map_or(0, |cseq| cseq.number);
-        self.caller.unacknowledged = Some((invite.server, cseq));
-        ctx.respond(
-            invite.server,
-            &invite.flow,
-            &request,
-            200,
-            self.id.as_str(),
-            |mut writer| {
-                writer.copy(&request, HeaderName::RecordRoute);
-                put_capabilities(&mut writer, &contact);
-                put_timer(&mut writer, timer.as_deref());
-                writer.body(SDP, sdp.as_bytes());
-            },
-        );
+        if let Some((request, caller)) = invite.message().zip(self.legs[CALLER].as_mut()) {
+            caller.accept(ctx, &invite, &request, Some(sdp));
+        }
     }
 
     /// A party repeats its 2xx, or a second phone behind one contact answers: the one hears our ACK
@@ -462,12 +441,6 @@ impl Call {
             .ok()
             .flatten()
             .map_or(0, u64::from);
-        let Some(invite) = self.invite.clone() else {
-            return false;
-        };
-        let Some(request) = invite.message() else {
-            return false;
-        };
         match self.forks.get_mut(index) {
             Some(fork) if fork.interval > 0 && least > fork.interval => {
                 fork.interval = least;
@@ -475,7 +448,8 @@ impl Call {
             }
             _ => return false,
         }
-        self.invite_fork(ctx, index, &request);
+        let offer = self.offer();
+        self.invite_fork(ctx, index, offer.as_deref());
         true
     }
 
@@ -521,16 +495,6 @@ impl Call {
     }
 }
 
-/// Session-Expires of a 2xx; the party must know that it is the one to refresh (RFC 4028 §9).
-pub(super) fn put_timer(writer: &mut Writer<'_>, timer: Option<&str>) {
-    if let Some(timer) = timer {
-        writer.header(HeaderName::SessionExpires, timer);
-        if timer.ends_with("uac") {
-            writer.header(HeaderName::Require, "timer");
-        }
-    }
-}
-
 /// What the caller is told for a phone's refusal: what only concerns us and the phone is not passed on
 /// (RFC 3261 §16.7 steps 5 and 6).
 fn passed_on(status: StatusCode) -> StatusCode {
@@ -555,3 +519,10 @@ fn better(last: Option<StatusCode>, new: StatusCode) -> StatusCode {
 }
 
 const COMPLETED_ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
+
+fn host_of(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}

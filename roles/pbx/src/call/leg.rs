@@ -11,14 +11,16 @@ use sip::{
 use std::net::SocketAddr;
 
 use super::session::Session;
-use crate::context::{ALLOW, Abandoned, Context, HungUp, Owner, SDP};
-use crate::network;
+use crate::context::{ALLOW, Abandoned, Context, HungUp, Owner, Pending, SDP};
+use crate::{User, network};
 
 /// The leg between us and one party.
 #[derive(Debug)]
 pub(crate) struct Leg {
     pub(super) dialog: Dialog,
     pub(super) side: Side,
+    /// Who is at the other end.
+    pub(super) party: Party,
     /// User part of our Contact.
     user: Box<str>,
     /// The party takes UPDATE (RFC 3311).
@@ -29,6 +31,8 @@ pub(crate) struct Leg {
     origin: (u64, u64),
     /// The last description that we gave.
     pub(super) sent: String,
+    /// The last description that the party gave.
+    pub(super) heard: Box<str>,
     /// It holds again, but under a version that the party has not seen yet.
     taken_back: bool,
     pub(super) timer: Option<SessionTimer>,
@@ -44,6 +48,41 @@ pub(crate) struct Leg {
     pub(super) invite: Option<ClientKey>,
     /// Phones behind the same contact that answered too.
     pub(super) turned_away: HungUp,
+}
+
+/// Who is at the other end of a leg, as others are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Party {
+    /// The user's name; for the record.
+    pub(crate) name: Box<str>,
+    /// The number that reaches the party.
+    pub(crate) number: Box<str>,
+    /// Shown beside the number; empty: none.
+    pub(crate) display: Box<str>,
+}
+
+impl Party {
+    pub(crate) fn of_user(user: &User) -> Self {
+        Self {
+            name: user.name.as_str().into(),
+            number: user.number.as_str().into(),
+            display: user.display_name.replace(['"', '\\'], "").into(),
+        }
+    }
+
+    /// The party as an address at `host`, in the form of From and To.
+    pub(super) fn address(&self, host: &str) -> String {
+        if self.display.is_empty() {
+            self.uri(host)
+        } else {
+            format!("\"{}\" {}", self.display, self.uri(host))
+        }
+    }
+
+    /// The address without a name.
+    pub(super) fn uri(&self, host: &str) -> String {
+        format!("<sip:{}@{host}>", sip::uri::escape_user(&self.number))
+    }
 }
 
 /// When the session of a leg is refreshed or given up (RFC 4028 §10).
@@ -70,15 +109,23 @@ pub(crate) struct Refresh {
 
 impl Leg {
     /// `described` is the id of the session description, the same for the life of the leg.
-    pub(super) fn new(dialog: Dialog, side: Side, user: &str, described: u64) -> Self {
+    pub(super) fn new(
+        dialog: Dialog,
+        side: Side,
+        party: Party,
+        user: &str,
+        described: u64,
+    ) -> Self {
         Self {
             dialog,
             side,
+            party,
             user: user.into(),
             takes_update: false,
             knows_timer: false,
             origin: (described, 0),
             sent: String::new(),
+            heard: Box::default(),
             taken_back: false,
             timer: None,
             unacknowledged: None,
@@ -101,6 +148,13 @@ impl Leg {
         }
         self.knows_timer |= message.lists(HeaderName::Supported, "timer");
         self.dialog.flow = network::next_hop(&self.dialog, flow, message);
+    }
+
+    /// Takes the description that a message of the party brings, if it brings one.
+    pub(super) fn hear(&mut self, message: &Message<'_>) {
+        if let Some(text) = message.body_of_type(SDP) {
+            self.heard = text.into();
+        }
     }
 
     /// Acknowledges a 2xx of the party (RFC 3261 §13.2.2.4).
@@ -319,6 +373,34 @@ impl Leg {
         )
     }
 
+    /// Accepts an INVITE or UPDATE of the party.
+    pub(super) fn accept(
+        &mut self,
+        ctx: &mut Context<'_>,
+        pending: &Pending,
+        request: &Message<'_>,
+        sdp: Option<&str>,
+    ) {
+        let timer = self.grant_timer(ctx, request);
+        let contact = self.contact(ctx);
+        if request.method() == Some(Method::Invite) {
+            self.settle(ctx);
+            let cseq = request.cseq().map_or(0, |cseq| cseq.number);
+            self.unacknowledged = Some((pending.server, cseq));
+            ctx.transactions.keep(pending.server, self.tag());
+        }
+        let (server, flow, tag) = (pending.server, &pending.flow, self.tag());
+        ctx.respond(server, flow, request, 200, tag.as_str(), |mut writer| {
+            writer.copy(request, HeaderName::RecordRoute);
+            put_capabilities(&mut writer, &contact);
+            put_timer(&mut writer, timer.as_deref());
+            match sdp {
+                Some(sdp) => writer.body(SDP, sdp.as_bytes()),
+                None => writer.finish(),
+            }
+        });
+    }
+
     /// Keeps the session alive: UPDATE without a description where the party takes it, else a
     /// re-INVITE with the description that it has.
     pub(super) fn keep_alive(&mut self, ctx: &mut Context<'_>, call: Token, probe: bool) {
@@ -413,6 +495,16 @@ pub(super) fn put_capabilities(writer: &mut Writer<'_>, contact: &str) {
         .text(HeaderName::Contact, contact)
         .text(HeaderName::Allow, ALLOW)
         .text(HeaderName::Supported, "100rel, timer");
+}
+
+/// Session-Expires of a 2xx; the party must know that it is the one to refresh (RFC 4028 §9).
+fn put_timer(writer: &mut Writer<'_>, timer: Option<&str>) {
+    if let Some(timer) = timer {
+        writer.header(HeaderName::SessionExpires, timer);
+        if timer.ends_with("uac") {
+            writer.header(HeaderName::Require, "timer");
+        }
+    }
 }
 
 /// No session interval is shorter, in seconds (RFC 4028 §4).

@@ -14,6 +14,7 @@
 mod change;
 mod fork;
 pub(crate) mod leg;
+mod replace;
 pub(crate) mod requests;
 mod serve;
 mod session;
@@ -32,7 +33,7 @@ use crate::context::{Context, Lingering, Pending};
 use crate::{CallRecord, Cause, Event, Step, User};
 use change::{Exchange, LateAck, Waiting};
 use fork::{Fork, News};
-use leg::Leg;
+use leg::{Leg, Party};
 use session::Session;
 
 /// One call.
@@ -40,8 +41,10 @@ use session::Session;
 pub(crate) struct Call {
     /// Also our tag towards the caller.
     id: Token,
-    caller: Leg,
-    callee: Option<Leg>,
+    /// The two parties, by [`Side::index`].
+    legs: [Option<Leg>; 2],
+    /// The party for whom the dial plan is walked: the caller, or whoever is being transferred.
+    subject: Side,
     /// The caller's INVITE until it has its final answer.
     invite: Option<Pending>,
     stage: Stage,
@@ -50,8 +53,10 @@ pub(crate) struct Call {
     /// The number that is dialled while a server is looked for.
     locating: Option<Box<str>>,
     forks: Vec<Fork>,
-    /// One while phones ring for each local address that they are reached from; then the one in use.
+    /// While phones ring, one for each local address that they are reached from.
     sessions: Vec<Session>,
+    /// The media of those who talk, or of whom we serve.
+    session: Option<Session>,
     exchange: Option<Exchange>,
     waiting: Option<Waiting>,
     late_ack: Option<LateAck>,
@@ -126,6 +131,9 @@ impl Drop for Admission {
     }
 }
 
+/// Index of the caller's leg.
+const CALLER: usize = Side::Caller.index();
+
 /// What a call leaves behind after an input.
 pub(crate) type Alive = Option<Box<Call>>;
 
@@ -145,8 +153,15 @@ impl Call {
         } = admitted;
         let id = dialog.local_tag;
         let described = u64::from(ctx.mint.number());
-        let mut leg = Leg::new(dialog, Side::Caller, &number, described);
+        let mut leg = Leg::new(
+            dialog,
+            Side::Caller,
+            Party::of_user(caller),
+            &number,
+            described,
+        );
         leg.learn(request, pending.flow);
+        leg.hear(request);
         let steps = ctx.config.dialplan.steps(&number).into_iter();
         let record = CallRecord {
             call: id,
@@ -174,14 +189,15 @@ impl Call {
         ctx.refuse(pending.server, &pending.flow, request, 100, "");
         let call = Self {
             id,
-            caller: leg,
-            callee: None,
+            legs: [Some(leg), None],
+            subject: Side::Caller,
             invite: Some(pending),
             stage: Stage::Allocating,
             steps,
             locating: None,
             forks: Vec::new(),
             sessions: Vec::new(),
+            session: None,
             exchange: None,
             waiting: None,
             late_ack: None,
@@ -205,18 +221,17 @@ impl Call {
 
     /// The leg whose dialog has this tag of ours.
     fn leg(&mut self, tag: Token) -> Option<&mut Leg> {
-        if self.caller.tag() == tag {
-            Some(&mut self.caller)
-        } else {
-            self.callee.as_mut().filter(|leg| leg.tag() == tag)
-        }
+        let mut legs = self.legs.iter_mut().flatten();
+        legs.find(|leg| leg.tag() == tag)
     }
 
     fn side(&mut self, side: Side) -> Option<&mut Leg> {
-        match side {
-            Side::Caller => Some(&mut self.caller),
-            Side::Callee => self.callee.as_mut(),
-        }
+        self.legs[side.index()].as_mut()
+    }
+
+    /// The side of whom the dial plan finds for the subject.
+    fn sought(&self) -> Side {
+        self.subject.other()
     }
 
     /// The call has been answered by `by`, or by us.
@@ -271,27 +286,17 @@ impl Call {
         let reason = cause.reason();
         self.abandon_forks(ctx, reason);
         ctx.index.legs.remove(&self.id);
-        let legs = [Some(&self.caller), self.callee.as_ref()];
+        let legs = std::mem::take(&mut self.legs);
         for leg in legs.into_iter().flatten() {
-            if let Some(refresh) = leg.refresh {
-                leg.abandon(ctx, refresh.client);
-            }
-        }
-        let callee = self.callee.take();
-        if accepted && hung_up != Some(Side::Caller) {
-            release(ctx, self.caller, reason);
-        }
-        if let Some(callee) = callee {
-            callee.disown_invite(ctx);
-            ctx.index.legs.remove(&callee.tag());
-            if hung_up != Some(Side::Callee) {
-                release(ctx, callee, reason);
-            }
+            let waits_for_answer = leg.side == Side::Caller && !accepted;
+            let gone = waits_for_answer || hung_up == Some(leg.side);
+            leave(ctx, leg, gone, reason);
         }
         self.record.ended = ctx.clock.unix(ctx.now);
         self.record.duration_ms = self.answered_at.map_or(0, |at| {
             ctx.now.saturating_duration_since(at).as_millis() as u64
         });
+        self.sessions.extend(self.session.take());
         close(ctx, self.sessions, self.record);
         None
     }
@@ -317,6 +322,19 @@ impl Cause {
             Self::Cancelled => Some("SIP;cause=487;text=\"Request Terminated\""),
             _ => None,
         }
+    }
+}
+
+/// Parts with a leg: whatever of ours it has not answered is given up, and it is hung up unless it is
+/// `gone` already.
+fn leave(ctx: &mut Context<'_>, leg: Leg, gone: bool, reason: Option<&'static str>) {
+    ctx.index.legs.remove(&leg.tag());
+    if let Some(refresh) = leg.refresh {
+        leg.abandon(ctx, refresh.client);
+    }
+    leg.disown_invite(ctx);
+    if !gone {
+        release(ctx, leg, reason);
     }
 }
 

@@ -134,15 +134,16 @@ impl Call {
         ack: &Message<'_>,
     ) -> Alive {
         let cseq = ack.cseq().map_or(0, |cseq| cseq.number);
-        let fresh = self
-            .side(side)
-            .is_some_and(|leg| leg.take_acknowledgement(ctx, cseq));
-        if !fresh {
+        let Some(leg) = self.side(side) else {
+            return Some(self);
+        };
+        if !leg.take_acknowledgement(ctx, cseq) {
             return Some(self);
         }
+        leg.hear(ack);
         if self.stage == Stage::Serving {
             // Without a format the offer was ours, and this is the answer.
-            return if self.format.is_none() {
+            return if self.format.is_none() && !self.is_changing() {
                 self.serve_answer(ctx, ack)
             } else {
                 Some(self)
@@ -162,11 +163,8 @@ impl Call {
         ack: &Message<'_>,
     ) -> Alive {
         let answer = ack.body_of_type(SDP).and_then(|text| Sdp::parse(text).ok());
-        let leg = match late.side {
-            Side::Caller => Some(&mut self.caller),
-            Side::Callee => self.callee.as_mut(),
-        };
-        let (Some(leg), Some(session)) = (leg, self.sessions.first()) else {
+        let leg = self.legs[late.side.index()].as_mut();
+        let (Some(leg), Some(session)) = (leg, self.session.as_ref()) else {
             return Some(self);
         };
         let sdp = answer

@@ -5,6 +5,7 @@ use sdp::{Agreed, Direction, Local, Origin, Sdp};
 use sip::{Message, StatusCode};
 use std::net::SocketAddr;
 
+use super::change::Asker;
 use super::steps::{offer_of, streams_of};
 use super::{Alive, Call, Session, Stage};
 use crate::context::{Context, SDP};
@@ -24,8 +25,11 @@ impl Call {
             Ok(streams) => streams,
             Err(status) => return self.refuse(ctx, status, Cause::Refused),
         };
-        let caller = self.caller.dialog.flow.local.ip();
-        let session = Session::allocate(ctx, self.id, [Some(caller), None], streams);
+        let Some(party) = self.side(self.subject) else {
+            return Some(self);
+        };
+        let from = party.dialog.flow.local.ip();
+        let session = Session::serve(ctx, self.id, from, streams);
         self.sessions.push(session);
         self.stage = Stage::Allocating;
         Some(self)
@@ -33,8 +37,11 @@ impl Call {
 
     /// The ports are there: answers the call.
     pub(super) fn start_serving(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        if let Some(session) = self.sessions.pop() {
+            self.use_session(ctx, session);
+        }
         let Some(invite) = self.invite.clone() else {
-            return Some(self);
+            return self.serve_answered(ctx);
         };
         let Some(request) = invite.message() else {
             return Some(self);
@@ -52,11 +59,37 @@ impl Call {
         Some(self)
     }
 
+    /// Serves a party that has been answered before: whoever talked to it is not needed any more.
+    fn serve_answered(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        self.stage = Stage::Serving;
+        self.format = None;
+        let sought = self.sought();
+        if let Some(parted) = self.legs[sought.index()].take() {
+            super::leave(ctx, parted, false, None);
+        }
+        self.ask(ctx, sought, Asker::Served)
+    }
+
+    /// The party has answered our offer.
+    pub(super) fn serve_joined(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        answer: &Sdp<'_>,
+    ) -> Alive {
+        match sdp::agree(answer, &CODECS) {
+            Some(agreed) => {
+                self.connect_served(ctx, answer, agreed);
+                Some(self)
+            }
+            None => self.end(ctx, Cause::Refused, None),
+        }
+    }
+
     /// Our answer to an offer, with the stream connected; none if there is no codec in common.
     pub(super) fn serve_offer(&mut self, ctx: &mut Context<'_>, offer: &Sdp<'_>) -> Option<String> {
         let agreed = sdp::agree(offer, &CODECS)?;
         let (address, port) = self.served_port(ctx, agreed.stream)?;
-        let sdp = self.caller.versioned(|(session_id, version)| {
+        let sdp = self.side(self.subject)?.versioned(|(session_id, version)| {
             let mut text = String::with_capacity(256);
             let local = Local {
                 origin: Origin {
@@ -78,7 +111,10 @@ impl Call {
         let Some((address, port)) = self.served_port(ctx, 0) else {
             return String::new();
         };
-        self.caller.versioned(|(session_id, version)| {
+        let Some(party) = self.side(self.subject) else {
+            return String::new();
+        };
+        party.versioned(|(session_id, version)| {
             let mut text = String::with_capacity(256);
             let local = Local {
                 origin: Origin {
@@ -130,16 +166,17 @@ impl Call {
     }
 
     fn served_port(&self, ctx: &Context<'_>, stream: usize) -> Option<(std::net::IpAddr, u16)> {
-        let address = ctx.config.network.media_address(&self.caller.dialog.flow);
-        Some((address, self.sessions.first()?.port(stream, Side::Caller)?))
+        let party = self.legs[self.subject.index()].as_ref()?;
+        let address = ctx.config.network.media_address(&party.dialog.flow);
+        Some((address, self.session.as_ref()?.port(stream, self.subject)?))
     }
 
     fn connect_served(&mut self, ctx: &mut Context<'_>, party: &Sdp<'_>, agreed: Agreed) {
-        let Some(session) = self.sessions.first() else {
+        let Some(session) = self.session.as_ref() else {
             return;
         };
         debug_assert!(agreed.stream < usize::from(streams_of(party)));
-        session.connect(ctx, Side::Caller, party, |_| true);
+        session.connect(ctx, self.subject, party, |_| true);
         let format = Format {
             codec: codec(agreed.codec),
             payload_type: agreed.payload_type,
@@ -153,7 +190,7 @@ impl Call {
     }
 
     fn play(&mut self, ctx: &mut Context<'_>, stream: u8, format: Format) {
-        if let (Some(session), Some(source)) = (self.sessions.first(), &self.source) {
+        if let (Some(session), Some(source)) = (self.session.as_ref(), &self.source) {
             ctx.out.media.push(Command::Serve {
                 session: session.id,
                 stream,

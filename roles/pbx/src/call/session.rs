@@ -12,14 +12,46 @@ use crate::context::Context;
 pub(super) struct Session {
     pub(super) id: SessionId,
     local: [Option<IpAddr>; 2],
+    /// The side whose address the session was made for.
+    towards: Side,
+    /// We are the other party; the media worker knows the one that there is as the caller.
+    served: bool,
     /// How many streams were asked for.
     pub(super) wanted: u8,
     ports: Vec<StreamPorts>,
 }
 
 impl Session {
-    /// Asks for ports.
+    /// Asks for ports between `side`, which reaches us at `towards`, and the other side, which reaches us
+    /// at `from`.
     pub(super) fn allocate(
+        ctx: &mut Context<'_>,
+        call: base::Token,
+        side: Side,
+        from: IpAddr,
+        towards: IpAddr,
+        streams: u8,
+    ) -> Self {
+        let mut local = [Some(from); 2];
+        local[side.index()] = Some(towards);
+        Self {
+            towards: side,
+            served: false,
+            ..Self::request(ctx, call, local, streams)
+        }
+    }
+
+    /// Asks for ports for one party alone, which reaches us at `from` and is served by us.
+    pub(super) fn serve(
+        ctx: &mut Context<'_>,
+        call: base::Token,
+        from: IpAddr,
+        streams: u8,
+    ) -> Self {
+        Self::request(ctx, call, [Some(from), None], streams)
+    }
+
+    fn request(
         ctx: &mut Context<'_>,
         call: base::Token,
         local: [Option<IpAddr>; 2],
@@ -36,6 +68,8 @@ impl Session {
         Self {
             id,
             local,
+            towards: Side::Callee,
+            served: true,
             wanted: streams,
             ports: Vec::new(),
         }
@@ -65,12 +99,12 @@ impl Session {
         self.ports.len() >= usize::from(self.wanted)
     }
 
-    pub(super) fn is_towards(&self, callee: IpAddr) -> bool {
-        self.local[Side::Callee.index()] == Some(callee)
+    pub(super) fn is_towards(&self, address: IpAddr) -> bool {
+        self.local[self.towards.index()] == Some(address)
     }
 
     pub(super) fn port(&self, stream: usize, side: Side) -> Option<u16> {
-        let port = self.ports.get(stream)?.rtp[side.index()];
+        let port = self.ports.get(stream)?.rtp[self.end(side).index()];
         (port != 0).then_some(port)
     }
 
@@ -98,9 +132,29 @@ impl Session {
             ctx.out.media.push(Command::Connect {
                 session: self.id,
                 stream: index as u8,
-                side,
+                side: self.end(side),
                 remote,
             });
+        }
+    }
+
+    /// What the media worker calls a side.
+    fn end(&self, side: Side) -> Side {
+        if self.served { Side::Caller } else { side }
+    }
+
+    /// Connects both parties after an offer of `from` was answered, or `from`'s counterpart alone if it
+    /// is its offer that came as an answer.
+    pub(super) fn relate(
+        &self,
+        ctx: &mut Context<'_>,
+        from: Side,
+        offer: Option<&Sdp<'_>>,
+        answer: &Sdp<'_>,
+    ) {
+        match offer {
+            Some(offer) => self.agree(ctx, from, offer, answer),
+            None => self.connect(ctx, from.other(), answer, |_| false),
         }
     }
 

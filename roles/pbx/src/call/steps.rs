@@ -6,6 +6,8 @@ use sdp::Sdp;
 use sip::{Flow, StatusCode};
 use store::{Contact, Reach};
 
+use super::fork::Target;
+use super::leg::Party;
 use super::{Alive, Call, Session, Stage};
 use crate::context::{Context, Waiter};
 use crate::locate::Search;
@@ -15,11 +17,8 @@ use crate::{Cause, Step};
 impl Call {
     /// Goes on with the next step; after the last one the call is refused or, if it was answered, ended.
     pub(super) fn next_step(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
-        // An answered call keeps its media from step to step.
-        if self.invite.is_some() {
-            for session in std::mem::take(&mut self.sessions) {
-                session.close(ctx);
-            }
+        for session in std::mem::take(&mut self.sessions) {
+            session.close(ctx);
         }
         let Some(step) = self.steps.next() else {
             if self.invite.is_none() {
@@ -58,19 +57,15 @@ impl Call {
             Ok(streams) => streams,
             Err(status) => return self.refuse(ctx, status, Cause::Refused),
         };
-        let caller = self.caller.dialog.flow.local.ip();
         for (contact, flow) in contacts.iter().zip(flows) {
-            let callee = flow.local.ip();
-            if !self
-                .sessions
-                .iter()
-                .any(|session| session.is_towards(callee))
-            {
-                let session =
-                    Session::allocate(ctx, self.id, [Some(caller), Some(callee)], streams);
-                self.sessions.push(session);
-            }
-            self.add_fork(ctx, &user, contact, flow);
+            let target = Target {
+                party: Party::of_user(&user),
+                uri: &contact.uri,
+                flow,
+                path: &contact.path,
+                replaces: None,
+            };
+            self.add_fork(ctx, target, streams);
         }
         self.stage = Stage::Allocating;
         Some(self)
@@ -116,11 +111,18 @@ impl Call {
     }
 
     /// How many media lines the caller offers; one if the INVITE has no offer.
-    pub(super) fn offered_streams(&self) -> Result<u8, StatusCode> {
-        self.with_invite(|invite, _| match offer_of(invite) {
-            Ok(None) => Ok(1),
-            Ok(Some(offer)) if offer.media().any(|media| media.is_rtp()) => Ok(streams_of(&offer)),
-            Ok(Some(_)) | Err(_) => Err(StatusCode(488)),
+    pub(super) fn offered_streams(&mut self) -> Result<u8, StatusCode> {
+        let streams = |offer: Option<Sdp<'_>>| match offer {
+            None => Ok(1),
+            Some(offer) if offer.media().any(|media| media.is_rtp()) => Ok(streams_of(&offer)),
+            Some(_) => Err(StatusCode(488)),
+        };
+        if self.invite.is_none() {
+            let offer = self.offer();
+            return streams(offer.as_deref().and_then(|text| Sdp::parse(text).ok()));
+        }
+        self.with_invite(|invite, _| {
+            offer_of(invite).map_or(Err(StatusCode(488)), |offer| streams(offer))
         })
         .unwrap_or(Err(StatusCode(500)))
     }
@@ -132,7 +134,8 @@ impl Call {
         id: media::SessionId,
         ports: Vec<media::StreamPorts>,
     ) -> Alive {
-        let Some(session) = self.sessions.iter_mut().find(|session| session.id == id) else {
+        let mut sessions = self.sessions.iter_mut().chain(&mut self.session);
+        let Some(session) = sessions.find(|session| session.id == id) else {
             return Some(self);
         };
         session.allocated(ports);
@@ -152,7 +155,7 @@ impl Call {
     /// There are no ports.
     pub(crate) fn ports_refused(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
         if let Some(waiting) = self.waiting.take() {
-            for session in &mut self.sessions {
+            if let Some(session) = &mut self.session {
                 session.stay();
             }
             waiting.refuse(ctx, 503);

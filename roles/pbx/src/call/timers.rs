@@ -15,9 +15,9 @@ impl Call {
             Stage::Ringing { until } => Some(until),
             _ => None,
         };
-        let legs = [Some(&self.caller), self.callee.as_ref()];
-        let sessions = legs
-            .into_iter()
+        let sessions = self
+            .legs
+            .iter()
             .flatten()
             .filter_map(|leg| match leg.refresh {
                 Some(refresh) => Some(refresh.until),

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use sip::Protocol;
 
+use crate::tls::Tls;
+
 /// Settings of the engine.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -14,6 +16,8 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// Signalling threads; none: one for each CPU that the process may use, at most 8.
     pub threads: Option<NonZeroUsize>,
+    /// Certificates; needed if an encrypted transport is listened on or connected to.
+    pub tls: Option<Tls>,
     /// What peers may use up.
     pub limits: Limits,
 }
@@ -25,6 +29,7 @@ impl Config {
         Self {
             listen,
             threads: None,
+            tls: None,
             limits: Limits::default(),
         }
     }
@@ -64,6 +69,8 @@ pub struct Limits {
     pub connections_per_peer: usize,
     /// How long a connection may take to be made.
     pub connect: Duration,
+    /// How long a connection may take to agree on keys, whatever comes meanwhile.
+    pub handshake: Duration,
     /// How long a begun message may stay unfinished.
     pub unfinished: Duration,
     /// How long a connection may stay silent that never carried a valid message.
@@ -85,6 +92,7 @@ impl Default for Limits {
             connections: 8192,
             connections_per_peer: 1024,
             connect: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
             unfinished: Duration::from_secs(30),
             unproven: Duration::from_secs(60),
             idle: Duration::from_secs(3600),

@@ -20,6 +20,7 @@ use crate::socket::{check_free, open_shared};
 use crate::stats::Stats;
 use crate::tcp::local_address;
 use crate::thread::{Parts, Thread};
+use crate::tls::Tls;
 use crate::transports::Key;
 use crate::udp::UdpSocket;
 
@@ -83,7 +84,7 @@ impl<M: Machine> Drop for Engine<M> {
 pub fn bind<C>(config: Config) -> io::Result<Bound<C>> {
     check_free(&config.listen)?;
     let threads = config.thread_count();
-    let (shared, ends) = Shared::new(config.limits, threads)?;
+    let (shared, ends) = Shared::new(config.limits, config.tls, threads)?;
     let mut listening = config.listen;
     let mut parts = Vec::new();
     for (index, ends) in ends.into_iter().enumerate() {
@@ -98,13 +99,16 @@ pub fn bind<C>(config: Config) -> io::Result<Bound<C>> {
                     poll.add(&socket, Key::Udp(udp.len()).number(), false)?;
                     udp.push(socket);
                 }
-                // Nothing from outside may come this way.
-                Protocol::Local => return Err(io::ErrorKind::InvalidInput.into()),
-                _ => {
+                // Nothing from outside may come from inside; WebSockets come from a web server.
+                Protocol::Local | Protocol::Ws | Protocol::Wss => {
+                    return Err(cannot_listen(*listen));
+                }
+                Protocol::Tls if shared.tls.load().is_none() => return Err(cannot_listen(*listen)),
+                Protocol::Tcp | Protocol::Tls => {
                     let socket = open_shared(*listen)?;
                     listen.address = local_address(&socket).unwrap_or(listen.address);
                     poll.add(&socket, Key::Listener(listeners.len()).number(), false)?;
-                    listeners.push(socket);
+                    listeners.push((listen.protocol, socket));
                 }
             }
         }
@@ -122,6 +126,13 @@ pub fn bind<C>(config: Config) -> io::Result<Bound<C>> {
     })
 }
 
+fn cannot_listen(listen: Listen) -> io::Error {
+    let text = format!(
+        "cannot listen on {listen}: this transport has no listener of its own, or no certificate"
+    );
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
 /// Sockets that listen, and mailboxes, before there are machines. Messages wait in the kernel.
 #[derive(Debug)]
 pub struct Bound<C> {
@@ -134,7 +145,7 @@ struct BoundThread<C> {
     ends: Ends<C>,
     poll: Poll,
     udp: Vec<UdpSocket>,
-    listeners: Vec<Socket>,
+    listeners: Vec<(Protocol, Socket)>,
 }
 
 impl<C> fmt::Debug for BoundThread<C> {
@@ -256,6 +267,11 @@ impl<C> Handle<C> {
             Err(Mail::Answer(answer)) => Err(Full(answer)),
             _ => Ok(()),
         }
+    }
+
+    /// Takes certificates and trust for new connections; open ones stay as they are.
+    pub fn set_tls(&self, tls: Tls) {
+        self.shared.tls.store(tls);
     }
 
     /// The counters of all threads.

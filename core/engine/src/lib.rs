@@ -60,8 +60,7 @@
 //! - A thread that sleeps is woken by one system call, a busy one by none. Nothing is polled.
 //! - A machine that panics is built again and its slot's calls are lost; the others do not notice.
 //!
-//! What this room does not do: transactions and dialogs (`sip`, and the machines), name resolution,
-//! encryption.
+//! What this room does not do: transactions and dialogs (`sip`, and the machines), name resolution.
 
 mod address;
 mod config;
@@ -82,6 +81,7 @@ mod stats;
 mod steer;
 mod tcp;
 mod thread;
+pub mod tls;
 mod transports;
 mod udp;
 
@@ -92,3 +92,4 @@ pub use services::{PublishEvents, Services, SubmitMedia, TakeQuestions, WriteRec
 pub use socket::raise_descriptor_limit;
 pub use stats::{Counter, Stats};
 pub use steer::{slot_of_user, steer};
+pub use tls::Tls;

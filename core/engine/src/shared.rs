@@ -10,11 +10,13 @@ use crate::config::Limits;
 use crate::mailbox::{Mail, Mailbox, Parcel};
 use crate::stats::{Stats, Tally};
 use crate::tcp::Directory;
+use crate::tls::{Current, Tls};
 
 /// The shared part of an engine.
 pub(crate) struct Shared<C> {
     pub(crate) limits: Limits,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) tls: Arc<Current>,
     pub(crate) mailboxes: Vec<Mailbox<C>>,
     /// Where read parcels go back to, for each thread.
     pub(crate) stocks: Vec<SyncSender<Box<Parcel>>>,
@@ -28,10 +30,15 @@ pub(crate) struct Ends<C> {
 }
 
 impl<C> Shared<C> {
-    pub(crate) fn new(limits: Limits, threads: usize) -> io::Result<(Arc<Self>, Vec<Ends<C>>)> {
+    pub(crate) fn new(
+        limits: Limits,
+        tls: Option<Tls>,
+        threads: usize,
+    ) -> io::Result<(Arc<Self>, Vec<Ends<C>>)> {
         let mut shared = Self {
             limits,
             directory: Arc::new(Directory::new(&limits)),
+            tls: Arc::new(Current::new(tls)),
             mailboxes: Vec::new(),
             stocks: Vec::new(),
             tallies: Vec::new(),

@@ -47,7 +47,7 @@ fn open(listen: Listen, shared: bool) -> io::Result<Socket> {
     if listen.address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    if listen.protocol == Protocol::Tcp {
+    if listen.protocol != Protocol::Udp {
         // A restart must not wait for the old connections to leave TIME-WAIT.
         socket.set_reuse_address(true)?;
     }

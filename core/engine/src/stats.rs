@@ -34,6 +34,10 @@ pub enum Counter {
     Accepted,
     /// Connections made.
     Connected,
+    /// Connections whose TLS handshake succeeded.
+    Secured,
+    /// Connections whose TLS handshake failed.
+    HandshakesFailed,
     /// Connections refused because a limit was reached or descriptors ran out.
     ConnectionsRefused,
     /// Connections closed because a peer was too slow: silent, unfinished message, full buffer.
@@ -44,7 +48,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Received,
         Self::Sent,
         Self::Forwarded,
@@ -59,6 +63,8 @@ impl Counter {
         Self::Panics,
         Self::Accepted,
         Self::Connected,
+        Self::Secured,
+        Self::HandshakesFailed,
         Self::ConnectionsRefused,
         Self::TimedOut,
         Self::Closed,
@@ -82,6 +88,8 @@ impl Counter {
             Self::Panics => "panics",
             Self::Accepted => "accepted",
             Self::Connected => "connected",
+            Self::Secured => "secured",
+            Self::HandshakesFailed => "handshakes_failed",
             Self::ConnectionsRefused => "connections_refused",
             Self::TimedOut => "timed_out",
             Self::Closed => "closed",

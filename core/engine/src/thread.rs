@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use base::Slot;
-use sip::{ConnectionId, Flow, StatusCode};
+use sip::{ConnectionId, Flow, Protocol, StatusCode, TlsPeer};
 use socket2::Socket;
 
 use crate::machine::{Input, Machine};
@@ -19,7 +19,7 @@ use crate::residents::Residents;
 use crate::seldom::Seldom;
 use crate::shared::{Ends, Shared};
 use crate::stats::{Counter, Tally};
-use crate::tcp::{Connections, Listeners, Outcome, Stage, read};
+use crate::tcp::{Connections, Listeners, Outcome, Received, Stage, read};
 use crate::transports::{Key, Transports};
 use crate::udp::{Inbox, UdpSocket};
 
@@ -45,7 +45,7 @@ pub(crate) struct Parts<M: Machine> {
     pub(crate) ends: Ends<M::Command>,
     pub(crate) poll: Poll,
     pub(crate) udp: Vec<UdpSocket>,
-    pub(crate) listeners: Vec<Socket>,
+    pub(crate) listeners: Vec<(Protocol, Socket)>,
     pub(crate) residents: Residents<M>,
 }
 
@@ -53,7 +53,9 @@ impl<M: Machine> Thread<M> {
     pub(crate) fn new(parts: Parts<M>) -> Self {
         let directory = Arc::clone(&parts.shared.directory);
         let threads = parts.shared.threads();
-        let connections = Connections::new(parts.index, threads, parts.shared.limits, directory);
+        let tls = Arc::clone(&parts.shared.tls);
+        let limits = parts.shared.limits;
+        let connections = Connections::new(parts.index, threads, limits, directory, tls);
         let listeners = Listeners::new(parts.listeners);
         Self {
             index: parts.index,
@@ -167,13 +169,19 @@ impl<M: Machine> Thread<M> {
         let Some(connection) = connections.connection(id) else {
             return;
         };
-        let octets = match connection.receive(&mut self.buffer) {
+        let (octets, last) = match connection.receive(&mut self.buffer) {
             Err(error) if is_passing(&error) => return,
-            Err(_) | Ok(0) => return connections.close(id, poll, tally),
-            Ok(count) => &self.buffer[..count],
+            Err(_) | Ok(Received::End) => return connections.close(id, poll, tally),
+            Ok(Received::Fault(fault)) => return self.fail_session(now, id, &fault),
+            Ok(Received::Nothing) => (&[][..], false),
+            Ok(Received::Octets { count, last }) => (&self.buffer[..count], last),
         };
-        if connection.stage == Stage::Draining {
+        connections.was_secured(now, id, tally);
+        let Some(connection) = connections.connection(id) else {
             return;
+        };
+        if connection.stage == Stage::Draining || octets.is_empty() {
+            return connections.was_read(id, poll, tally);
         }
         let mut reception = Reception {
             now,
@@ -183,13 +191,42 @@ impl<M: Machine> Thread<M> {
             post: &mut self.post,
             tally,
         };
-        let outcome = read(connection, octets, &mut reception);
+        let reading = read(connection, octets, &mut reception);
         let flow = connection.flow;
+        if let Some(alias) = reading.alias {
+            connections.add_alias(id, alias);
+        }
         connections.was_read(id, poll, tally);
         self.commit(now);
-        if let Outcome::Refuse(fault) = outcome {
+        if let Outcome::Refuse(fault) = reading.outcome {
             self.log_closed(now, &flow, &fault);
             self.drain(now, id);
+        } else if last {
+            self.drain(now, id);
+        }
+    }
+
+    /// A TLS session cannot go on: the peer is told why, if it listens, and the connection ends.
+    fn fail_session(&mut self, now: Instant, id: ConnectionId, fault: &rustls::Error) {
+        let tally = &self.shared.tallies[self.index];
+        let Transports {
+            poll, connections, ..
+        } = &mut self.transports;
+        let Some(connection) = connections.connection(id) else {
+            return;
+        };
+        let flow = connection.flow;
+        if connection.stage == Stage::Handshaking {
+            tally.one(Counter::HandshakesFailed);
+        }
+        connections.was_read(id, poll, tally);
+        connections.close(id, poll, tally);
+        match self.shared.tls.load() {
+            Some(tls) if flow.tls != TlsPeer::ANY => {
+                let name = tls.name_of(flow.tls).unwrap_or_default();
+                self.log_closed(now, &flow, &format_args!("TLS with {name}: {fault}"));
+            }
+            _ => self.log_closed(now, &flow, &format_args!("TLS: {fault}")),
         }
     }
 

@@ -4,11 +4,14 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::CertificateDer;
+use sip::Flow;
 use sip::framing::{self, Framer};
-use sip::{ConnectionId, Flow, Protocol};
 use socket2::{Domain, Socket, TcpKeepalive, Type};
 
 use super::alarm::Alarm;
+use super::directory::Target;
+use super::session::Session;
 use super::slot_set::SlotSet;
 use crate::config::Limits;
 
@@ -16,6 +19,8 @@ use crate::config::Limits;
 #[derive(Debug)]
 pub(crate) struct Connection {
     socket: Socket,
+    /// None on a plain connection.
+    session: Option<Box<Session>>,
     pub(crate) flow: Flow,
     pub(crate) stage: Stage,
     pub(crate) framer: Framer,
@@ -31,8 +36,23 @@ pub(crate) struct Connection {
     /// When the peer was last heard, or the present stage began.
     heard: Instant,
     pub(crate) alarm: Alarm,
+    /// Another address by which the peer may be found (RFC 5923 §5).
+    pub(crate) alias: Option<Target>,
     /// Whether the thread waits for the socket to be writable.
     watched: bool,
+}
+
+/// What a connection has brought.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// This many octets; with `last`, nothing more will come.
+    Octets { count: usize, last: bool },
+    /// Nothing for us, but perhaps progress in the handshake.
+    Nothing,
+    /// Nothing more will come.
+    End,
+    /// What no TLS session can go on from; the peer is told with what waits to be sent.
+    Fault(rustls::Error),
 }
 
 /// How far a connection is in its life.
@@ -40,6 +60,8 @@ pub(crate) struct Connection {
 pub(crate) enum Stage {
     /// It is being made.
     Connecting,
+    /// It is made, and the keys are being agreed on.
+    Handshaking,
     /// Messages come and go.
     Open,
     /// Nothing is read any more; the last answer is on its way.
@@ -47,26 +69,25 @@ pub(crate) enum Stage {
 }
 
 impl Connection {
-    /// A connection that a peer has made.
+    /// A connection that a peer has made, `flow.connection` its id.
     pub(crate) fn accepted(
         socket: Socket,
-        id: ConnectionId,
+        session: Option<Session>,
         flow: Flow,
         limits: &Limits,
         now: Instant,
     ) -> Self {
         tune(&socket);
-        let flow = Flow {
-            connection: Some(id),
-            tls: sip::TlsPeer::ANY,
-            ..flow
+        let stage = match session {
+            Some(_) => Stage::Handshaking,
+            None => Stage::Open,
         };
-        Self::new(socket, flow, Stage::Open, limits, now)
+        Self::new(socket, session, flow, stage, limits, now)
     }
 
     /// Begins to make a connection.
     pub(crate) fn connect(
-        id: ConnectionId,
+        session: Option<Session>,
         flow: Flow,
         limits: &Limits,
         now: Instant,
@@ -86,24 +107,33 @@ impl Connection {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
             _ => {}
         }
-        let flow = Flow {
-            protocol: Protocol::Tcp,
-            connection: Some(id),
-            tls: sip::TlsPeer::ANY,
-            // What the peer is told in Via and Contact: where we listen, not the port of this socket.
-            local: flow.local,
-            remote: flow.remote,
-        };
-        Ok(Self::new(socket, flow, Stage::Connecting, limits, now))
+        // `flow.local` stays what the peer is told in Via and Contact: where we listen, not the port
+        // of this socket.
+        Ok(Self::new(
+            socket,
+            session,
+            flow,
+            Stage::Connecting,
+            limits,
+            now,
+        ))
     }
 
-    fn new(socket: Socket, flow: Flow, stage: Stage, limits: &Limits, now: Instant) -> Self {
+    fn new(
+        socket: Socket,
+        session: Option<Session>,
+        flow: Flow,
+        stage: Stage,
+        limits: &Limits,
+        now: Instant,
+    ) -> Self {
         let framing = framing::Limits {
             head: limits.message,
             body: limits.message,
         };
         Self {
             socket,
+            session: session.map(Box::new),
             flow,
             stage,
             framer: Framer::new(framing),
@@ -114,6 +144,7 @@ impl Connection {
             begun: None,
             heard: now,
             alarm: Alarm::default(),
+            alias: None,
             watched: stage == Stage::Connecting,
         }
     }
@@ -123,15 +154,45 @@ impl Connection {
         if let Some(error) = self.socket.take_error()? {
             return Err(error);
         }
-        self.stage = Stage::Open;
         self.heard = now;
+        self.stage = Stage::Open;
+        if let Some(session) = &mut self.session {
+            self.stage = Stage::Handshaking;
+            session.put_out(&mut self.unsent);
+        }
         Ok(())
     }
 
-    /// Takes octets from the socket; 0 at the end of the stream.
-    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Takes octets from the socket.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
         use std::io::Read as _;
-        (&self.socket).read(buffer)
+        if let Some(session) = &mut self.session {
+            return session.receive(&self.socket, buffer, &mut self.unsent);
+        }
+        Ok(match (&self.socket).read(buffer)? {
+            0 => Received::End,
+            count => Received::Octets { count, last: false },
+        })
+    }
+
+    /// Whether the handshake has just come to its end. Until then the peer's octets don't prolong the
+    /// time that it has for it.
+    pub(crate) fn finish_handshake(&mut self, now: Instant) -> bool {
+        let done = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.is_open());
+        if self.stage != Stage::Handshaking || !done {
+            return false;
+        }
+        self.stage = Stage::Open;
+        self.heard = now;
+        true
+    }
+
+    /// The certificate that the peer has shown, verified.
+    pub(crate) fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.session.as_ref()?.certificate()
     }
 
     /// Octets were read: whether messages were finished among them, and whether one is unfinished.
@@ -146,10 +207,15 @@ impl Connection {
 
     /// Has octets sent with the next [`flush`](Self::flush); `false` if too many wait already.
     pub(crate) fn queue(&mut self, bytes: &[u8], most: usize) -> bool {
-        if self.unsent.len() - self.sent > 0 && self.unsent.len() - self.sent + bytes.len() > most {
+        let waiting = self.unsent.len() - self.sent;
+        let waiting = waiting + self.session.as_ref().map_or(0, |session| session.waiting());
+        if waiting > 0 && waiting + bytes.len() > most {
             return false;
         }
-        self.unsent.extend_from_slice(bytes);
+        match &mut self.session {
+            Some(session) => session.write(bytes, &mut self.unsent),
+            None => self.unsent.extend_from_slice(bytes),
+        }
         true
     }
 
@@ -190,6 +256,9 @@ impl Connection {
     pub(crate) fn drain(&mut self, now: Instant) {
         self.stage = Stage::Draining;
         self.heard = now;
+        if let Some(session) = &mut self.session {
+            session.close(&mut self.unsent);
+        }
     }
 
     /// Tells the peer that nothing more will come.
@@ -202,6 +271,7 @@ impl Connection {
     pub(crate) fn deadline(&self, limits: &Limits) -> Instant {
         match (self.stage, self.begun) {
             (Stage::Connecting, _) => self.heard + limits.connect,
+            (Stage::Handshaking, _) => self.heard + limits.handshake,
             (Stage::Draining, _) => self.heard + DRAIN,
             (Stage::Open, Some(begun)) => begun + limits.unfinished,
             (Stage::Open, None) if self.proven => self.heard + limits.idle,

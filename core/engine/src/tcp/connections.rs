@@ -10,10 +10,12 @@ use sip::{ConnectionId, Flow, Protocol};
 use socket2::Socket;
 
 use super::connection::{Connection, Stage, local_address};
-use super::directory::{Directory, Limit, thread_of, was_accepted};
+use super::directory::{Directory, Limit, Target, thread_of, was_accepted};
+use super::session::Session;
 use crate::config::Limits;
 use crate::poll::Poll;
 use crate::stats::{Counter, Tally};
+use crate::tls::Current;
 
 /// Connections that one thread owns, whoever made them.
 pub(crate) struct Connections {
@@ -21,6 +23,7 @@ pub(crate) struct Connections {
     threads: usize,
     limits: Limits,
     directory: Arc<Directory>,
+    tls: Arc<Current>,
     open: HashMap<ConnectionId, Connection>,
     /// Accepted ones that have not carried a valid message, oldest first.
     unproven: BTreeSet<ConnectionId>,
@@ -48,12 +51,14 @@ impl Connections {
         threads: usize,
         limits: Limits,
         directory: Arc<Directory>,
+        tls: Arc<Current>,
     ) -> Self {
         Self {
             thread,
             threads,
             limits,
             directory,
+            tls,
             open: HashMap::new(),
             unproven: BTreeSet::new(),
             deadlines: Deadlines::new(),
@@ -66,18 +71,18 @@ impl Connections {
     pub(crate) fn accept(
         &mut self,
         now: Instant,
+        protocol: Protocol,
         socket: Socket,
         poll: &Poll,
         tally: &Tally,
     ) -> io::Result<Result<(), Limit>> {
-        let remote = socket.peer_addr()?.as_socket();
-        let (Some(remote), Some(local)) = (remote, local_address(&socket)) else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
         socket.set_nonblocking(true)?;
-        let id = match self.directory.admit(remote, self.thread) {
+        let session = self.answering(protocol)?;
+        let mut flow = flow_of(protocol, &socket)?;
+        let target = Target::of(&flow);
+        let id = match self.directory.admit(target, self.thread) {
             Err(Limit::Total) if self.evict(poll, tally) => {
-                self.directory.admit(remote, self.thread)
+                self.directory.admit(target, self.thread)
             }
             result => result,
         };
@@ -85,18 +90,22 @@ impl Connections {
             Ok(id) => id,
             Err(limit) => return Ok(Err(limit)),
         };
-        let flow = Flow {
-            protocol: Protocol::Tcp,
-            local,
-            remote,
-            connection: Some(id),
-            tls: sip::TlsPeer::ANY,
-        };
-        let connection = Connection::accepted(socket, id, flow, &self.limits, now);
+        flow.connection = Some(id);
+        let connection = Connection::accepted(socket, session, flow, &self.limits, now);
         tally.one(Counter::Accepted);
         self.unproven.insert(id);
         self.enter(id, connection, poll, tally);
         Ok(Ok(()))
+    }
+
+    /// Our side of the encryption of a connection that a peer has made.
+    fn answering(&self, protocol: Protocol) -> io::Result<Option<Session>> {
+        if protocol != Protocol::Tls {
+            return Ok(None);
+        }
+        let tls = self.tls.load().ok_or(io::ErrorKind::NotConnected)?;
+        let session = tls.accept().map_err(io::Error::other)?;
+        Ok(Some(Session::new(session)))
     }
 
     /// Finds the connection for a message, or begins to make one.
@@ -107,18 +116,28 @@ impl Connections {
                 return Place::There(thread_of(id), id);
             }
             let open = self.open.get(&id);
-            if open.is_some_and(|connection| connection.flow.remote == flow.remote) {
+            if open.is_some_and(|open| open.flow.same_peer(flow)) {
                 return Place::Here(id);
             }
-            if was_accepted(id) && self.directory.find(flow.remote).is_none() {
+            if was_accepted(id) && self.directory.find(Target::of(flow)).is_none() {
                 return Place::Nowhere;
             }
         }
-        match self.directory.reach(flow.remote, self.thread) {
+        if !can_connect(flow) {
+            let open = self.directory.find(Target::of(flow));
+            return open.map_or(Place::Nowhere, |id| self.place_of(id));
+        }
+        match self.directory.reach(Target::of(flow), self.thread) {
             Ok((id, true)) => self.connect(now, id, flow, poll, tally),
-            Ok((id, false)) if thread_of(id) == self.thread => Place::Here(id),
-            Ok((id, false)) => Place::There(thread_of(id), id),
+            Ok((id, false)) => self.place_of(id),
             Err(_) => Place::Nowhere,
+        }
+    }
+
+    fn place_of(&self, id: ConnectionId) -> Place {
+        match thread_of(id) {
+            thread if thread == self.thread => Place::Here(id),
+            thread => Place::There(thread, id),
         }
     }
 
@@ -173,6 +192,36 @@ impl Connections {
         self.write(id, poll, tally);
     }
 
+    /// The keys of a connection may have been agreed on: finds out who the peer is.
+    pub(crate) fn was_secured(&mut self, now: Instant, id: ConnectionId, tally: &Tally) {
+        let Some(connection) = self.open.get_mut(&id) else {
+            return;
+        };
+        if !connection.finish_handshake(now) {
+            return;
+        }
+        tally.one(Counter::Secured);
+        let shown = connection.certificate().zip(self.tls.load());
+        if let Some((certificate, tls)) = shown.filter(|_| was_accepted(id)) {
+            let old = Target::of(&connection.flow);
+            connection.flow.tls = tls.recognise(certificate);
+            let new = Target::of(&connection.flow);
+            self.directory.name(id, Some(old), new);
+        }
+    }
+
+    /// A peer that has proved who it is may be reached over its connection by the address that its own
+    /// requests name.
+    ///
+    /// # Source
+    /// RFC 5923 §5, §6.
+    pub(crate) fn add_alias(&mut self, id: ConnectionId, alias: Target) {
+        if let Some(connection) = self.open.get_mut(&id) {
+            connection.alias = Some(alias);
+            self.directory.name(id, None, alias);
+        }
+    }
+
     /// Octets were read from a connection: sends answers to keep-alives and moves its deadline.
     pub(crate) fn was_read(&mut self, id: ConnectionId, poll: &Poll, tally: &Tally) {
         let Some(connection) = self.open.get(&id) else {
@@ -204,7 +253,8 @@ impl Connections {
         // Closing the descriptor removes it as well; this is for clarity in case of a duplicate.
         let _ = poll.remove(&connection);
         self.unproven.remove(&id);
-        self.directory.remove(id, connection.flow.remote);
+        self.directory
+            .remove(id, Target::of(&connection.flow), connection.alias);
         if connection.stage == Stage::Connecting {
             tally.one(Counter::NotSent);
         } else {
@@ -263,8 +313,9 @@ impl Connections {
         poll: &Poll,
         tally: &Tally,
     ) -> Place {
-        let Ok(connection) = Connection::connect(id, *flow, &self.limits, now) else {
-            self.directory.remove(id, flow.remote);
+        let connection = self.begin(now, id, flow);
+        let Ok(connection) = connection else {
+            self.directory.remove(id, Target::of(flow), None);
             return Place::Nowhere;
         };
         if self.enter(id, connection, poll, tally) {
@@ -272,6 +323,22 @@ impl Connections {
         } else {
             Place::Nowhere
         }
+    }
+
+    fn begin(&self, now: Instant, id: ConnectionId, flow: &Flow) -> io::Result<Connection> {
+        let flow = Flow {
+            connection: Some(id),
+            ..*flow
+        };
+        let session = match flow.protocol {
+            Protocol::Tls => {
+                let session = self.tls.load().and_then(|tls| tls.connect(flow.tls));
+                // Without a name nobody could tell whether it is the right one.
+                Some(Session::new(session.ok_or(io::ErrorKind::NotConnected)?))
+            }
+            _ => None,
+        };
+        Connection::connect(session, flow, &self.limits, now)
     }
 
     fn enter(
@@ -320,4 +387,24 @@ impl Connections {
             self.deadlines.arm(deadline, id);
         }
     }
+}
+
+/// Whether we make connections of this kind; a browser makes its own.
+fn can_connect(flow: &Flow) -> bool {
+    matches!(flow.protocol, Protocol::Tcp | Protocol::Tls)
+}
+
+/// The way over a connection that a peer has made.
+fn flow_of(protocol: Protocol, socket: &Socket) -> io::Result<Flow> {
+    let remote = socket.peer_addr()?.as_socket();
+    let (Some(remote), Some(local)) = (remote, local_address(socket)) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    Ok(Flow {
+        protocol,
+        local,
+        remote,
+        connection: None,
+        tls: sip::TlsPeer::ANY,
+    })
 }

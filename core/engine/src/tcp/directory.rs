@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sip::ConnectionId;
+use sip::{ConnectionId, Flow, Protocol, TlsPeer};
 
 use crate::config::Limits;
 
@@ -20,11 +20,29 @@ pub(crate) struct Directory {
 
 #[derive(Debug, Default)]
 struct Entries {
-    by_remote: HashMap<SocketAddr, ConnectionId>,
+    by_target: HashMap<Target, ConnectionId>,
     per_peer: HashMap<IpAddr, usize>,
     count: usize,
     /// Number of the next connection.
     next: u64,
+}
+
+/// Whom a connection is with.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Target {
+    pub(crate) remote: SocketAddr,
+    pub(crate) protocol: Protocol,
+    pub(crate) tls: TlsPeer,
+}
+
+impl Target {
+    pub(crate) const fn of(flow: &Flow) -> Self {
+        Self {
+            remote: flow.remote,
+            protocol: flow.protocol,
+            tls: flow.tls,
+        }
+    }
 }
 
 /// Why a connection is not let in.
@@ -58,50 +76,60 @@ impl Directory {
     }
 
     /// Lets in a connection that a peer has made to `thread`.
-    pub(crate) fn admit(&self, remote: SocketAddr, thread: usize) -> Result<ConnectionId, Limit> {
+    pub(crate) fn admit(&self, target: Target, thread: usize) -> Result<ConnectionId, Limit> {
         let mut entries = self.lock();
         if entries.count >= self.most {
             return Err(Limit::Total);
         }
-        if entries.per_peer.get(&remote.ip()) >= Some(&self.most_per_peer) {
+        if entries.per_peer.get(&target.remote.ip()) >= Some(&self.most_per_peer) {
             return Err(Limit::Peer);
         }
-        Ok(entries.enter(remote, thread, ACCEPTED))
+        Ok(entries.enter(target, thread, ACCEPTED))
     }
 
-    /// The connection to use for `remote`: one that is open, or a new one, which `thread` has to make
+    /// The connection to use for `target`: one that is open, or a new one, which `thread` has to make
     /// (`true`).
     pub(crate) fn reach(
         &self,
-        remote: SocketAddr,
+        target: Target,
         thread: usize,
     ) -> Result<(ConnectionId, bool), Limit> {
         let mut entries = self.lock();
-        if let Some(&id) = entries.by_remote.get(&remote) {
+        if let Some(&id) = entries.by_target.get(&target) {
             return Ok((id, false));
         }
         if entries.count >= self.most {
             return Err(Limit::Total);
         }
-        Ok((entries.enter(remote, thread, 0), true))
+        Ok((entries.enter(target, thread, 0), true))
     }
 
-    /// An open connection with `remote`.
-    pub(crate) fn find(&self, remote: SocketAddr) -> Option<ConnectionId> {
-        self.lock().by_remote.get(&remote).copied()
+    /// An open connection with `target`.
+    pub(crate) fn find(&self, target: Target) -> Option<ConnectionId> {
+        self.lock().by_target.get(&target).copied()
+    }
+
+    /// A connection can be found as `new` too, and no longer as `old`.
+    pub(crate) fn name(&self, id: ConnectionId, old: Option<Target>, new: Target) {
+        let mut entries = self.lock();
+        if let Some(old) = old {
+            entries.forget(id, old);
+        }
+        entries.by_target.insert(new, id);
     }
 
     /// A connection has ended.
-    pub(crate) fn remove(&self, id: ConnectionId, remote: SocketAddr) {
+    pub(crate) fn remove(&self, id: ConnectionId, target: Target, alias: Option<Target>) {
         let mut entries = self.lock();
         entries.count -= 1;
-        if entries.by_remote.get(&remote) == Some(&id) {
-            entries.by_remote.remove(&remote);
+        entries.forget(id, target);
+        if let Some(alias) = alias {
+            entries.forget(id, alias);
         }
-        if let Some(count) = entries.per_peer.get_mut(&remote.ip()) {
+        if let Some(count) = entries.per_peer.get_mut(&target.remote.ip()) {
             *count -= 1;
             if *count == 0 {
-                entries.per_peer.remove(&remote.ip());
+                entries.per_peer.remove(&target.remote.ip());
             }
         }
     }
@@ -113,13 +141,19 @@ impl Directory {
 }
 
 impl Entries {
-    fn enter(&mut self, remote: SocketAddr, thread: usize, direction: u64) -> ConnectionId {
+    fn enter(&mut self, target: Target, thread: usize, direction: u64) -> ConnectionId {
         self.next += 1;
         let id = ConnectionId(self.next << 9 | direction | thread as u64);
-        self.by_remote.insert(remote, id);
-        *self.per_peer.entry(remote.ip()).or_default() += 1;
+        self.by_target.insert(target, id);
+        *self.per_peer.entry(target.remote.ip()).or_default() += 1;
         self.count += 1;
         id
+    }
+
+    fn forget(&mut self, id: ConnectionId, target: Target) {
+        if self.by_target.get(&target) == Some(&id) {
+            self.by_target.remove(&target);
+        }
     }
 }
 
@@ -148,8 +182,12 @@ const ACCEPTED: u64 = 1 << 8;
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> SocketAddr {
-        text.parse().unwrap()
+    fn target(text: &str) -> Target {
+        Target {
+            remote: text.parse().unwrap(),
+            protocol: Protocol::Tcp,
+            tls: TlsPeer::ANY,
+        }
     }
 
     #[test]
@@ -159,30 +197,53 @@ mod tests {
             connections_per_peer: 2,
             ..Limits::default()
         });
-        let first = directory.admit(address("192.0.2.1:1"), 5).unwrap();
+        let first = directory.admit(target("192.0.2.1:1"), 5).unwrap();
         assert!(was_accepted(first));
         assert_eq!(thread_of(first), 5);
-        directory.admit(address("192.0.2.1:2"), 0).unwrap();
-        let third = directory.admit(address("192.0.2.1:3"), 0);
+        directory.admit(target("192.0.2.1:2"), 0).unwrap();
+        let third = directory.admit(target("192.0.2.1:3"), 0);
         assert_eq!(third, Err(Limit::Peer));
-        directory.admit(address("192.0.2.2:1"), 0).unwrap();
-        let fourth = directory.admit(address("192.0.2.3:1"), 0);
+        directory.admit(target("192.0.2.2:1"), 0).unwrap();
+        let fourth = directory.admit(target("192.0.2.3:1"), 0);
         assert_eq!(fourth, Err(Limit::Total));
-        directory.remove(first, address("192.0.2.1:1"));
-        directory.admit(address("192.0.2.1:4"), 0).unwrap();
+        directory.remove(first, target("192.0.2.1:1"), None);
+        directory.admit(target("192.0.2.1:4"), 0).unwrap();
     }
 
     #[test]
     fn an_open_connection_is_used_again() {
         let directory = Directory::new(&Limits::default());
-        let remote = address("192.0.2.1:5060");
+        let remote = target("192.0.2.1:5060");
         let (made, new) = directory.reach(remote, 1).unwrap();
         assert!(new && !was_accepted(made));
         assert_eq!(directory.reach(remote, 0), Ok((made, false)));
         let newer = directory.admit(remote, 0).unwrap();
-        directory.remove(made, remote);
+        directory.remove(made, remote, None);
         assert_eq!(directory.find(remote), Some(newer));
-        directory.remove(newer, remote);
+        directory.remove(newer, remote, None);
         assert_eq!(directory.find(remote), None);
+    }
+
+    #[test]
+    fn who_is_known_by_name_is_not_who_is_not() {
+        let directory = Directory::new(&Limits::default());
+        let anybody = target("192.0.2.1:40000");
+        let named = Target {
+            tls: TlsPeer(1),
+            ..anybody
+        };
+        let alias = Target {
+            remote: "192.0.2.1:5061".parse().unwrap(),
+            ..named
+        };
+        let id = directory.admit(anybody, 0).unwrap();
+        assert_eq!(directory.find(named), None);
+        directory.name(id, Some(anybody), named);
+        directory.name(id, None, alias);
+        assert_eq!(directory.find(anybody), None);
+        assert_eq!(directory.find(named), Some(id));
+        assert_eq!(directory.reach(alias, 0), Ok((id, false)));
+        directory.remove(id, named, Some(alias));
+        assert_eq!((directory.find(named), directory.find(alias)), (None, None));
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use sip::Protocol;
 use socket2::Socket;
 
 use super::connections::Connections;
@@ -13,14 +14,14 @@ use crate::transports::Key;
 
 /// The listening sockets of one thread.
 pub(crate) struct Listeners {
-    sockets: Vec<Socket>,
+    sockets: Vec<(Protocol, Socket)>,
     /// When to listen again, after descriptors or memory ran out.
     paused_until: Option<Instant>,
     log: Seldom,
 }
 
 impl Listeners {
-    pub(crate) fn new(sockets: Vec<Socket>) -> Self {
+    pub(crate) fn new(sockets: Vec<(Protocol, Socket)>) -> Self {
         Self {
             sockets,
             paused_until: None,
@@ -38,8 +39,9 @@ impl Listeners {
         tally: &Tally,
     ) {
         for _ in 0..ACCEPTS {
-            match self.sockets[index].accept() {
-                Ok((socket, _)) => self.enter(now, socket, connections, poll, tally),
+            let (protocol, listener) = &self.sockets[index];
+            match listener.accept() {
+                Ok((socket, _)) => self.enter(now, *protocol, socket, connections, poll, tally),
                 Err(error) if is_passing(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
@@ -66,7 +68,7 @@ impl Listeners {
             return;
         }
         self.paused_until = None;
-        for (index, socket) in self.sockets.iter().enumerate() {
+        for (index, (_, socket)) in self.sockets.iter().enumerate() {
             if poll
                 .add(socket, Key::Listener(index).number(), false)
                 .is_err()
@@ -79,12 +81,13 @@ impl Listeners {
     fn enter(
         &mut self,
         now: Instant,
+        protocol: Protocol,
         socket: Socket,
         connections: &mut Connections,
         poll: &Poll,
         tally: &Tally,
     ) {
-        match connections.accept(now, socket, poll, tally) {
+        match connections.accept(now, protocol, socket, poll, tally) {
             Ok(Ok(())) => {}
             Ok(Err(limit)) => {
                 tally.one(Counter::ConnectionsRefused);
@@ -97,7 +100,7 @@ impl Listeners {
 
     fn pause(&mut self, now: Instant, poll: &Poll) {
         self.paused_until = Some(now + PAUSE);
-        for socket in &self.sockets {
+        for (_, socket) in &self.sockets {
             // It may be paused already.
             let _ = poll.remove(socket);
         }

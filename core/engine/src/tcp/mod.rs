@@ -6,9 +6,10 @@ mod connections;
 mod directory;
 mod listeners;
 mod reading;
+mod session;
 mod slot_set;
 
-pub(crate) use connection::{Stage, local_address};
+pub(crate) use connection::{Received, Stage, local_address};
 pub(crate) use connections::{Connections, Place};
 pub(crate) use directory::Directory;
 pub(crate) use listeners::Listeners;

@@ -4,6 +4,8 @@
     reason = "each test program uses its own part of this module"
 )]
 
+pub(crate) mod tls;
+
 use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -128,11 +130,18 @@ impl Rig {
         limits: Limits,
         services: Services<String>,
     ) -> Self {
+        let config = Config {
+            limits,
+            ..Config::new(listen.iter().map(|text| parse_listen(text)).collect())
+        };
+        Self::of(config, threads, services)
+    }
+
+    pub(crate) fn of(config: Config, threads: usize, services: Services<String>) -> Self {
         let (sender, reports) = channel();
         let config = Config {
-            listen: listen.iter().map(|text| parse_listen(text)).collect(),
             threads: NonZeroUsize::new(threads),
-            limits,
+            ..config
         };
         let build = move |slot| Echo {
             mint: Mint::new(slot, [7; 32]),

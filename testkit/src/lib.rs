@@ -49,4 +49,4 @@ pub use peer::Peer;
 pub use phone::{Command, Ending, Manner, Outcome, Phone, Reply};
 pub use report::{Failure, examine, simulate};
 pub use server::Death;
-pub use world::{PhoneId, Place, Settings, World, password};
+pub use world::{Names, PhoneId, Place, Settings, World, password};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use base::{Clock, Mint, SLOTS, Slot, Token};
-use engine::{Input, Machine as _, Out};
+use engine::{Answer, Ask, Input, Machine as _, Out};
 use pbx::{CallRecord, Command, Config, Event, Load, Pbx, Services};
 use sip::{Flow, Message};
 use store::Bindings;
@@ -30,6 +30,7 @@ pub struct Server {
     seed: u64,
     incarnation: u8,
     out: Out<Event>,
+    asked: Vec<Ask>,
     ledger: Ledger,
     /// Die at the next record.
     pub(crate) dies: Option<Death>,
@@ -78,6 +79,7 @@ impl Server {
             seed,
             incarnation: 0,
             out: Out::new(),
+            asked: Vec::new(),
             ledger: Ledger::default(),
             dies: None,
             faults: Vec::new(),
@@ -107,6 +109,12 @@ impl Server {
             .filter(|pbx| pbx.load() != Load::default())
             .map(|pbx| format!("{pbx:?}"))
             .collect()
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// How many calls the server counts.
@@ -186,6 +194,18 @@ impl Server {
         self.input(now, event.session().slot(), Input::Media(event));
     }
 
+    /// A name server's word.
+    pub(crate) fn answer(&mut self, now: Instant, answer: Answer) {
+        if let Some(slot) = Slot::of_token(answer.id.as_str().as_bytes()) {
+            self.input(now, slot, Input::Answer(answer));
+        }
+    }
+
+    /// What machines have asked.
+    pub(crate) fn take_asked(&mut self) -> Vec<Ask> {
+        std::mem::take(&mut self.asked)
+    }
+
     pub(crate) fn unreachable(&mut self, now: Instant, flow: Flow) {
         for number in 0..SLOTS {
             if self.slots[number].is_some() {
@@ -196,6 +216,9 @@ impl Server {
 
     /// An operator's wish, to every slot.
     pub(crate) fn command(&mut self, now: Instant, command: &Command) {
+        if let Command::Reload(config) = command {
+            self.config = Arc::clone(config);
+        }
         for number in 0..SLOTS {
             if self.slots[number].is_some() {
                 self.input(
@@ -246,6 +269,7 @@ impl Server {
             let delay = dice.millis(0..SLOWEST.as_millis() as u32 + 1);
             self.media.command(now, &command, delay);
         }
+        self.asked.append(&mut self.out.ask);
         for event in std::mem::take(&mut self.out.events) {
             if let Err(fault) = self.ledger.enter(event) {
                 self.faults.push(fault);
@@ -311,6 +335,8 @@ fn services(open: &Arc<AtomicBool>) -> Services {
         calls: Arc::new(AtomicUsize::new(0)),
         registrations_open: Arc::new(move || open.load(Ordering::Relaxed)),
         calls_open: Arc::new(|| true),
-        way_out: Arc::new(|_, remote| Some(crate::world::server_address(remote.is_ipv6()))),
+        way_out: Arc::new(|protocol, remote| {
+            Some(crate::world::server_address(protocol, remote.is_ipv6()))
+        }),
     }
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use pbx::Config;
+
 use crate::dice::Dice;
 use crate::network::Weather;
 use crate::phone::{Command, Manner, Reply};
 use crate::server::Death;
-use crate::world::{PhoneId, Place, Settings, World};
+use crate::world::{Names, PhoneId, Place, Settings, World};
 
 /// The settings of the walk with this seed.
 #[must_use]
@@ -15,14 +17,17 @@ pub fn settings(seed: u64) -> Settings {
     let mut settings = Settings::calm(seed);
     settings.weather = Weather::random(&mut dice);
     settings.ports = dice.pick(&[6, 16, 64, 64]) as usize;
-    let config = &mut settings.config;
+    change_config(&mut settings.config, &mut dice);
+    settings
+}
+
+fn change_config(config: &mut Config, dice: &mut Dice) {
     config.calls.session_expires = Duration::from_secs(dice.pick(&[0, 90, 180, 1800]));
     config.calls.ring_timeout = Duration::from_secs(dice.pick(&[5, 40]));
     config.calls.max_duration = Duration::from_secs(dice.pick(&[0, 0, 100]));
     config.calls.max_calls = dice.pick(&[2, 100, 100]) as usize;
     config.registrar.qualify = Duration::from_secs(dice.pick(&[0, 30, 60]));
     config.nonce_lifetime = Duration::from_secs(dice.pick(&[5, 300]));
-    settings
 }
 
 /// Walks through the world of [`settings`] with the same seed.
@@ -61,7 +66,7 @@ pub fn walk_politely(world: &mut World, seed: u64) {
     let phones: Vec<_> = (0..dice.number(2..6))
         .map(|_| {
             let user = dice.pick(&["1001", "1002", "1003"]);
-            let place = dice.pick(&[Place::Udp, Place::Udp6, Place::Tcp, Place::Nat]);
+            let place = dice.pick(&Place::ALL);
             let manner = manner(&mut dice).polite();
             world.phone(user, place, manner)
         })
@@ -124,7 +129,7 @@ fn people(world: &mut World, dice: &mut Dice) -> Vec<PhoneId> {
     (0..dice.number(3..7))
         .map(|_| {
             let user = dice.pick(&["1001", "1002", "1002", "1003"]);
-            let place = dice.pick(&[Place::Udp, Place::Udp, Place::Udp6, Place::Tcp, Place::Nat]);
+            let place = dice.pick(&Place::ALL);
             let manner = manner(dice);
             world.phone(user, place, manner)
         })
@@ -181,6 +186,7 @@ fn manner(dice: &mut Dice) -> Manner {
         considers: dice.chance(20).then(|| seconds(dice, 6)),
         forks: dice.chance(10),
         both_answer: dice.chance(50),
+        named: dice.chance(15),
         withholds: match dice.number(0..20) {
             0 => vec!["ACK "],
             1 => vec!["PRACK "],
@@ -220,10 +226,22 @@ fn happen(world: &mut World, dice: &mut Dice, phone: PhoneId) {
         34 if dice.chance(30) => world.crash(dice.millis(100..3000)),
         34 => world.crash_at_record(dice.pick(&[Death::BeforeWriting, Death::AfterWriting])),
         35 if dice.chance(30) => world.operate(&pbx::Command::HangupAll),
+        35 => reload(world, dice),
+        36 if dice.chance(30) => world.set_names(Names::random(dice)),
         36 => world.set_weather(Weather::random(dice)),
         37 | 38 if dice.chance(50) => world.tamper(dice),
         _ => glare(world, dice),
     }
+}
+
+/// An operator changes the configuration, perhaps even who there is.
+fn reload(world: &mut World, dice: &mut Dice) {
+    let mut config = world.server.config().clone();
+    change_config(&mut config, dice);
+    if dice.chance(30) && config.users.remove("1003").is_some() {
+        config.numbers.remove("1003");
+    }
+    world.reload(config);
 }
 
 /// Everybody changes something at once.

@@ -84,6 +84,11 @@ impl Wiretap {
         &self.sent
     }
 
+    /// What happened beside messages, in words.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        self.notes.iter().map(|(_, _, text)| text.as_str())
+    }
+
     /// All messages but OPTIONS and what answers them, in short: `10.0.0.1 > INVITE 1`, with the Reason
     /// of those that give one.
     #[must_use]

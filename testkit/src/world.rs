@@ -1,6 +1,7 @@
 //! The world: a clock, a network, phones, a server.
 
 mod clock;
+mod names;
 mod place;
 mod verdict;
 mod wires;
@@ -22,6 +23,7 @@ use crate::phone::{Command, Manner, Phone};
 use crate::server::{Death, Server};
 use crate::wiretap::Wiretap;
 use clock::{Entry, Happening};
+pub use names::Names;
 pub use place::Place;
 pub(crate) use place::server_address;
 use place::{contact, source};
@@ -85,6 +87,7 @@ pub struct World {
     down_until: Option<Instant>,
     /// Users one of whose phones removed all registrations.
     wiped: HashSet<String>,
+    names: Names,
     judge: Judge,
     tap: Wiretap,
     faults: Vec<String>,
@@ -115,6 +118,7 @@ impl World {
             cut: HashSet::new(),
             down_until: None,
             wiped: HashSet::new(),
+            names: Names::good(),
             judge: Judge::default(),
             tap: Wiretap::new(start),
             faults: Vec::new(),
@@ -203,12 +207,24 @@ impl World {
         self.drain_server();
     }
 
+    /// An operator changes the configuration.
+    pub fn reload(&mut self, config: Config) {
+        self.tap
+            .note(self.now, "reload of the configuration".to_owned());
+        let known = self.phones().map(|phone| self.at(phone).user().to_owned());
+        let gone: Vec<_> = known
+            .filter(|user| !config.users.contains_key(user.as_str()))
+            .collect();
+        self.wiped.extend(gone);
+        self.operate(&pbx::Command::Reload(Arc::new(config)));
+    }
+
     /// Something that is not a phone sends the server a message from this address.
     pub fn inject(&mut self, from: SocketAddr, bytes: &[u8]) {
         let packet = Packet {
             protocol: Protocol::Udp,
             from,
-            to: server_address(from.is_ipv6()),
+            to: server_address(Protocol::Udp, from.is_ipv6()),
             connection: None,
             bytes: bytes.into(),
         };
@@ -283,19 +299,30 @@ impl World {
         for (connection, remote) in broken {
             self.connections.remove(&connection);
             self.network.break_connection(connection);
+            let protocol = self.seats[phone.0].place.protocol();
             let flow = Flow {
-                protocol: Protocol::Tcp,
-                local: server_address(remote.is_ipv6()),
+                protocol,
+                local: server_address(protocol, remote.is_ipv6()),
                 remote,
                 connection: Some(connection),
                 tls: sip::TlsPeer::ANY,
             };
             self.plan(Duration::from_millis(5), Happening::Unreachable(flow));
         }
-        if self.seats[phone.0].place == Place::Tcp {
+        if self.seats[phone.0].place.protocol().is_reliable() {
             let mut seat = self.seats.remove(phone.0);
             self.connect(phone, &mut seat);
             self.seats.insert(phone.0, seat);
+            self.come_back(phone);
+        }
+    }
+
+    /// A browser has a new connection: nobody else can reach it now, so it registers by this one.
+    fn come_back(&mut self, phone: PhoneId) {
+        let reachable = self.is_alive(phone) && self.down_until.is_none();
+        if reachable && self.seats[phone.0].place == Place::Wss {
+            let wait = Duration::from_millis(200);
+            self.tell_after(wait, phone, Command::RegisterAgain);
         }
     }
 
@@ -349,17 +376,14 @@ impl World {
         let mint = Mint::new(Slot::new(number as u8), seed);
         let contact = contact(place, number);
         let server = Flow {
-            protocol: if place == Place::Tcp {
-                Protocol::Tcp
-            } else {
-                Protocol::Udp
-            },
+            protocol: place.protocol(),
             local: contact,
-            remote: server_address(place == Place::Udp6),
+            remote: server_address(place.protocol(), place == Place::Udp6),
             connection: None,
             tls: sip::TlsPeer::ANY,
         };
-        Phone::new(user, &password(user), manner, server, contact, mint)
+        let hosts = (place::sent_by(place, number), place::name(number));
+        Phone::new(user, &password(user), manner, server, hosts, mint)
     }
 }
 

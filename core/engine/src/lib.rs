@@ -88,6 +88,7 @@ mod udp;
 pub use config::{Config, Limits, Listen};
 pub use engine::{Bound, Engine, Full, Handle, bind};
 pub use machine::{Answer, Ask, Found, Input, Machine, Out, Question, Send, Server};
+pub use refusal::refuse;
 pub use services::{PublishEvents, Services, SubmitMedia, TakeQuestions, WriteRecords};
 pub use socket::raise_descriptor_limit;
 pub use stats::{Counter, Stats};

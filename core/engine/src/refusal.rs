@@ -11,7 +11,8 @@ use sip::{Flow, Message, Method, StatusCode, Writer, response_flow};
 ///
 /// # Source
 /// RFC 3261 §8.2.6, §8.2.7.
-pub(crate) fn refuse(
+#[must_use]
+pub fn refuse(
     bytes: &mut Vec<u8>,
     request: &Message<'_>,
     flow: Flow,

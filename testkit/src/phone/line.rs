@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use base::Mint;
@@ -85,8 +84,10 @@ pub(super) struct Line {
     pub(super) manner: Manner,
     /// How the server is reached.
     pub(super) server: Flow,
-    /// Our Contact's host and port.
-    pub(super) contact: SocketAddr,
+    /// Host and port of our Contact and Via.
+    sent_by: String,
+    /// The name under which name servers know us.
+    name: String,
     pub(super) mint: Mint,
     pub(super) transactions: Transactions<Owner, u32>,
     pub(super) out: Outbox,
@@ -101,14 +102,15 @@ impl Line {
         password: &str,
         manner: Manner,
         server: Flow,
-        contact: SocketAddr,
+        (sent_by, name): (String, String),
         mut mint: Mint,
     ) -> Self {
         Self {
             user: user.to_owned(),
             password: password.to_owned(),
             server,
-            contact,
+            sent_by,
+            name,
             transactions: Transactions::new(&mut mint),
             mint,
             out: Outbox {
@@ -132,9 +134,16 @@ impl Line {
     pub(super) fn contact_uri(&self) -> String {
         let transport = match self.server.protocol {
             sip::Protocol::Udp => String::new(),
+            sip::Protocol::Ws | sip::Protocol::Wss => ";transport=ws".to_owned(),
             named => format!(";transport={named}"),
         };
-        format!("<sip:{}@{}{transport}>", self.user, self.contact)
+        format!("<sip:{}@{}{transport}>", self.user, self.sent_by)
+    }
+
+    /// Value of Path, if our requests seem to come through a proxy with a name.
+    pub(super) fn path(&self) -> Option<String> {
+        let named = self.manner.named;
+        named.then(|| format!("<sip:{};lr>", self.name))
     }
 
     pub(super) fn wake(&mut self, at: Instant, call: u32, alarm: Alarm) {
@@ -174,8 +183,7 @@ impl Line {
     ) -> ClientKey {
         let branch = self.mint.token();
         let mut bytes = Vec::new();
-        let sent_by = self.contact.to_string();
-        let writer = dialog.request(&mut bytes, method, &sent_by, branch);
+        let writer = dialog.request(&mut bytes, method, &self.sent_by, branch);
         finish(writer);
         self.transactions.request(
             now,
@@ -192,7 +200,7 @@ impl Line {
     pub(super) fn ack(&mut self, dialog: &Dialog, cseq: u32, sdp: Option<&str>) -> Vec<u8> {
         let branch = self.mint.token();
         let mut bytes = Vec::new();
-        let writer = dialog.ack(&mut bytes, cseq, &self.contact.to_string(), branch);
+        let writer = dialog.ack(&mut bytes, cseq, &self.sent_by, branch);
         match sdp {
             Some(sdp) => writer.body(SDP, sdp.as_bytes()),
             None => writer.finish(),

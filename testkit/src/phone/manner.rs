@@ -51,6 +51,8 @@ pub struct Manner {
     pub senseless: bool,
     /// Counts CSeq from here.
     pub first_cseq: u32,
+    /// Registers with a Path (RFC 3327) that only name servers know the address of.
+    pub named: bool,
     /// Messages that begin so are never sent, though the phone believes that they were.
     pub withholds: Vec<&'static str>,
 }
@@ -92,6 +94,7 @@ impl Default for Manner {
             considers: None,
             forks: false,
             both_answer: false,
+            named: false,
             withholds: Vec::new(),
         }
     }

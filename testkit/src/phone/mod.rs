@@ -27,6 +27,8 @@ use registration::Registration;
 pub enum Command {
     /// Registers and keeps registered.
     Register,
+    /// Registers again if it keeps registered.
+    RegisterAgain,
     /// Ends its registration; with `all`, those of all the user's phones.
     Unregister {
         /// `Contact: *`.
@@ -130,12 +132,12 @@ impl Phone {
         password: &str,
         manner: Manner,
         server: Flow,
-        contact: SocketAddr,
+        hosts: (String, String),
         mut mint: Mint,
     ) -> Self {
         let registration = Registration::new(&mut mint);
         Self {
-            line: Line::new(user, password, manner, server, contact, mint),
+            line: Line::new(user, password, manner, server, hosts, mint),
             registration,
             calls: BTreeMap::new(),
             next_call: 0,
@@ -216,7 +218,7 @@ impl Phone {
     }
 
     pub(crate) fn contact_address(&self) -> SocketAddr {
-        self.line.contact
+        self.line.server.local
     }
 
     pub(crate) fn server(&mut self) -> &mut Flow {
@@ -238,6 +240,7 @@ impl Phone {
     pub(crate) fn command(&mut self, now: Instant, command: &Command) {
         match command {
             Command::Register => self.registration.start(&mut self.line, now),
+            Command::RegisterAgain => self.registration.again(&mut self.line, now),
             Command::Unregister { all } => self.registration.stop(&mut self.line, now, *all),
             Command::Dial(number) if !self.retired => self.dial(now, number),
             Command::Dial(_) => {}

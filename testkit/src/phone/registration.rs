@@ -82,6 +82,14 @@ impl Registration {
         }
     }
 
+    /// Registers before it is due; what is under way is lost with its connection.
+    pub(super) fn again(&mut self, line: &mut Line, now: Instant) {
+        if self.wanted == Some(Wish::Add) {
+            self.under_way = None;
+            self.begin(line, now);
+        }
+    }
+
     fn begin(&mut self, line: &mut Line, now: Instant) {
         if self.under_way.is_some() {
             return;
@@ -116,6 +124,7 @@ impl Registration {
         let authorization = line.authorization(Method::Register, &target);
         let contact = line.contact_uri();
         let expires = self.expires;
+        let path = line.path();
         line.request(
             now,
             &mut dialog,
@@ -140,6 +149,10 @@ impl Registration {
                             .header(HeaderName::Expires, 0);
                     }
                 }
+                if let Some(path) = path {
+                    writer.header(HeaderName::Path, path);
+                    writer.header(HeaderName::Supported, "path");
+                }
                 if let Some(authorization) = authorization {
                     writer.header(HeaderName::Authorization, authorization);
                 }
@@ -154,11 +167,11 @@ impl Registration {
         if status.is_provisional() {
             return;
         }
-        let asked = self.under_way.take();
         let sent = self.dialog.as_ref().map_or(0, |dialog| dialog.local_cseq);
         if response.cseq().map_or(0, |cseq| cseq.number) != sent {
             return;
         }
+        let asked = self.under_way.take();
         self.last_status = Some(status.0);
         match status.0 {
             200 if asked == self.wanted || self.wanted.is_none() => {

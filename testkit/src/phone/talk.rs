@@ -264,9 +264,7 @@ impl Phone {
         // RFC 3261 §14.1: as if it had never been asked for.
         (call.description.direction, call.description.video) = change.before;
         match status.0 {
-            408 => self.leave(now, call, Ending::Lost),
-            // The other party has hung up meanwhile: its BYE is on its way.
-            481 => self.leave(now, call, Ending::PeerHungUp),
+            408 | 481 => self.leave(now, call, Ending::Lost),
             491 | 500 if change.attempts < 5 || change.what == What::Refresh => {
                 call.again = Some((change.what, change.attempts.saturating_add(1)));
                 let wait = pause(!call.incoming, self.line.mint.number());

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use engine::Answer;
 use sip::Flow;
 
 use super::{Fate, PhoneId, World};
@@ -14,6 +15,7 @@ pub(super) enum Happening {
     Tell(PhoneId, Command),
     Unreachable(Flow),
     Heal,
+    Answer(Answer),
 }
 
 #[derive(Debug)]
@@ -107,6 +109,12 @@ impl World {
                 }
             }
             Happening::Heal => self.cut.clear(),
+            Happening::Answer(answer) => {
+                if self.down_until.is_none() {
+                    self.server.answer(self.now, answer);
+                    self.drain_server();
+                }
+            }
         }
     }
 
@@ -116,6 +124,9 @@ impl World {
             self.tap.note(self.now, "the server is back".to_owned());
             self.judge.crashed();
             self.server.restart(self.now);
+            for phone in self.phones() {
+                self.come_back(phone);
+            }
             self.check_registrations();
         }
         if self.down_until.is_none() {

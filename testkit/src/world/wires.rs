@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sip::{ConnectionId, Flow, Message, Protocol};
+use sip::{ConnectionId, Flow, Message, Protocol, StatusCode};
 
 use super::clock::Happening;
 use super::place::{is_server, source};
@@ -13,7 +13,7 @@ use crate::network::{Fortune, Packet};
 
 impl World {
     pub(super) fn arrive(&mut self, packet: &Packet) {
-        if packet.to.port() == 5060 && is_server(packet.to.ip()) {
+        if is_server(packet.to.ip()) {
             self.arrive_at_server(packet);
         } else if let Some(phone) = self.receiver(packet) {
             let Ok(message) = Message::parse(&packet.bytes) else {
@@ -36,12 +36,22 @@ impl World {
         let Ok(message) = Message::parse(&packet.bytes) else {
             return;
         };
-        if message.check().is_err() {
+        if let Err(fault) = message.check() {
+            self.refuse(packet, &message, fault.status());
             return;
         }
         self.judge.received(self.now, &message);
         self.server.receive(self.now, packet.flow(), &message);
         self.drain_server();
+    }
+
+    /// What is malformed is refused before a machine sees it, as the engine does.
+    fn refuse(&mut self, packet: &Packet, message: &Message<'_>, status: StatusCode) {
+        let mut bytes = Vec::new();
+        let refused = engine::refuse(&mut bytes, message, packet.flow(), status);
+        if let Some(flow) = refused {
+            self.send_from_server(flow, bytes.into());
+        }
     }
 
     /// The living phone that a packet is for.
@@ -93,6 +103,8 @@ impl World {
                 self.crash(Duration::from_secs(2));
                 return;
             };
+            let asked = self.server.take_asked();
+            self.look_up(asked);
             let (inside, outside): (Vec<_>, Vec<_>) = sent
                 .into_iter()
                 .partition(|(flow, _)| flow.protocol == Protocol::Local);
@@ -172,7 +184,7 @@ impl World {
         }
         let phone = self.seats.iter().position(|seat| {
             seat.fate == Fate::Lives
-                && seat.place == Place::Tcp
+                && seat.place.accepts()
                 && seat.phone.contact_address() == flow.remote
         })?;
         Some(self.open(PhoneId(phone), flow.remote))
@@ -187,7 +199,7 @@ impl World {
 
     /// Gives a TCP phone a connection of its own to the server.
     pub(super) fn connect(&mut self, phone: PhoneId, seat: &mut Seat) {
-        if seat.place == Place::Tcp {
+        if seat.place.protocol().is_reliable() {
             seat.source = source(seat.place, seat.number, self.next_connection as u16 + 1);
             let id = self.open(phone, seat.source);
             seat.connection = Some(id);

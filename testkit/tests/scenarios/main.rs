@@ -1,6 +1,8 @@
 //! What a phone user expects, one scenario at a time, in calm weather and in rough.
 
 mod ends;
+mod operating;
+mod reaching;
 mod registration;
 mod ringing;
 mod serving;
@@ -11,7 +13,8 @@ use std::time::Duration;
 use pbx::Cause;
 use sdp::Direction;
 use testkit::{
-    Command, Death, Ending, Manner, PhoneId, Place, Reply, Settings, Weather, World, simulate,
+    Command, Death, Ending, Manner, Names, PhoneId, Place, Reply, Settings, Weather, World,
+    simulate,
 };
 
 const AGAIN: &str = "cargo test -p dialtone-testkit --test scenarios";

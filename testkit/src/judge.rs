@@ -79,8 +79,10 @@ impl Judge {
     /// What the server still owes at the end of the world.
     pub(crate) fn conclude(&mut self) {
         // A 2xx with a changed tag seems to make a dialog that nobody is in.
+        let tampered = self.tampered;
         let owed = std::mem::take(&mut self.owed);
-        for ((call, _, _), cseq) in owed.into_iter().filter(|_| !self.tampered) {
+        let owed = owed.into_iter().filter(|_| !tampered);
+        for ((call, _, _), cseq) in owed {
             self.fault(format!(
                 "2xx to INVITE {cseq} of call {call} was never acknowledged"
             ));

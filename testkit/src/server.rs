@@ -9,7 +9,7 @@ use base::{Clock, Mint, SLOTS, Slot, Token};
 use engine::{Answer, Ask, Input, Machine as _, Out};
 use pbx::{CallRecord, Command, Config, Event, Load, Pbx, Services};
 use sip::{Flow, Message};
-use store::Bindings;
+use store::{Bindings, Lines, Watchers};
 
 use crate::dice::{Dice, seed_bytes};
 use crate::media_plane::{MediaPlane, SLOWEST};
@@ -129,6 +129,12 @@ impl Server {
         &self.services.bindings
     }
 
+    /// Who is on the phone.
+    #[must_use]
+    pub fn lines(&self) -> &Lines {
+        &self.services.lines
+    }
+
     /// What the events told.
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
@@ -236,6 +242,9 @@ impl Server {
             machine.handle(now, input, &mut self.out);
             self.deadlines[slot.index()] = machine.deadline();
         }
+        while let Some(woken) = self.out.wake.pop() {
+            self.input(now, woken, Input::Wake);
+        }
     }
 
     fn machine(&mut self, now: Instant, slot: Slot) {
@@ -332,6 +341,8 @@ fn services(open: &Arc<AtomicBool>) -> Services {
     let open = Arc::clone(open);
     Services {
         bindings: Arc::new(Bindings::new()),
+        lines: Arc::new(Lines::new()),
+        watchers: Arc::new(Watchers::new()),
         calls: Arc::new(AtomicUsize::new(0)),
         registrations_open: Arc::new(move || open.load(Ordering::Relaxed)),
         calls_open: Arc::new(|| true),

@@ -76,6 +76,7 @@ mod residents;
 mod seldom;
 mod services;
 mod shared;
+mod slot_set;
 mod socket;
 mod stats;
 mod steer;

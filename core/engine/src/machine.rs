@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Instant;
 
-use base::Token;
+use base::{Slot, Token};
 pub use sip::locate::Server;
 use sip::{Flow, Message, Protocol};
 
@@ -41,6 +41,9 @@ pub enum Input<'a, C> {
     Command(C),
     /// A media worker's word on a session of this slot.
     Media(media::Event),
+    /// Another machine has asked in [`Out::wake`] that this one look at what they share. Several such
+    /// wishes may come as one.
+    Wake,
     /// What an [`Ask`] has brought.
     Answer(Answer),
     /// What was sent to this flow did not arrive: the connection could not be made or broke, or
@@ -65,6 +68,8 @@ pub struct Out<E> {
     pub media: Vec<media::Command>,
     /// Questions whose answers take a while.
     pub ask: Vec<Ask>,
+    /// Slots whose machines are to get [`Input::Wake`], because something that they share has changed.
+    pub wake: Vec<Slot>,
     /// News for observers.
     pub events: Vec<E>,
     /// Records that must be on disk before anything in `send` leaves.
@@ -80,6 +85,7 @@ impl<E> Out<E> {
             send: Vec::new(),
             media: Vec::new(),
             ask: Vec::new(),
+            wake: Vec::new(),
             events: Vec::new(),
             records: Vec::new(),
         }
@@ -101,6 +107,7 @@ impl<E> Out<E> {
         self.send.clear();
         self.media.clear();
         self.ask.clear();
+        self.wake.clear();
         self.events.clear();
         self.records.clear();
     }

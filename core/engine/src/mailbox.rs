@@ -29,6 +29,8 @@ pub(crate) enum Mail<C> {
     Media(media::Event),
     /// What a question of a slot has brought.
     Answer(Answer),
+    /// Another slot has changed something that this one wants to know.
+    Wake(Slot),
     /// A message of this slot did not arrive.
     Unreachable(Slot, Flow),
     /// The end.

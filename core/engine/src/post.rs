@@ -8,6 +8,7 @@ use sip::{Flow, Message};
 
 use crate::mailbox::{Mail, Parcel};
 use crate::shared::Shared;
+use crate::slot_set::SlotSet;
 use crate::stats::Counter;
 use crate::steer::steer;
 
@@ -22,6 +23,8 @@ pub(crate) struct Post<C> {
     local: Vec<Option<Box<Parcel>>>,
     /// Messages that no thread took to send, with the slots that sent them.
     failed: Vec<(Slot, Flow)>,
+    /// Slots that are still to be woken.
+    wake: SlotSet,
 }
 
 impl<C> Post<C> {
@@ -37,6 +40,7 @@ impl<C> Post<C> {
             transmit: none(),
             local: none(),
             failed: Vec::new(),
+            wake: SlotSet::default(),
             shared,
             returned,
         }
@@ -71,6 +75,16 @@ impl<C> Post<C> {
             .push(slot, flow, message);
     }
 
+    /// Wakes the machine of `slot`: at the next flush, or at a later one if its mailbox is full.
+    pub(crate) fn wake(&mut self, slot: Slot) {
+        self.wake.insert(slot);
+    }
+
+    /// Whether machines are still to be woken.
+    pub(crate) fn has_unwoken(&self) -> bool {
+        !self.wake.is_empty()
+    }
+
     /// Tells the thread of `slot` that a message of the slot did not arrive.
     pub(crate) fn unreachable(&mut self, slot: Slot, flow: Flow) {
         let thread = self.shared.thread_of(slot);
@@ -84,6 +98,9 @@ impl<C> Post<C> {
 
     /// Hands over all that was collected.
     pub(crate) fn flush(&mut self) {
+        if self.has_unwoken() {
+            self.wake_slots();
+        }
         for thread in 0..self.received.len() {
             if let Some(parcel) = self.received[thread].take() {
                 let count = parcel.items.len();
@@ -99,6 +116,15 @@ impl<C> Post<C> {
                 if let Err(mail) = self.shared.mailboxes[thread].put(mail) {
                     self.fail(&mail);
                 }
+            }
+        }
+    }
+
+    fn wake_slots(&mut self) {
+        for slot in std::mem::take(&mut self.wake).iter() {
+            let mailbox = &self.shared.mailboxes[self.shared.thread_of(slot)];
+            if mailbox.put(Mail::Wake(slot)).is_err() {
+                self.wake.insert(slot);
             }
         }
     }

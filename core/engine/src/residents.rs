@@ -159,6 +159,9 @@ impl<M: Machine> Residents<M> {
         if !self.out.ask.is_empty() {
             (self.services.ask)(&mut self.out.ask);
         }
+        for slot in self.out.wake.drain(..) {
+            post.wake(slot);
+        }
         if !self.out.send.is_empty() {
             let messages = self.out.send.iter().zip(&self.origins);
             let allowed = messages
@@ -176,8 +179,11 @@ impl<M: Machine> Residents<M> {
 
     /// Throws away what the machines wanted since the last commit.
     pub(crate) fn abandon(&mut self) {
+        // Whoever was to be woken is woken all the same: what they share has changed already.
+        let wake = std::mem::take(&mut self.out.wake);
         self.origins.clear();
         self.out.clear();
+        self.out.wake = wake;
     }
 
     /// Whether so much waits to be sent that a commit should not be put off.

@@ -4,7 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base::Slot;
 use sip::{ConnectionId, Flow, Protocol, StatusCode, TlsPeer};
@@ -110,9 +110,13 @@ impl<M: Machine> Thread<M> {
         // Whoever wrote before the line above did not wake us.
         let late = mailbox.take(&self.mail);
         let lost = self.transports.has_unreachable() || self.post.has_failed();
+        let unwoken = self.post.has_unwoken().then(|| now + AGAIN);
         let busy = late.is_some() || lost;
         let next = self.residents.next().into_iter();
-        let next = next.chain(self.transports.next_deadline()).min();
+        let next = next
+            .chain(self.transports.next_deadline())
+            .chain(unwoken)
+            .min();
         let until = if busy { Some(now) } else { next };
         let timeout = until.map(|at| at.saturating_duration_since(Instant::now()));
         let ready = self.transports.poll.wait(&mut self.events, timeout);
@@ -323,6 +327,7 @@ impl<M: Machine> Thread<M> {
             Mail::Command(slot, command) => self.deliver(now, slot, Input::Command(command)),
             Mail::Media(event) => self.deliver(now, event.session().slot(), Input::Media(event)),
             Mail::Answer(answer) => self.deliver(now, answer.id.slot(), Input::Answer(answer)),
+            Mail::Wake(slot) => self.deliver(now, slot, Input::Wake),
             Mail::Unreachable(slot, flow) => {
                 self.deliver(now, slot, Input::Unreachable { flow });
             }
@@ -423,6 +428,9 @@ fn is_passing(error: &io::Error) -> bool {
 
 /// The answer to a request that was begun and not finished (RFC 3261 §21.4.9).
 const TIMEOUT: StatusCode = StatusCode(408);
+
+/// When a thread whose mailbox was full is woken again.
+const AGAIN: Duration = Duration::from_millis(1);
 
 /// Octets read from a connection at once.
 const BUFFER: usize = 64 * 1024;

@@ -351,3 +351,25 @@ fn answers_carry_tags_that_lead_back_to_the_slot() {
     peer.send_to(inside.as_bytes(), rig.address(0)).unwrap();
     assert_eq!(rig.report().slot, first.slot);
 }
+
+#[test]
+fn one_machine_wakes_others_even_if_they_are_told_too_much() {
+    let limits = Limits {
+        mailbox: 4,
+        ..Limits::default()
+    };
+    let rig = Rig::with(&["udp:127.0.0.1:0"], 2, limits, Services::none());
+    let asker = Slot::new(0);
+    let all: Vec<Slot> = (0..=u8::MAX).map(Slot::new).collect();
+    let asked = Command::WakeSlots(all.iter().chain(&all).copied().collect());
+    rig.engine.handle().command(asker, asked).unwrap();
+    let mut woken: Vec<Slot> = Vec::new();
+    while woken.len() < all.len() {
+        let report = rig.report();
+        if report.seen == Seen::Woken {
+            woken.push(report.slot);
+        }
+    }
+    woken.sort_unstable();
+    assert_eq!(woken, all, "each once");
+}

@@ -15,6 +15,8 @@
 //! ```
 //!
 //! - [`bindings`]: the registration directory, written by the owning slot and read by all.
+//! - [`lines`]: who is on the phone, written by calls in any slot.
+//! - [`watchers`]: which slots are to be woken when that changes.
 //! - [`record`]: a user's contacts as one versioned record.
 //! - [`journal`]: those records on disk, written before the 200 leaves.
 //! - [`call_log`]: one JSON line for each ended call, by month.
@@ -26,8 +28,12 @@ pub mod bindings;
 pub mod calendar;
 pub mod call_log;
 pub mod journal;
+pub mod lines;
 pub mod record;
+pub mod watchers;
 
 pub use bindings::{Bindings, Contact, Reach};
 pub use call_log::CallLog;
 pub use journal::Journal;
+pub use lines::{Direction, LineDialog, LineState, Lines, Party};
+pub use watchers::Watchers;

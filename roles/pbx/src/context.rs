@@ -13,7 +13,7 @@ use sip::{
     ClientKey, Dialog, Flow, HeaderName, Message, Method, Protocol, ServerKey, StatusCode, TlsPeer,
     Transactions, Writer,
 };
-use store::Bindings;
+use store::{Bindings, Lines, Watchers};
 
 use crate::locate::{Locator, Search};
 use crate::{CallRecord, Config, Event};
@@ -23,6 +23,10 @@ use crate::{CallRecord, Config, Event};
 pub struct Services {
     /// Who is registered where.
     pub bindings: Arc<Bindings>,
+    /// Who is on the phone.
+    pub lines: Arc<Lines>,
+    /// Which slots want to know of changes to users.
+    pub watchers: Arc<Watchers>,
     /// How many calls there are in all slots.
     pub calls: Arc<AtomicUsize>,
     /// Whether bindings can be written to disk; while not, registrations are answered 503.
@@ -192,6 +196,12 @@ impl Context<'_> {
     pub(crate) fn find(&mut self, server: &Server, waiter: Waiter) -> Search<Waiter> {
         let ask = &mut self.out.ask;
         self.locator.find(self.now, self.mint, ask, server, waiter)
+    }
+
+    /// What is shown of `name` to those who watch has changed: they are told.
+    pub(crate) fn changed(&mut self, name: &str) {
+        let wake = &mut self.out.wake;
+        self.services.watchers.changed(name, |slot| wake.push(slot));
     }
 
     /// Answers a request without a body.

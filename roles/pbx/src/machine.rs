@@ -37,6 +37,8 @@ pub struct Pbx {
     index: Index,
     locator: Locator<Waiter>,
     scratch: Vec<u8>,
+    /// Lines on which calls of a machine stood that failed in this slot; those who watch them are told.
+    left_behind: Option<(Instant, Vec<Box<str>>)>,
 }
 
 impl Machine for Pbx {
@@ -53,6 +55,7 @@ impl Machine for Pbx {
             Input::Command(command) => self.command(now, command, out),
             Input::Media(event) => self.media(now, event, out),
             Input::Answer(answer) => self.answer(now, answer, out),
+            Input::Wake => {}
             Input::Unreachable { flow } => self.unreachable(now, &flow, out),
         }
     }
@@ -63,6 +66,7 @@ impl Machine for Pbx {
             self.registrar.deadline(),
             self.deadlines.next(),
             self.locator.deadline(),
+            self.left_behind.as_ref().map(|(since, _)| *since),
         ]
         .into_iter()
         .flatten()
@@ -94,7 +98,9 @@ impl Pbx {
             index: Index::default(),
             locator: Locator::default(),
             scratch: Vec::new(),
+            left_behind: None,
         };
+        pbx.clean_up(now);
         let mut registrar = std::mem::take(&mut pbx.registrar);
         registrar.restore(&mut pbx.context(now, &mut Out::new()));
         pbx.registrar = registrar;
@@ -111,6 +117,14 @@ impl Pbx {
             legs: self.index.legs.len() + self.index.lingering.len(),
             searches: self.locator.waiting(),
         }
+    }
+
+    /// Removes what a machine that failed in this slot has left in what all slots share.
+    fn clean_up(&mut self, now: Instant) {
+        let slot = self.mint.slot();
+        self.services.watchers.forget(slot);
+        let lines = self.services.lines.forget(slot);
+        self.left_behind = (!lines.is_empty()).then_some((now, lines));
     }
 
     fn context<'a>(&'a mut self, now: Instant, out: &'a mut Out<Event>) -> Context<'a> {
@@ -265,7 +279,8 @@ impl Pbx {
                 ctx.transactions.begin(now, server, flow, request);
                 let pending = Pending::new(server, flow, request.bytes());
                 match admit(&mut ctx, &pending, request, tag) {
-                    Some(admitted) => Call::start(&mut ctx, request, pending, admitted, &caller),
+                    Some(admitted) => Call::start(&mut ctx, request, pending, admitted, &caller)
+                        .map(|call| call.show(&mut ctx)),
                     None => None,
                 }
             }
@@ -355,6 +370,14 @@ impl Pbx {
     }
 
     fn expire(&mut self, now: Instant, out: &mut Out<Event>) {
+        for line in self
+            .left_behind
+            .take()
+            .into_iter()
+            .flat_map(|(_, lines)| lines)
+        {
+            self.context(now, out).changed(&line);
+        }
         self.expire_transactions(now, out);
         let life = self.config.nonce_lifetime.as_millis() as u64;
         let oldest = self.clock.unix_millis(now).saturating_sub(life);
@@ -481,7 +504,8 @@ impl Pbx {
         let Some(call) = self.calls.remove(&id) else {
             return;
         };
-        let alive = change(call, &mut self.context(now, out));
+        let mut ctx = self.context(now, out);
+        let alive = change(call, &mut ctx).map(|call| call.show(&mut ctx));
         self.put_back(alive);
     }
 

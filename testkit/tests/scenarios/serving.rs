@@ -1,6 +1,7 @@
 //! Numbers that we answer ourselves, and requests in passing.
 
 use super::*;
+use store::LineState;
 
 #[test]
 fn test_numbers_serve() {
@@ -82,5 +83,30 @@ fn info_is_passed_on() {
         world.tell(alice, Command::Info);
         world.tell(alice, Command::HangUp);
         world.run(secs(40));
+    });
+}
+
+#[test]
+fn a_call_stands_on_the_lines_of_both_parties_until_it_ends() {
+    calm(|world| {
+        let alice = registered(world, "1001", Manner::default());
+        let bob = registered(world, "1002", Manner::default());
+        dial(world, alice, "1002");
+        let rings = world.run_until(secs(5), |world| {
+            world.server.lines().ringing_at("1002").is_some()
+        });
+        assert!(rings);
+        let shown = world.server.lines().of("1002").remove(0);
+        assert_eq!(shown.direction, store::Direction::Recipient);
+        assert_eq!(&*shown.remote.number, "1001");
+        up(world, &[alice, bob]);
+        for line in ["1001", "1002"] {
+            let shown = world.server.lines().of(line);
+            let states: Vec<_> = shown.iter().map(|dialog| dialog.state).collect();
+            assert_eq!(states, [LineState::Confirmed], "{line}");
+        }
+        world.tell(bob, Command::HangUp);
+        world.run(secs(20));
+        assert!(world.server.lines().is_empty());
     });
 }

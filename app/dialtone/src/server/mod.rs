@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use base::{Clock, Mint, SLOTS, Slot, UnixTime};
 use engine::Engine;
 use pbx::{Command, Pbx};
-use store::{Bindings, CallLog, Journal};
+use store::{Bindings, CallLog, Journal, Lines, Watchers};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
@@ -221,6 +221,8 @@ fn services(
     let observed = observer.observed();
     pbx::Services {
         bindings,
+        lines: Arc::new(Lines::new()),
+        watchers: Arc::new(Watchers::new()),
         calls: Arc::new(AtomicUsize::new(0)),
         registrations_open: Arc::new(move || journal.healthy()),
         calls_open: Arc::new(move || observed.healthy() && !stopping.load(Relaxed)),

@@ -12,8 +12,8 @@ use socket2::{Domain, Socket, TcpKeepalive, Type};
 use super::alarm::Alarm;
 use super::directory::Target;
 use super::session::Session;
-use super::slot_set::SlotSet;
 use crate::config::Limits;
+use crate::slot_set::SlotSet;
 
 /// A connection and what is unfinished on it.
 #[derive(Debug)]

@@ -7,7 +7,6 @@ mod directory;
 mod listeners;
 mod reading;
 mod session;
-mod slot_set;
 
 pub(crate) use connection::{Received, Stage, local_address};
 pub(crate) use connections::{Connections, Place};

@@ -23,6 +23,7 @@ pub(crate) enum Seen {
     Command(&'static str),
     Media(media::Event),
     Unreachable(Flow),
+    Woken,
 }
 
 /// A [`Seen`], where and by whom.
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     /// Sends and writes a record in the same call.
     SendRecorded(Flow, String),
     Wake(Duration),
+    /// Has the machines of these slots woken.
+    WakeSlots(Vec<Slot>),
     Panic,
 }
 
@@ -67,6 +70,7 @@ impl Echo {
                 out.records.push(text.clone().into_bytes());
                 out.transmit(flow, text.as_bytes());
             }
+            Command::WakeSlots(slots) => out.wake.extend(slots),
             Command::Wake(after) => self.deadline = Some(now + after),
             Command::Panic => panic!("as the test asked"),
         }
@@ -97,6 +101,7 @@ impl Machine for Echo {
             Input::Command(command) => Seen::Command(self.command(now, command, out)),
             Input::Media(event) => Seen::Media(event),
             Input::Unreachable { flow } => Seen::Unreachable(flow),
+            Input::Wake => Seen::Woken,
             // It asks nothing.
             Input::Answer(_) => return,
         };

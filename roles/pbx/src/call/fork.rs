@@ -24,7 +24,7 @@ pub(super) struct News {
 /// One phone that rings.
 #[derive(Debug)]
 pub(super) struct Fork {
-    leg: Leg,
+    pub(super) leg: Leg,
     /// The INVITE; none before it is sent.
     client: Option<ClientKey>,
     /// Our address towards the phone: chooses the media session.

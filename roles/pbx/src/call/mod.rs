@@ -8,11 +8,13 @@
 //! - `serve`: calls that end at us: echo, tones, prompts.
 //! - `change`: hold, codec changes, session refreshes after the answer.
 //! - `requests`: everything else a leg may send.
+//! - `lamps`: what others see of the call.
 //! - `timers`: ringing, session intervals, the longest duration.
 //! - [`leg`] and `session`: one party, and its media.
 
 mod change;
 mod fork;
+mod lamps;
 pub(crate) mod leg;
 mod replace;
 pub(crate) mod requests;
@@ -69,6 +71,8 @@ pub(crate) struct Call {
     /// Requests such as INFO that wait for the other leg's answer.
     relayed: u8,
     record: Box<CallRecord>,
+    /// What lamps show of it.
+    shown: lamps::Shown,
     answered_at: Option<Instant>,
     ends_at: Option<Instant>,
     _admission: Admission,
@@ -207,6 +211,7 @@ impl Call {
             refusal: None,
             relayed: 0,
             record: Box::new(record),
+            shown: lamps::Shown::default(),
             answered_at: None,
             ends_at: None,
             _admission: admission,
@@ -271,6 +276,7 @@ impl Call {
         cause: Cause,
         hung_up: Option<Side>,
     ) -> Alive {
+        self.hide(ctx);
         self.record.cause = cause;
         let accepted = self.invite.is_none();
         if let Some(invite) = self.invite.take() {

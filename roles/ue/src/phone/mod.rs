@@ -429,7 +429,7 @@ impl Machine for Phone {
                     self.failed(now, task, Failure::Unreachable, out);
                 }
             }
-            Input::Media(_) | Input::Answer(_) => {}
+            Input::Media(_) | Input::Answer(_) | Input::Wake => {}
         }
     }
 

@@ -11,6 +11,10 @@ impl SlotSet {
         self.0[slot.index() / 64] |= 1 << (slot.index() % 64);
     }
 
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == [0; 4]
+    }
+
     pub(crate) fn iter(self) -> impl Iterator<Item = Slot> {
         (0..=255)
             .map(Slot::new)

@@ -343,6 +343,7 @@ fn services(open: &Arc<AtomicBool>) -> Services {
         bindings: Arc::new(Bindings::new()),
         lines: Arc::new(Lines::new()),
         watchers: Arc::new(Watchers::new()),
+        orbits: Arc::default(),
         calls: Arc::new(AtomicUsize::new(0)),
         registrations_open: Arc::new(move || open.load(Ordering::Relaxed)),
         calls_open: Arc::new(|| true),

@@ -39,4 +39,6 @@ pub use calls::Calls;
 pub use client::{Client, ClientError};
 pub use problem::{Excerpt, Problem, Severity};
 pub use routes::{Server, router};
-pub use types::{Call, CallState, Health, Phone, Reachability, Refusal, Reloaded, Status};
+pub use types::{
+    Call, CallState, Health, Party, Phone, Reachability, Refusal, Reloaded, Status, Transfer,
+};

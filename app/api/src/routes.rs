@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 
-use crate::types::{Call, Health, Phone, Refusal, Reloaded, Status};
+use crate::types::{Call, Health, Phone, Refusal, Reloaded, Status, Transfer};
 
 /// What the API needs of a server. Answers come at once: they are copied out of memory, but for
 /// [`reload`](Self::reload), which reads three small files.
@@ -24,6 +24,11 @@ pub trait Server: Send + Sync + 'static {
     /// # Errors
     /// If there is no such call.
     fn hangup(&self, id: &str) -> Result<(), Refusal>;
+    /// Begins to send a party of a call to another number.
+    ///
+    /// # Errors
+    /// If there is no such call.
+    fn transfer(&self, id: &str, transfer: &Transfer) -> Result<(), Refusal>;
     /// Reads the configuration again.
     ///
     /// # Errors
@@ -44,6 +49,7 @@ pub fn router(server: Arc<dyn Server>) -> Router {
         .route("/phones", get(phones))
         .route("/calls", get(calls))
         .route("/calls/{id}", delete(hangup))
+        .route("/calls/{id}/transfer", post(transfer))
         .route("/reload", post(reload))
         .route("/stop", post(stop))
         .route("/health", get(health))
@@ -66,6 +72,17 @@ async fn calls(server: Shared) -> Json<Vec<Call>> {
 
 async fn hangup(server: Shared, Path(id): Path<String>) -> Response {
     match server.hangup(&id) {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(refusal) => (StatusCode::NOT_FOUND, Json(refusal)).into_response(),
+    }
+}
+
+async fn transfer(
+    server: Shared,
+    Path(id): Path<String>,
+    Query(transfer): Query<Transfer>,
+) -> Response {
+    match server.transfer(&id, &transfer) {
         Ok(()) => StatusCode::ACCEPTED.into_response(),
         Err(refusal) => (StatusCode::NOT_FOUND, Json(refusal)).into_response(),
     }

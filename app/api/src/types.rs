@@ -109,6 +109,27 @@ pub enum CallState {
     Answered,
 }
 
+/// Where a party of a call is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// The number.
+    pub to: String,
+    /// The party that is sent.
+    #[serde(default)]
+    pub who: Party,
+}
+
+/// A party of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Party {
+    /// Who called.
+    #[default]
+    Caller,
+    /// Who was called.
+    Callee,
+}
+
 /// The configuration was read again and is in use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {

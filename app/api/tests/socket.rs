@@ -50,6 +50,10 @@ impl Server for Fake {
         }]
     }
 
+    fn transfer(&self, id: &str, _: &api::Transfer) -> Result<(), Refusal> {
+        self.hangup(id)
+    }
+
     fn hangup(&self, id: &str) -> Result<(), Refusal> {
         let known = self.calls().iter().any(|call| call.id == id);
         known

@@ -10,7 +10,7 @@ use api::{
 };
 use serde::Serialize;
 
-use crate::cli::Output;
+use crate::cli::{Output, Transfer};
 use crate::folder::Folder;
 use crate::settings::Invalid;
 use crate::terminal::{self, Style, Table, span, styled};
@@ -133,6 +133,14 @@ impl Console {
     pub(crate) fn hangup(&self, id: &str, output: Output) -> Result<()> {
         self.ask(self.client.delete(&format!("/calls/{}", encode(id))))?;
         acknowledge(output)
+    }
+
+    pub(crate) fn transfer(&self, transfer: &Transfer) -> Result<()> {
+        let (id, to) = (encode(&transfer.id), encode(&transfer.number));
+        let who = if transfer.callee { "callee" } else { "caller" };
+        let resource = format!("/calls/{id}/transfer?to={to}&who={who}");
+        self.ask(self.client.command(&resource))?;
+        acknowledge(transfer.output)
     }
 
     pub(crate) fn reload(&self, output: Output) -> Result<()> {

@@ -51,6 +51,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Send a party of a call to another number.
+    Transfer(Transfer),
     /// Let the running server read its configuration again; if it is wrong, the old one stays.
     Reload(Output),
     /// End the running server and its calls.
@@ -70,6 +72,7 @@ impl Command {
         match self {
             Self::Run(_) | Self::Load(_) => false,
             Self::Check(check) => check.output.json,
+            Self::Transfer(transfer) => transfer.output.json,
             Self::Hangup { output, .. }
             | Self::Status(output)
             | Self::Phones(output)
@@ -91,6 +94,20 @@ impl Command {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) overrides: Overrides,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Transfer {
+    /// The call, as `dialtone calls` names it.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Where to.
+    pub(crate) number: String,
+    /// Send the party that was called, instead of the one that called.
+    #[arg(long)]
+    pub(crate) callee: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]

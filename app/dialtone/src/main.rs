@@ -59,6 +59,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Status(output) => console.status(*output)?,
         Command::Phones(output) => console.phones(*output)?,
         Command::Calls(output) => console.calls(*output)?,
+        Command::Transfer(transfer) => console.transfer(transfer)?,
         Command::Hangup { id, output } => console.hangup(id, *output)?,
         Command::Reload(output) => console.reload(*output)?,
         Command::Stop(output) => console.stop(*output)?,

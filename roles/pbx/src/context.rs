@@ -16,6 +16,7 @@ use sip::{
 use store::{Bindings, Lines, Watchers};
 
 use crate::locate::{Locator, Search};
+use crate::orbits::Orbits;
 use crate::{CallRecord, Config, Event};
 
 /// What all slots share.
@@ -27,6 +28,8 @@ pub struct Services {
     pub lines: Arc<Lines>,
     /// Which slots want to know of changes to users.
     pub watchers: Arc<Watchers>,
+    /// Where calls are parked.
+    pub orbits: Arc<Orbits>,
     /// How many calls there are in all slots.
     pub calls: Arc<AtomicUsize>,
     /// Whether bindings can be written to disk; while not, registrations are answered 503.
@@ -320,4 +323,5 @@ const MOST_HUNG_UP: usize = 8;
 pub(crate) const SDP: &str = "application/sdp";
 
 /// The methods that we understand, for Allow.
-pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, PRACK, UPDATE, INFO";
+pub(crate) const ALLOW: &str =
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, PRACK, UPDATE, INFO, REFER";

@@ -83,6 +83,9 @@ pub enum Step {
     Tone(f32),
     /// `{ play = "welcome" }`: a built-in prompt.
     Play(String),
+    /// `{ park = "{number}" }`: a call that is transferred here waits in this orbit; whoever dials it
+    /// fetches the call.
+    Park(String),
     /// `{ hangup = 486 }`: refuses the call with this status, or ends it if it has been answered.
     Hangup(u16),
 }
@@ -91,6 +94,7 @@ impl Step {
     fn filled_in(&self, number: &str) -> Self {
         match self {
             Self::Dial(target) => Self::Dial(target.replace("{number}", number)),
+            Self::Park(orbit) => Self::Park(orbit.replace("{number}", number)),
             other => other.clone(),
         }
     }

@@ -157,6 +157,15 @@ pub enum Command {
         /// The call.
         call: Token,
     },
+    /// Send a party of this call to another number.
+    Transfer {
+        /// The call.
+        call: Token,
+        /// The party that is sent.
+        who: media::Side,
+        /// Where to.
+        number: String,
+    },
     /// End every call of the slot: the server is stopping.
     HangupAll,
     /// Work by this configuration from now on. Calls in progress go on.

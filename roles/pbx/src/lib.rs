@@ -24,6 +24,7 @@ pub mod event;
 mod locate;
 mod machine;
 mod network;
+mod orbits;
 mod registrar;
 
 pub use config::{Config, Network, User};
@@ -31,3 +32,4 @@ pub use context::{Services, WayOut};
 pub use dialplan::{DialPlan, Extension, Step};
 pub use event::{CallRecord, Cause, Command, Event};
 pub use machine::{Load, Pbx};
+pub use orbits::Orbits;

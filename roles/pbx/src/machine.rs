@@ -10,13 +10,13 @@ use base::{Clock, Deadlines, Mint, Token};
 use engine::{Answer, Input, Machine, Out};
 use sip::digest::ReplayGuard;
 use sip::{
-    ClientKey, Dialog, Expired, Flow, HeaderName, Message, Method, Received, ServerKey, StatusCode,
-    Transactions,
+    ClientKey, Dialog, Expired, Flow, HeaderName, Message, Method, Protocol, Received, Replaces,
+    ServerKey, StatusCode, Transactions,
 };
 use store::Reach;
 
 use crate::auth::{self, Verdict};
-use crate::call::{self, Admission, Admitted, Call, requests};
+use crate::call::{self, Admission, Admitted, Call, Entrant, Party, requests};
 use crate::context::{ALLOW, Abandoned, Context, Index, Owner, Pending, SDP, Services, Waiter};
 use crate::locate::{Locator, Ways};
 use crate::registrar::{self, Registrar};
@@ -270,10 +270,19 @@ impl Pbx {
         request: &Message<'_>,
         out: &mut Out<Event>,
     ) {
+        if flow.protocol == Protocol::Local {
+            let party = Party::of_sender(&self.config, request);
+            return self.enter(now, server, flow, request, party, out);
+        }
         let mut guard = std::mem::replace(&mut self.guard, ReplayGuard::new(1));
         let mut ctx = self.context(now, out);
         let verdict = auth::authenticate(&mut ctx, &mut guard, request, &flow);
         let alive = match verdict {
+            Verdict::Known(caller) if request.header(HeaderName::Replaces).is_some() => {
+                self.guard = guard;
+                let party = Party::of_user(&caller);
+                return self.enter(now, server, flow, request, party, out);
+            }
             Verdict::Known(caller) => {
                 let tag = ctx.mint.token();
                 ctx.transactions.begin(now, server, flow, request);
@@ -291,6 +300,40 @@ impl Pbx {
         };
         self.guard = guard;
         self.put_back(alive);
+    }
+
+    /// An INVITE that asks for somebody's place in a call (RFC 3891 §3).
+    fn enter(
+        &mut self,
+        now: Instant,
+        server: ServerKey,
+        flow: Flow,
+        request: &Message<'_>,
+        party: Party,
+        out: &mut Out<Event>,
+    ) {
+        let mut values = request.values(HeaderName::Replaces);
+        let replaces = match (values.next().map(Replaces::parse), values.next()) {
+            (Some(Ok(replaces)), None) => replaces,
+            _ => return registrar::reply(&mut self.context(now, out), flow, request, 400, |_| {}),
+        };
+        let tag = Token::parse(replaces.to_tag);
+        let found = tag.and_then(|tag| Some((tag, *self.index.legs.get(&tag)?)));
+        let own = self.mint.token();
+        let dialog = Dialog::of_request(request, flow, own).ok();
+        let Some(((tag, call), dialog)) = found.zip(dialog) else {
+            return registrar::reply(&mut self.context(now, out), flow, request, 481, |_| {});
+        };
+        self.transactions.begin(now, server, flow, request);
+        let pending = Pending::new(server, flow, request.bytes());
+        let entrant = Entrant {
+            dialog,
+            pending,
+            party,
+        };
+        self.with_call(now, call, out, |call, ctx| {
+            call.enter(ctx, tag, &replaces, entrant)
+        });
     }
 
     fn response(&mut self, now: Instant, flow: Flow, response: &Message<'_>, out: &mut Out<Event>) {
@@ -427,6 +470,9 @@ impl Pbx {
             Command::Hangup { call } => {
                 self.with_call(now, call, out, |call, ctx| call.hang_up(ctx));
             }
+            Command::Transfer { call, who, number } => {
+                self.with_call(now, call, out, |call, ctx| call.transfer(ctx, who, &number));
+            }
             Command::HangupAll => {
                 // In a fixed order, so that a replay sends the same messages.
                 let mut calls: Vec<_> = self.calls.keys().copied().collect();
@@ -462,7 +508,7 @@ impl Pbx {
         };
         self.with_call(now, call, out, |call, ctx| match event {
             media::Event::Allocated { session, streams } => call.allocated(ctx, session, streams),
-            media::Event::Refused { .. } => call.ports_refused(ctx),
+            media::Event::Refused { session, .. } => call.ports_refused(ctx, session),
             media::Event::Silent { .. } => call.silent(ctx),
             media::Event::Finished { .. } => call.finished(ctx),
             media::Event::Closed { .. } => Some(call),

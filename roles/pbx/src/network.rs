@@ -13,21 +13,24 @@ impl Network {
     /// Our address for Via and Contact towards the peer of `flow`.
     #[must_use]
     pub fn signalling_address(&self, flow: &Flow) -> SocketAddr {
-        let public = self.signalling.filter(|_| !self.is_local(flow.remote.ip()));
+        let public = self.signalling.filter(|_| !self.is_local(flow));
         SocketAddr::new(public.unwrap_or(flow.local.ip()), flow.local.port())
     }
 
     /// Our address for SDP towards the peer of `flow`.
     #[must_use]
     pub fn media_address(&self, flow: &Flow) -> IpAddr {
-        let public = self.media.filter(|_| !self.is_local(flow.remote.ip()));
+        let public = self.media.filter(|_| !self.is_local(flow));
         public.unwrap_or(flow.local.ip())
     }
 
-    fn is_local(&self, peer: IpAddr) -> bool {
-        self.local
-            .iter()
-            .any(|(network, length)| contains(*network, *length, peer))
+    fn is_local(&self, flow: &Flow) -> bool {
+        let peer = flow.remote.ip();
+        flow.protocol == Protocol::Local
+            || self
+                .local
+                .iter()
+                .any(|(network, length)| contains(*network, *length, peer))
     }
 }
 

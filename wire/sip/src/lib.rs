@@ -39,7 +39,7 @@ pub use encode::{Writer, response_flow};
 pub use error::ParseError;
 pub use field::Field;
 pub use flow::{ConnectionId, Flow, Protocol, TlsPeer};
-pub use header::{CSeq, HeaderName, NameAddr, Params, RAck, SessionExpires, Via};
+pub use header::{CSeq, HeaderName, NameAddr, Params, RAck, Replaces, SessionExpires, Via};
 pub use message::{MAX_FIELDS, Message, StartLine};
 pub use method::Method;
 pub use status::StatusCode;

@@ -46,6 +46,18 @@ impl<'a> Uri<'a> {
         }
     }
 
+    /// The value of the header field `name` that a request to this URI is to carry, escapes resolved
+    /// (RFC 3261 §19.1.1).
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<Cow<'a, str>> {
+        let mut fields = self
+            .headers
+            .split('&')
+            .filter_map(|field| field.split_once('='));
+        let (_, value) = fields.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+        Some(unescape(value))
+    }
+
     /// The user part without its password, percent-escapes resolved.
     #[must_use]
     pub fn user_name(&self) -> Cow<'a, str> {

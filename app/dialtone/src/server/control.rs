@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use api::{Call, Health, Phone, Reachability, Refusal, Reloaded, Status};
+use api::{Call, Health, Party, Phone, Reachability, Refusal, Reloaded, Status, Transfer};
 use arc_swap::ArcSwap;
 use base::Token;
 use engine::Listen;
+use media::Side;
 use pbx::Command;
 use store::{Bindings, Contact, Journal, Reach};
 use tokio::sync::Notify;
@@ -33,6 +34,16 @@ pub(super) struct Control {
     pub(super) observed: Arc<Observed>,
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) stop: Notify,
+}
+
+impl Control {
+    /// The call that is called `id`.
+    fn call(&self, id: &str) -> Result<Token, Refusal> {
+        let call = Token::parse(id).filter(|_| self.observed.calls.contains(id));
+        call.ok_or_else(|| {
+            Refusal::new(format!("there is no call {id}; `dialtone calls` shows all"))
+        })
+    }
 }
 
 impl api::Server for Control {
@@ -77,11 +88,25 @@ impl api::Server for Control {
     }
 
     fn hangup(&self, id: &str) -> Result<(), Refusal> {
-        let call = Token::parse(id).filter(|_| self.observed.calls.contains(id));
-        let call = call.ok_or_else(|| {
-            Refusal::new(format!("there is no call {id}; `dialtone calls` shows all"))
-        })?;
+        let call = self.call(id)?;
         self.delivery.command(call.slot(), Command::Hangup { call });
+        Ok(())
+    }
+
+    fn transfer(&self, id: &str, transfer: &Transfer) -> Result<(), Refusal> {
+        let call = self.call(id)?;
+        let number = transfer.to.clone();
+        if self.config.load().dialplan.steps(&number).is_empty() {
+            return Err(Refusal::new(format!(
+                "the dial plan has nothing for {number}"
+            )));
+        }
+        let who = match transfer.who {
+            Party::Caller => Side::Caller,
+            Party::Callee => Side::Callee,
+        };
+        let command = Command::Transfer { call, who, number };
+        self.delivery.command(call.slot(), command);
         Ok(())
     }
 

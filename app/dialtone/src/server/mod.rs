@@ -223,6 +223,7 @@ fn services(
         bindings,
         lines: Arc::new(Lines::new()),
         watchers: Arc::new(Watchers::new()),
+        orbits: Arc::default(),
         calls: Arc::new(AtomicUsize::new(0)),
         registrations_open: Arc::new(move || journal.healthy()),
         calls_open: Arc::new(move || observed.healthy() && !stopping.load(Relaxed)),

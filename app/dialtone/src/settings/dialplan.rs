@@ -114,7 +114,8 @@ fn step(value: &Value) -> Result<Step, Fault> {
 
 fn parameter(name: &str, value: &Value) -> Result<Step, Fault> {
     match name {
-        "dial" => dial(value),
+        "dial" => target(value).map(Step::Dial),
+        "park" => target(value).map(Step::Park),
         "tone" => tone(value),
         "play" => play(value),
         "hangup" => hangup(value),
@@ -127,7 +128,7 @@ fn parameter(name: &str, value: &Value) -> Result<Step, Fault> {
 }
 
 fn unknown_step(word: &str) -> Fault {
-    const STEPS: &[&str] = &["dial", "echo", "tone", "play", "hangup"];
+    const STEPS: &[&str] = &["dial", "park", "echo", "tone", "play", "hangup"];
     let remedy = match similar(word, STEPS) {
         Some("echo") => "did you mean “echo”?".to_owned(),
         Some(meant) => format!("did you mean {{ {meant} = … }}?"),
@@ -136,7 +137,7 @@ fn unknown_step(word: &str) -> Fault {
     Fault::new(format!("“{word}” is no step"), remedy)
 }
 
-fn dial(value: &Value) -> Result<Step, Fault> {
+fn target(value: &Value) -> Result<String, Fault> {
     let target = text(value)?;
     let plain = target.replace("{number}", "");
     let legal = plain.chars().all(legal);
@@ -147,7 +148,7 @@ fn dial(value: &Value) -> Result<Step, Fault> {
             "use a number, or “{number}” for what was dialled",
         ));
     }
-    Ok(Step::Dial(target.to_owned()))
+    Ok(target.to_owned())
 }
 
 fn tone(value: &Value) -> Result<Step, Fault> {

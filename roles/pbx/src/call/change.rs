@@ -408,10 +408,10 @@ impl Call {
     ) -> Alive {
         let alone = exchange.asker.pending().is_none();
         exchange.asker.refuse(ctx, status);
-        if alone {
+        if alone || self.is_deserted() {
             return self.end(ctx, Cause::Refused, None);
         }
-        Some(self)
+        self.resume_change(ctx)
     }
 
     fn relay_answer(
@@ -447,7 +447,7 @@ impl Call {
                     leg.hear(&request);
                 }
                 self.accept_change(ctx, from, &pending, Some(&sdp));
-                Some(self)
+                self.resume_change(ctx)
             }
             Asker::Newcomer(mut newcomer) => {
                 let sdp = newcomer.leg.describe(ctx, &newcomer.session, answer);
@@ -474,7 +474,11 @@ impl Call {
     }
 
     /// Whoever asked for a change gives it up.
-    pub(super) fn cancel_change(&mut self, ctx: &mut Context<'_>, server: sip::ServerKey) {
+    pub(super) fn cancel_change(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        server: sip::ServerKey,
+    ) -> Alive {
         let asks = |asker: &Asker| asker.pending().is_some_and(|p| p.server == server);
         if let Some(exchange) = self.exchange.as_ref().filter(|e| asks(&e.asker)) {
             ctx.transactions
@@ -483,6 +487,10 @@ impl Call {
         if let Some(waiting) = self.waiting.take_if(|waiting| asks(&waiting.asker)) {
             waiting.refuse(ctx, 487);
         }
+        if self.is_deserted() && !self.is_changing() {
+            return self.end(ctx, Cause::Cancelled, None);
+        }
+        Some(self)
     }
 
     fn refresh_answered(
@@ -627,6 +635,14 @@ fn passed_on(status: StatusCode) -> u16 {
 }
 
 impl Waiting {
+    /// Media ports that the change has asked for, and that are not in use yet.
+    pub(super) fn session(&mut self) -> Option<&mut Session> {
+        match &mut self.asker {
+            Asker::Newcomer(newcomer) => Some(&mut newcomer.session),
+            _ => None,
+        }
+    }
+
     pub(super) fn refuse(self, ctx: &mut Context<'_>, status: u16) {
         self.asker.refuse(ctx, status);
     }

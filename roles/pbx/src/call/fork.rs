@@ -48,6 +48,12 @@ pub(super) struct Target<'a> {
     pub(super) replaces: Option<Box<str>>,
 }
 
+impl Fork {
+    pub(super) fn leg(&self) -> &Leg {
+        &self.leg
+    }
+}
+
 impl Call {
     /// Prepares the INVITE to one phone, and asks for media ports towards it.
     pub(super) fn add_fork(&mut self, ctx: &mut Context<'_>, target: Target<'_>, streams: u8) {
@@ -124,6 +130,10 @@ impl Call {
         let min_se = ctx.config.calls.min_session_expires.as_secs();
         let owner = Owner::Fork { call: self.id };
         let replaces = fork.replaces.as_deref();
+        let referred_by = self
+            .transfer
+            .as_ref()
+            .and_then(|t| t.referred_by.as_deref());
         let client = ctx.request(&mut fork.leg.dialog, Method::Invite, owner, |mut writer| {
             put_capabilities(&mut writer, &contact);
             if interval > 0 {
@@ -133,6 +143,9 @@ impl Call {
             }
             if let Some(replaces) = replaces {
                 writer.header(HeaderName::Replaces, replaces);
+            }
+            if let Some(referred_by) = referred_by {
+                writer.header(HeaderName::ReferredBy, referred_by);
             }
             if let Some(alert) = request.and_then(|request| request.header(HeaderName::AlertInfo)) {
                 writer.header(HeaderName::AlertInfo, alert);
@@ -214,6 +227,7 @@ impl Call {
         if !matches!(self.provisional.last, Some((180..=182, _))) && status != 183 {
             ctx.out.events.push(Event::CallRinging { call: self.id });
         }
+        self.tell_transferor(ctx, StatusCode(status));
         // With several phones ringing the caller hears its own ringback, not one phone's early media.
         let offered = self.with_invite(|invite, _| !invite.body().is_empty()) == Some(true);
         let news = News {
@@ -323,6 +337,8 @@ impl Call {
             }
         }
         self.stage = Stage::Talking;
+        self.parked = None;
+        self.transferred(ctx);
         let cseq = response.cseq().map_or(0, |cseq| cseq.number);
         let parted = self.legs[fork.leg.side.index()].replace(fork.leg);
         if let Some(parted) = parted {

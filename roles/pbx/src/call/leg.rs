@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use super::session::Session;
 use crate::context::{ALLOW, Abandoned, Context, HungUp, Owner, Pending, SDP};
-use crate::{User, network};
+use crate::{Config, User, network};
 
 /// The leg between us and one party.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub(crate) struct Leg {
     pub(super) refresh: Option<Refresh>,
     /// The INVITE by which we called the party.
     pub(super) invite: Option<ClientKey>,
+    /// CSeq of the party's first REFER.
+    pub(super) referred: Option<u32>,
     /// Phones behind the same contact that answered too.
     pub(super) turned_away: HungUp,
 }
@@ -67,6 +69,23 @@ impl Party {
             name: user.name.as_str().into(),
             number: user.number.as_str().into(),
             display: user.display_name.replace(['"', '\\'], "").into(),
+        }
+    }
+
+    /// Whoever a request of ours is from: another of our calls speaks for a user.
+    pub(crate) fn of_sender(config: &Config, request: &Message<'_>) -> Self {
+        let Ok(from) = request.from() else {
+            return Self::default();
+        };
+        let number = from.parse_uri().map(|uri| uri.user_name().into_owned());
+        let number = number.unwrap_or_default();
+        match config.user_at(&number) {
+            Some(user) => Self::of_user(user),
+            None => Self {
+                name: number.as_str().into(),
+                number: number.into(),
+                display: from.display_name().into(),
+            },
         }
     }
 
@@ -133,6 +152,7 @@ impl Leg {
             progress: (0, 0),
             refresh: None,
             invite: None,
+            referred: None,
             turned_away: HungUp::default(),
         }
     }
@@ -494,7 +514,7 @@ pub(super) fn put_capabilities(writer: &mut Writer<'_>, contact: &str) {
     writer
         .text(HeaderName::Contact, contact)
         .text(HeaderName::Allow, ALLOW)
-        .text(HeaderName::Supported, "100rel, timer");
+        .text(HeaderName::Supported, "100rel, timer, replaces, norefersub");
 }
 
 /// Session-Expires of a 2xx; the party must know that it is the one to refresh (RFC 4028 §9).

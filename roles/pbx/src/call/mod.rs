@@ -7,6 +7,9 @@
 //! - `fork`: phones ring, one answers, the others are told.
 //! - `serve`: calls that end at us: echo, tones, prompts.
 //! - `change`: hold, codec changes, session refreshes after the answer.
+//! - `transfer`: REFER: a party is sent to somebody else.
+//! - `replace`: an INVITE that takes the place of a party, or picks up what rings.
+//! - `park`: calls that wait in an orbit until somebody fetches them.
 //! - `requests`: everything else a leg may send.
 //! - `lamps`: what others see of the call.
 //! - `timers`: ringing, session intervals, the longest duration.
@@ -16,12 +19,14 @@ mod change;
 mod fork;
 mod lamps;
 pub(crate) mod leg;
+mod park;
 mod replace;
 pub(crate) mod requests;
 mod serve;
 mod session;
 mod steps;
 mod timers;
+mod transfer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,8 +40,12 @@ use crate::context::{Context, Lingering, Pending};
 use crate::{CallRecord, Cause, Event, Step, User};
 use change::{Exchange, LateAck, Waiting};
 use fork::{Fork, News};
-use leg::{Leg, Party};
+use leg::Leg;
+pub(crate) use leg::Party;
+use park::Parking;
+pub(crate) use replace::Entrant;
 use session::Session;
+use transfer::Transfer;
 
 /// One call.
 #[derive(Debug)]
@@ -59,6 +68,8 @@ pub(crate) struct Call {
     sessions: Vec<Session>,
     /// The media of those who talk, or of whom we serve.
     session: Option<Session>,
+    transfer: Option<Transfer>,
+    parked: Option<Parking>,
     exchange: Option<Exchange>,
     waiting: Option<Waiting>,
     late_ack: Option<LateAck>,
@@ -202,6 +213,8 @@ impl Call {
             forks: Vec::new(),
             sessions: Vec::new(),
             session: None,
+            transfer: None,
+            parked: None,
             exchange: None,
             waiting: None,
             late_ack: None,
@@ -264,6 +277,9 @@ impl Call {
         status: StatusCode,
         cause: Cause,
     ) -> Alive {
+        if self.transfer.is_some() {
+            return self.transfer_failed(ctx, status);
+        }
         self.refusal = Some(status);
         self.end(ctx, cause, None)
     }
@@ -378,7 +394,11 @@ fn close(ctx: &mut Context<'_>, mut sessions: Vec<Session>, record: Box<CallReco
 
 /// The number that a request asks for: the user part of its Request-URI.
 pub(crate) fn dialled_number(request: &Message<'_>) -> Option<String> {
-    let uri = sip::Uri::parse(request.request_uri()).ok()?;
+    plain_number(&sip::Uri::parse(request.request_uri()).ok()?)
+}
+
+/// The number in a URI, if it is one that can be dialled.
+fn plain_number(uri: &sip::Uri<'_>) -> Option<String> {
     let user = uri.user_name();
     // RFC 3966 §5.1.1: visual separators of a global number don't count.
     let number = if uri.scheme == sip::Scheme::Tel || user.starts_with('+') {
@@ -399,7 +419,7 @@ pub(crate) fn unsupported(request: &Message<'_>) -> Option<String> {
     let unknown: Vec<_> = request
         .values(HeaderName::Require)
         .filter(|token| {
-            !["100rel", "timer"]
+            !["100rel", "timer", "replaces", "norefersub"]
                 .iter()
                 .any(|known| token.eq_ignore_ascii_case(known))
         })

@@ -1,11 +1,13 @@
 //! Somebody new takes the place of a party: INVITE with Replaces (RFC 3891), pickup, retrieval of a
 //! parked call.
 
-use media::Side;
+use base::Token;
+use media::{Side, Source};
 use sdp::Sdp;
-use sip::{Dialog, Message};
+use sip::{Dialog, Protocol, Replaces};
 
 use super::change::Asker;
+use super::fork::Fork;
 use super::leg::{Leg, Party};
 use super::steps::{offer_of, streams_of};
 use super::{Alive, Call, Session, Stage, leave};
@@ -39,16 +41,108 @@ pub(crate) struct Entrant {
 }
 
 impl Call {
+    /// Somebody asks for the place of the party towards whom our tag is `tag`: one that talks, a phone
+    /// that rings, or, if the party is parked, the place opposite to it.
+    pub(crate) fn enter(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        tag: Token,
+        replaces: &Replaces<'_>,
+        entrant: Entrant,
+    ) -> Alive {
+        if let Some(status) = self.objection_to(tag, replaces, &entrant) {
+            entrant.refuse(ctx, status);
+            return Some(self);
+        }
+        let pending = entrant.pending.clone();
+        let Some(Ok(offer)) = pending.message().as_ref().map(offer_of) else {
+            entrant.refuse(ctx, 488);
+            return Some(self);
+        };
+        let sought = self.sought();
+        if self.rings_at(tag) || self.parked.is_some() {
+            return self.pick_up(ctx, entrant, offer.as_ref());
+        }
+        let side = self.leg(tag).map(|leg| leg.side);
+        match side {
+            Some(side) if self.stage == Stage::Talking => {
+                self.replace(ctx, side, entrant, offer.as_ref())
+            }
+            // The caller's place is taken as soon as somebody has answered it.
+            Some(side) if side != sought && !self.forks.is_empty() => {
+                self.replace(ctx, side, entrant, offer.as_ref())
+            }
+            _ => {
+                entrant.refuse(ctx, 481);
+                Some(self)
+            }
+        }
+    }
+
+    /// Why somebody is not let in, as a status (RFC 3891 §3).
+    fn objection_to(&self, tag: Token, replaces: &Replaces<'_>, entrant: &Entrant) -> Option<u16> {
+        let mut legs = self
+            .legs
+            .iter()
+            .flatten()
+            .chain(self.forks.iter().map(Fork::leg));
+        let dialog = &legs.find(|leg| leg.tag() == tag)?.dialog;
+        // One of our own calls knows our tag alone; nobody outside can guess it.
+        let inside = entrant.pending.flow.protocol == Protocol::Local;
+        let same = *dialog.call_id == *replaces.call_id && *dialog.remote_tag == *replaces.from_tag;
+        if !inside && !same {
+            return Some(481);
+        }
+        if replaces.early_only && !self.rings_at(tag) {
+            return Some(486);
+        }
+        (self.waiting.is_some() || self.transfer.is_some()).then_some(491)
+    }
+
+    /// Lets somebody answer in place of the phones that ring. A caller that has not been answered yet is
+    /// answered by us at first, because its offer and the newcomer's can't answer each other.
+    fn pick_up(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        entrant: Entrant,
+        offer: Option<&Sdp<'_>>,
+    ) -> Alive {
+        self.abandon_forks(ctx, Some(PICKED_UP));
+        for session in std::mem::take(&mut self.sessions) {
+            session.close(ctx);
+        }
+        self.steps = Vec::new().into_iter();
+        let fresh = self.invite.is_some();
+        if !fresh && self.stage != Stage::Talking {
+            self.stage = Stage::Serving;
+        }
+        let sought = self.sought();
+        let call = self.replace(ctx, sought, entrant, offer)?;
+        if fresh {
+            call.serve_source(ctx, Source::Silence)
+        } else {
+            Some(call)
+        }
+    }
+
+    /// A newcomer has not been let in. `true`: so nobody is left for the other party.
+    pub(super) fn is_deserted(&self) -> bool {
+        let alone = self.legs.iter().any(Option::is_none);
+        let waits = matches!(self.source, Some(Source::Silence)) && self.stage == Stage::Serving;
+        alone && waits && self.parked.is_none() && self.invite.is_none()
+    }
+
     /// Lets somebody take the place of the party at `side`, if the other party agrees to the newcomer's
     /// description.
     fn replace(
-        mut self: Box<Self>,
+        self: Box<Self>,
         ctx: &mut Context<'_>,
         side: Side,
         entrant: Entrant,
         offer: Option<&Sdp<'_>>,
     ) -> Alive {
-        let Some(stays) = self.side(side.other()) else {
+        let ringing = self.forks.first().map(Fork::leg);
+        let Some(stays) = self.legs[side.other().index()].as_ref().or(ringing) else {
             entrant.refuse(ctx, 481);
             return Some(self);
         };
@@ -90,6 +184,7 @@ impl Call {
         }
         self.use_session(ctx, session);
         self.stage = Stage::Talking;
+        self.parked = None;
         let side = leg.side;
         if let Some(parted) = self.legs[side.index()].replace(leg) {
             leave(ctx, parted, false, Some(REPLACED));
@@ -98,10 +193,13 @@ impl Call {
 }
 
 impl Entrant {
-    fn refuse(self, ctx: &mut Context<'_>, status: u16) {
+    /// The entrant is not let in.
+    pub(crate) fn refuse(self, ctx: &mut Context<'_>, status: u16) {
         let tag = self.dialog.local_tag;
         ctx.refuse_pending(&self.pending, status, tag.as_str());
     }
 }
 
 const REPLACED: &str = "SIP;cause=200;text=\"Replaced\"";
+
+const PICKED_UP: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";

@@ -60,6 +60,7 @@ impl Call {
             Method::Bye => self.bye(ctx, side, &pending, request),
             Method::Invite | Method::Update => self.change(ctx, side, pending, request),
             Method::Prack => self.prack(ctx, side, &pending, request),
+            Method::Refer => self.refer(ctx, side, &pending, request),
             Method::Info | Method::Message => self.relay(ctx, side, pending, request),
             Method::Options => {
                 ctx.respond(
@@ -94,11 +95,7 @@ impl Call {
     }
 
     /// The caller's CANCEL of a request that we have under `server` (RFC 3261 §9.2).
-    pub(crate) fn cancelled(
-        mut self: Box<Self>,
-        ctx: &mut Context<'_>,
-        server: ServerKey,
-    ) -> Alive {
+    pub(crate) fn cancelled(self: Box<Self>, ctx: &mut Context<'_>, server: ServerKey) -> Alive {
         if self
             .invite
             .as_ref()
@@ -106,8 +103,7 @@ impl Call {
         {
             return self.end(ctx, Cause::Cancelled, None);
         }
-        self.cancel_change(ctx, server);
-        Some(self)
+        self.cancel_change(ctx, server)
     }
 
     /// The party of the leg with this tag did not acknowledge our answer.
@@ -190,6 +186,9 @@ impl Call {
         ctx.refuse(pending.server, &pending.flow, request, 200, "");
         if let Some(leg) = self.side(side) {
             leg.settle(ctx);
+        }
+        if self.transferor_leaves(ctx, side) {
+            return Some(self);
         }
         let cause = match side {
             Side::Caller => Cause::CallerHungUp,

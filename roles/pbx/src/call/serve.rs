@@ -1,6 +1,6 @@
 //! Calls that end at us: echo, tones, prompts.
 
-use media::{Codec, Command, Format, Side, Source};
+use media::{Codec, Command, Format, Source};
 use sdp::{Agreed, Direction, Local, Origin, Sdp};
 use sip::{Message, StatusCode};
 use std::net::SocketAddr;
@@ -13,12 +13,20 @@ use crate::{Cause, Step};
 
 impl Call {
     /// Prepares to answer the call ourselves; if it is answered already, only the sound changes.
-    pub(super) fn serve(mut self: Box<Self>, ctx: &mut Context<'_>, step: &Step) -> Alive {
-        let Some(source) = source_of(step) else {
-            return self.next_step(ctx);
-        };
+    pub(super) fn serve(self: Box<Self>, ctx: &mut Context<'_>, step: &Step) -> Alive {
+        match source_of(step) {
+            Some(source) => self.serve_source(ctx, source),
+            None => self.next_step(ctx),
+        }
+    }
+
+    pub(super) fn serve_source(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        source: Source,
+    ) -> Alive {
         self.source = Some(source);
-        if self.invite.is_none() {
+        if self.invite.is_none() && self.stage == Stage::Serving {
             return self.change_source(ctx);
         }
         let streams = match self.offered_streams() {
@@ -64,6 +72,7 @@ impl Call {
         self.stage = Stage::Serving;
         self.format = None;
         let sought = self.sought();
+        self.transferred(ctx);
         if let Some(parted) = self.legs[sought.index()].take() {
             super::leave(ctx, parted, false, None);
         }
@@ -206,7 +215,7 @@ fn source_of(step: &Step) -> Option<Source> {
         Step::Echo => Some(Source::Echo),
         Step::Tone(hertz) => Some(Source::Tone(*hertz)),
         Step::Play(name) => Some(Source::Prompt(name.as_str().into())),
-        Step::Dial(_) | Step::Hangup(_) => None,
+        Step::Dial(_) | Step::Hangup(_) | Step::Park(_) => None,
     }
 }
 

@@ -6,6 +6,7 @@ use sdp::Sdp;
 use sip::{Flow, StatusCode};
 use store::{Contact, Reach};
 
+use super::change::Waiting;
 use super::fork::Target;
 use super::leg::Party;
 use super::{Alive, Call, Session, Stage};
@@ -21,7 +22,7 @@ impl Call {
             session.close(ctx);
         }
         let Some(step) = self.steps.next() else {
-            if self.invite.is_none() {
+            if self.invite.is_none() && self.transfer.is_none() {
                 return self.end(ctx, Cause::Completed, None);
             }
             let cause = if self.refusal == Some(StatusCode(480)) {
@@ -34,7 +35,10 @@ impl Call {
         };
         match step {
             Step::Dial(number) => self.dial(ctx, &number),
-            Step::Hangup(_) if self.invite.is_none() => self.end(ctx, Cause::Completed, None),
+            Step::Park(orbit) => self.park(ctx, &orbit),
+            Step::Hangup(_) if self.invite.is_none() && self.transfer.is_none() => {
+                self.end(ctx, Cause::Completed, None)
+            }
             Step::Hangup(status) => self.refuse(ctx, StatusCode(status), Cause::Refused),
             served => self.serve(ctx, &served),
         }
@@ -134,15 +138,20 @@ impl Call {
         id: media::SessionId,
         ports: Vec<media::StreamPorts>,
     ) -> Alive {
-        let mut sessions = self.sessions.iter_mut().chain(&mut self.session);
+        let newcomer = self.waiting.as_mut().and_then(Waiting::session);
+        let mut sessions = self
+            .sessions
+            .iter_mut()
+            .chain(&mut self.session)
+            .chain(newcomer);
         let Some(session) = sessions.find(|session| session.id == id) else {
             return Some(self);
         };
         session.allocated(ports);
-        if self.waiting.is_some() {
+        if self.stage != Stage::Allocating {
             return self.resume_change(ctx);
         }
-        if self.stage != Stage::Allocating || !self.sessions.iter().all(Session::is_ready) {
+        if !self.sessions.iter().all(Session::is_ready) {
             return Some(self);
         }
         if self.forks.is_empty() {
@@ -153,12 +162,21 @@ impl Call {
     }
 
     /// There are no ports.
-    pub(crate) fn ports_refused(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
-        if let Some(waiting) = self.waiting.take() {
+    pub(crate) fn ports_refused(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        id: media::SessionId,
+    ) -> Alive {
+        let asked = |session: &Session| session.id == id;
+        let by_step = self.sessions.iter().any(asked);
+        if let Some(waiting) = self.waiting.take_if(|_| !by_step) {
             if let Some(session) = &mut self.session {
                 session.stay();
             }
             waiting.refuse(ctx, 503);
+            if self.is_deserted() {
+                return self.end(ctx, Cause::Refused, None);
+            }
             return Some(self);
         }
         if self.stage != Stage::Allocating {

@@ -24,9 +24,13 @@ impl Call {
                 None => leg.timer.map(|timer| timer.due),
             });
         let exchange = self.exchange.as_ref().map(|exchange| exchange.until);
+        let waiting = self.waiting.as_ref().and_then(|waiting| waiting.until);
+        let parked = self.parked.as_ref().and_then(|parked| parked.until);
         sessions
             .chain(ringing)
             .chain(exchange)
+            .chain(waiting)
+            .chain(parked)
             .chain(self.ends_at)
             .min()
     }
@@ -47,6 +51,17 @@ impl Call {
             .is_some_and(|exchange| exchange.until <= ctx.now)
         {
             return self.end(ctx, Cause::SessionTimeout, None);
+        }
+        if let Some(waiting) = &mut self.waiting
+            && waiting.until.is_some_and(|until| until <= ctx.now)
+        {
+            waiting.until = None;
+            return self.resume_change(ctx);
+        }
+        if let Some(parked) = &mut self.parked
+            && parked.until.is_some_and(|until| until <= ctx.now)
+        {
+            return self.recall(ctx);
         }
         for side in [Side::Caller, Side::Callee] {
             if let Some(cause) = self.expire_leg(ctx, side) {

@@ -4,6 +4,7 @@ mod address;
 mod list;
 mod name;
 mod params;
+mod replaces;
 mod values;
 mod via;
 
@@ -11,5 +12,6 @@ pub use address::NameAddr;
 pub use list::{List, comma_list};
 pub use name::HeaderName;
 pub use params::Params;
+pub use replaces::Replaces;
 pub use values::{CSeq, RAck, SessionExpires, unquote};
 pub use via::Via;

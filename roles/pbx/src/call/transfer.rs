@@ -1,0 +1,300 @@
+//! Transfer: REFER, blind and attended (RFC 3515, RFC 5589), and what the transferor is told.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use base::Token;
+use media::Side;
+use sip::{
+    Flow, HeaderName, Message, Method, NameAddr, Protocol, Replaces, StatusCode, TlsPeer, Uri,
+};
+
+use super::fork::Target;
+use super::leg::Party;
+use super::{Alive, Call, Stage};
+use crate::Cause;
+use crate::context::{Context, Owner, Pending};
+
+/// A party is being sent to somebody else.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    /// The party that wants it, and is told how it goes.
+    by: Side,
+    /// It has asked not to be told (RFC 4488).
+    silent: bool,
+    /// CSeq of its REFER.
+    id: u32,
+    /// The last status that it was told.
+    told: u16,
+    /// Value of Referred-By (RFC 3892) for whoever is to take the party.
+    pub(super) referred_by: Option<Box<str>>,
+}
+
+/// Where a party is to be sent.
+#[derive(Debug, PartialEq, Eq)]
+struct Destination {
+    number: String,
+    /// Value of the Replaces header field: the other call of the transferor.
+    replaces: Option<String>,
+}
+
+impl Call {
+    /// A party wants the other one to be sent elsewhere.
+    pub(super) fn refer(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        side: Side,
+        pending: &Pending,
+        request: &Message<'_>,
+    ) -> Alive {
+        let (server, flow) = (pending.server, &pending.flow);
+        let destination = match Destination::of_request(request) {
+            Ok(destination) => destination,
+            Err(status) => {
+                ctx.refuse(server, flow, request, status, "");
+                return Some(self);
+            }
+        };
+        if let Some(status) = self.transfer_objection() {
+            ctx.refuse(server, flow, request, status, "");
+            return Some(self);
+        }
+        let silent = request
+            .other_header("Refer-Sub")
+            .is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case("false"));
+        let Some(leg) = self.side(side) else {
+            return Some(self);
+        };
+        let contact = leg.contact(ctx);
+        let referred_by = request.header(HeaderName::ReferredBy);
+        let referred_by = referred_by.map_or_else(
+            || {
+                leg.party
+                    .uri(&leg.dialog.flow.local.ip().to_string())
+                    .into()
+            },
+            Box::from,
+        );
+        let referred_by = Some(referred_by);
+        ctx.respond(server, flow, request, 202, "", |mut writer| {
+            writer.text(HeaderName::Contact, &contact);
+            if silent {
+                writer.other_header("Refer-Sub", "false");
+            }
+            writer.finish();
+        });
+        let id = request.cseq().map_or(0, |cseq| cseq.number);
+        self.transfer = Some(Transfer {
+            by: side,
+            silent,
+            id,
+            told: 0,
+            referred_by,
+        });
+        self.tell_transferor(ctx, StatusCode(100));
+        self.send_elsewhere(ctx, side.other(), &destination)
+    }
+
+    /// An operator sends a party elsewhere.
+    pub(crate) fn transfer(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        who: Side,
+        number: &str,
+    ) -> Alive {
+        if self.transfer_objection().is_some() {
+            return Some(self);
+        }
+        self.transfer = Some(Transfer {
+            by: who.other(),
+            silent: true,
+            id: 0,
+            told: 0,
+            referred_by: None,
+        });
+        let destination = Destination {
+            number: number.to_owned(),
+            replaces: None,
+        };
+        self.send_elsewhere(ctx, who, &destination)
+    }
+
+    /// Why nobody can be transferred now, as a status.
+    fn transfer_objection(&self) -> Option<u16> {
+        let both = self.legs.iter().all(Option::is_some);
+        if self.stage != Stage::Talking || self.invite.is_some() || !both {
+            return Some(403);
+        }
+        (self.transfer.is_some() || self.waiting.is_some()).then_some(491)
+    }
+
+    fn send_elsewhere(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        who: Side,
+        destination: &Destination,
+    ) -> Alive {
+        self.subject = who;
+        self.refusal = None;
+        match &destination.replaces {
+            Some(replaces) => {
+                self.steps = Vec::new().into_iter();
+                self.dial_dialog(ctx, &destination.number, replaces)
+            }
+            None => {
+                self.steps = ctx.config.dialplan.steps(&destination.number).into_iter();
+                self.next_step(ctx)
+            }
+        }
+    }
+
+    /// Seeks the place of a party in another call of ours.
+    pub(super) fn dial_dialog(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        number: &str,
+        replaces: &str,
+    ) -> Alive {
+        let ours = Replaces::parse(replaces)
+            .ok()
+            .filter(|replaces| Token::parse(replaces.to_tag).is_some());
+        let Some(ours) = ours else {
+            return self.fail_step(ctx, StatusCode(481));
+        };
+        let streams = match self.offered_streams() {
+            Ok(streams) => streams,
+            Err(status) => return self.refuse(ctx, status, Cause::Refused),
+        };
+        let party = match ctx.config.user_at(number) {
+            Some(user) => Party::of_user(user),
+            None => Party {
+                name: number.into(),
+                number: number.into(),
+                display: Box::default(),
+            },
+        };
+        let target = Target {
+            party,
+            uri: &format!("sip:{}@{}", sip::uri::escape_user(number), LOCAL),
+            flow: INSIDE,
+            path: &[],
+            replaces: Some(ours.to_string().into()),
+        };
+        self.add_fork(ctx, target, streams);
+        self.stage = Stage::Allocating;
+        Some(self)
+    }
+
+    /// Tells the transferor how far it is (RFC 3515 §2.4.4).
+    pub(super) fn tell_transferor(&mut self, ctx: &mut Context<'_>, status: StatusCode) {
+        let Some(transfer) = &mut self.transfer else {
+            return;
+        };
+        let Some(leg) = self.legs[transfer.by.index()].as_mut() else {
+            return;
+        };
+        if transfer.silent || transfer.told == status.0 {
+            return;
+        }
+        transfer.told = status.0;
+        // RFC 3515 §2.4.6: the first REFER of a dialog needs no id.
+        let first = *leg.referred.get_or_insert(transfer.id);
+        let event = if first == transfer.id {
+            "refer".to_owned()
+        } else {
+            format!("refer;id={}", transfer.id)
+        };
+        let state = if status.is_final() {
+            "terminated;reason=noresource"
+        } else {
+            "active;expires=60"
+        };
+        let contact = leg.contact(ctx);
+        let body = format!("SIP/2.0 {} {}\r\n", status.0, status.reason());
+        ctx.request(
+            &mut leg.dialog,
+            Method::Notify,
+            Owner::Nobody,
+            |mut writer| {
+                writer.text(HeaderName::Contact, &contact);
+                writer.text(HeaderName::Event, &event);
+                writer.text(HeaderName::SubscriptionState, state);
+                writer.body("message/sipfrag;version=2.0", body.as_bytes());
+            },
+        );
+    }
+
+    /// Somebody has taken the party that was sent: the transferor is told, and is needed no more.
+    pub(super) fn transferred(&mut self, ctx: &mut Context<'_>) {
+        self.tell_transferor(ctx, StatusCode(200));
+        self.transfer = None;
+    }
+
+    /// Nobody has taken the party: it stays with the transferor, if that is still there.
+    pub(super) fn transfer_failed(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        status: StatusCode,
+    ) -> Alive {
+        self.tell_transferor(ctx, status);
+        self.transfer = None;
+        for session in std::mem::take(&mut self.sessions) {
+            session.close(ctx);
+        }
+        let alone = self.legs.iter().any(Option::is_none);
+        self.subject = Side::Caller;
+        self.stage = Stage::Talking;
+        if alone {
+            return self.end(ctx, Cause::Refused, None);
+        }
+        Some(self)
+    }
+
+    /// The transferor hangs up before somebody has taken the party, which does not stop the transfer.
+    /// `false`: it is no transferor.
+    pub(super) fn transferor_leaves(&mut self, ctx: &mut Context<'_>, side: Side) -> bool {
+        if self
+            .transfer
+            .as_ref()
+            .is_none_or(|transfer| transfer.by != side)
+        {
+            return false;
+        }
+        if let Some(leg) = self.legs[side.index()].take() {
+            super::leave(ctx, leg, true, None);
+        }
+        true
+    }
+}
+
+impl Destination {
+    /// Reads where a REFER points.
+    ///
+    /// # Errors
+    /// The status with which the REFER is to be refused.
+    fn of_request(request: &Message<'_>) -> Result<Self, u16> {
+        let mut values = request.values(HeaderName::ReferTo);
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return Err(400);
+        };
+        let address = NameAddr::parse(value).map_err(|_| 400u16)?;
+        let uri = Uri::parse(address.uri).map_err(|_| 416u16)?;
+        let method = uri.params.find("method").unwrap_or("INVITE");
+        if !method.eq_ignore_ascii_case("INVITE") {
+            return Err(501);
+        }
+        let number = super::plain_number(&uri).ok_or(404u16)?;
+        let replaces = uri.header("Replaces").map(std::borrow::Cow::into_owned);
+        Ok(Self { number, replaces })
+    }
+}
+
+/// The way from one of our calls to another. The media between them takes it too.
+const INSIDE: Flow = Flow {
+    protocol: Protocol::Local,
+    local: SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5060),
+    remote: SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5060),
+    connection: None,
+    tls: TlsPeer::ANY,
+};
+
+const LOCAL: &str = "127.0.0.1";

@@ -20,6 +20,7 @@
 //! - [`server`]: our own binary.
 //! - [`baresip`], [`linphone`], [`pjsua`], [`jssip`], [`sipp`]: drivers of phones.
 //! - [`driven`]: what drivers in other languages have in common.
+//! - [`attack`]: floods and odd packets.
 //! - [`capture`]: what went over the wire, judged by tshark.
 //! - [`rtp`]: the voice in a capture.
 //! - [`sound`]: tones to play, and what is in a recording.
@@ -29,6 +30,7 @@
 //! binary to test; without it cargo builds one. `DIALTONE_INTEROP=skip` leaves out tests whose peer
 //! is missing instead of failing them.
 
+pub mod attack;
 pub mod baresip;
 pub mod capture;
 pub mod driven;

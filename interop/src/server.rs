@@ -127,6 +127,20 @@ impl Server {
         Ok(lines as u64)
     }
 
+    /// The memory that it alone uses and its share of what it has in common with others (PSS), in
+    /// octets.
+    ///
+    /// # Errors
+    /// When the kernel doesn't tell.
+    pub fn memory(&self) -> Result<u64> {
+        let file = format!("/proc/{}/smaps_rollup", self.process.pid().as_raw_nonzero());
+        let sums = fs::read_to_string(file)?;
+        let line = sums.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next());
+        let kilobytes: u64 = kilobytes.context("no PSS")?.parse()?;
+        Ok(kilobytes * 1024)
+    }
+
     /// Kills it as a crash would, without any chance to write.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use base::{Clock, Mint, SLOTS, Slot, Token};
 use engine::{Answer, Ask, Input, Machine as _, Out};
 use pbx::{CallRecord, Command, Config, Event, Load, Pbx, Services};
 use sip::{Flow, Message};
-use store::{Bindings, Lines, Watchers};
+use store::{Bindings, Guesses, Lines, Watchers};
 
 use crate::dice::{Dice, seed_bytes};
 use crate::media_plane::{MediaPlane, SLOWEST};
@@ -344,6 +344,7 @@ fn services(open: &Arc<AtomicBool>) -> Services {
         lines: Arc::new(Lines::new()),
         watchers: Arc::new(Watchers::new()),
         orbits: Arc::default(),
+        guesses: Arc::new(Guesses::new()),
         calls: Arc::new(AtomicUsize::new(0)),
         registrations_open: Arc::new(move || open.load(Ordering::Relaxed)),
         calls_open: Arc::new(|| true),

@@ -34,6 +34,7 @@ fn config() -> Config {
         realm: "sim".into(),
         algorithms: vec![Algorithm::Md5],
         nonce_lifetime: Duration::from_secs(300),
+        guesses: 20,
         nonce_secret: [7; 32],
         numbers: users.clone(),
         users,

@@ -312,3 +312,36 @@ fn a_full_disk_is_503_and_nothing_is_changed() {
         assert!(world.server.bindings().is_empty());
     });
 }
+
+/// RFC 3261 §26.1.5: guessing is made hopeless, and not at the cost of those who are registered.
+#[test]
+fn whoever_guesses_passwords_is_not_listened_to() {
+    calm(|world| {
+        let uri = "sip:192.0.2.1";
+        let mut neighbour = Peer::new("1002");
+        let fields = ["To: <sip:1002@192.0.2.1>"];
+        let answers = neighbour.ask_as_user(world, "REGISTER", uri, &fields, "");
+        assert_eq!(status(&answers), "200");
+
+        let mut peer = Peer::new("1001");
+        let guess = "Authorization: Digest username=\"1001\", realm=\"sim\", nonce=\"none\", \
+                     uri=\"sip:192.0.2.1\", response=\"00000000000000000000000000000000\"";
+        let wrong = ["To: <sip:1001@192.0.2.1>", guess];
+        for _ in 0..20 {
+            assert_eq!(status(&peer.ask(world, "REGISTER", uri, &wrong, "")), "403");
+        }
+        assert_eq!(status(&peer.ask(world, "REGISTER", uri, &wrong, "")), "503");
+        let right = ["To: <sip:1001@192.0.2.1>"];
+        let answers = peer.ask_as_user(world, "REGISTER", uri, &right, "");
+        assert_eq!(status(&answers), "503");
+        assert_eq!(field(&answers, "Retry-After"), Some("10"));
+
+        neighbour.heard(world);
+        let answers = neighbour.ask_as_user(world, "REGISTER", uri, &fields, "");
+        assert_eq!(status(&answers), "200");
+        peer.heard(world);
+        world.run(Duration::from_secs(10));
+        let answers = peer.ask_as_user(world, "REGISTER", uri, &right, "");
+        assert_eq!(status(&answers), "200");
+    });
+}

@@ -20,6 +20,7 @@
 //! - [`record`]: a user's contacts as one versioned record.
 //! - [`journal`]: those records on disk, written before the 200 leaves.
 //! - [`call_log`]: one JSON line for each ended call, by month.
+//! - [`guesses`]: who sends wrong passwords.
 //! - [`calendar`]: dates for file names and lines.
 //!
 //! It knows nothing of passwords or dial plans: those are files that people edit.
@@ -27,6 +28,7 @@
 pub mod bindings;
 pub mod calendar;
 pub mod call_log;
+pub mod guesses;
 pub mod journal;
 pub mod lines;
 pub mod record;
@@ -34,6 +36,7 @@ pub mod watchers;
 
 pub use bindings::{Bindings, Contact, Reach};
 pub use call_log::CallLog;
+pub use guesses::Guesses;
 pub use journal::Journal;
 pub use lines::{Direction, LineDialog, LineState, Lines, Party};
 pub use watchers::Watchers;

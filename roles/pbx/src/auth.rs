@@ -23,6 +23,8 @@ pub(crate) enum Verdict {
     Replayed(Arc<User>),
     /// They are wrong.
     Wrong,
+    /// Too many wrong ones have come from there: nobody has looked at these.
+    Unread,
 }
 
 /// Judges the credentials of a request.
@@ -42,6 +44,9 @@ pub(crate) fn authenticate(
     let Some(given) = ours else {
         return Verdict::Challenge { stale: false };
     };
+    if is_guessing(ctx, flow, &given.username.unquoted()) {
+        return Verdict::Unread;
+    }
     let method = request.method().unwrap_or(Method::Other(""));
     let user = ctx
         .config
@@ -77,6 +82,7 @@ pub(crate) fn authenticate(
         // RFC 7616 §3.3: the password is right, so only the nonce is: as after a restart of ours.
         (Freshness::Forged, Some(_)) => Verdict::Challenge { stale: true },
         (_, None) => {
+            ctx.services.guesses.wrong(ctx.now, flow.remote.ip());
             let user = given.username.unquoted().as_ref().into();
             ctx.out.events.push(Event::AuthenticationFailed {
                 user,
@@ -85,6 +91,28 @@ pub(crate) fn authenticate(
             Verdict::Wrong
         }
     }
+}
+
+/// Whether too many wrong passwords have come from the sender's address. Phones that are registered
+/// from there may share it with somebody who guesses, and are let in.
+///
+/// # Source
+/// RFC 3261 §26.1.5, §26.3.2.4
+fn is_guessing(ctx: &Context<'_>, flow: &Flow, user: &str) -> bool {
+    let source = flow.remote.ip();
+    let services = ctx.services;
+    if !services
+        .guesses
+        .exhausted(ctx.now, source, ctx.config.guesses)
+    {
+        return false;
+    }
+    let contacts = services.bindings.lookup(user);
+    let mut flows = contacts
+        .iter()
+        .flat_map(|list| list.iter())
+        .map(|contact| contact.flow);
+    !flows.any(|flow| flow.remote.ip() == source)
 }
 
 /// Whether the credentials were made for this request's target: otherwise somebody on the way has
@@ -106,6 +134,11 @@ fn is_for(given: &Credentials<'_>, request: &Message<'_>) -> bool {
 pub(crate) fn refuse(ctx: &mut Context<'_>, flow: Flow, request: &Message<'_>, verdict: &Verdict) {
     let stale = match verdict {
         Verdict::Wrong => return registrar::reply(ctx, flow, request, 403, |_| {}),
+        Verdict::Unread => {
+            return registrar::reply(ctx, flow, request, 503, |writer| {
+                writer.header(HeaderName::RetryAfter, store::guesses::FORGIVEN.as_secs());
+            });
+        }
         Verdict::Challenge { stale } => *stale,
         Verdict::Known(_) | Verdict::Replayed(_) => true,
     };

@@ -16,6 +16,8 @@ pub struct Config {
     pub algorithms: Vec<Algorithm>,
     /// How long a nonce is good for.
     pub nonce_lifetime: Duration,
+    /// Wrong passwords from one address before no more are looked at; zero: no limit.
+    pub guesses: u32,
     /// Secret from which nonces are made; the same for all slots.
     pub nonce_secret: [u8; 32],
     /// Users by name, which is also their digest user name.

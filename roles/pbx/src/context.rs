@@ -13,7 +13,7 @@ use sip::{
     ClientKey, Dialog, Flow, HeaderName, Message, Method, Protocol, ServerKey, StatusCode, TlsPeer,
     Transactions, Writer,
 };
-use store::{Bindings, Lines, Watchers};
+use store::{Bindings, Guesses, Lines, Watchers};
 
 use crate::locate::{Locator, Search};
 use crate::orbits::Orbits;
@@ -30,6 +30,8 @@ pub struct Services {
     pub watchers: Arc<Watchers>,
     /// Where calls are parked.
     pub orbits: Arc<Orbits>,
+    /// Who sends wrong passwords.
+    pub guesses: Arc<Guesses>,
     /// How many calls there are in all slots.
     pub calls: Arc<AtomicUsize>,
     /// Whether bindings can be written to disk; while not, registrations are answered 503.

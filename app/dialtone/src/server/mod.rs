@@ -224,6 +224,7 @@ fn services(
         lines: Arc::new(Lines::new()),
         watchers: Arc::new(Watchers::new()),
         orbits: Arc::default(),
+        guesses: Arc::new(store::Guesses::new()),
         calls: Arc::new(AtomicUsize::new(0)),
         registrations_open: Arc::new(move || journal.healthy()),
         calls_open: Arc::new(move || observed.healthy() && !stopping.load(Relaxed)),

@@ -64,6 +64,7 @@ pub(crate) struct Media {
 pub(crate) struct Auth {
     pub(crate) algorithms: Vec<Algorithm>,
     pub(crate) nonce_lifetime: Duration,
+    pub(crate) guesses: u32,
 }
 
 /// `[registrar]`
@@ -176,6 +177,9 @@ fn auth(mut auth: Section<'_>) -> Auth {
     let read = Auth {
         algorithms: auth.read("algorithms", vec![Algorithm::Md5], algorithms),
         nonce_lifetime: auth.read("nonce_lifetime", secs(300), duration(10..=DAY)),
+        guesses: auth.read("guesses", 20, |v| {
+            number(0..=1_000_000)(v).map(|n| n as u32)
+        }),
     };
     auth.finish();
     read

@@ -23,6 +23,7 @@ pub(crate) fn snapshot(settings: &Settings, nonce_secret: [u8; 32]) -> Config {
         realm: server.sip.realm.as_str().into(),
         algorithms: server.auth.algorithms.clone(),
         nonce_lifetime: server.auth.nonce_lifetime,
+        guesses: server.auth.guesses,
         nonce_secret,
         users: by(|user| &user.name),
         numbers: by(|user| &user.number),

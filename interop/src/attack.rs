@@ -157,7 +157,10 @@ impl Forger {
         order: impl Iterator<Item = usize>,
         identity: u16,
     ) -> Result<()> {
-        ensure!(size.is_multiple_of(8), "fragments are multiples of 8 octets");
+        ensure!(
+            size.is_multiple_of(8),
+            "fragments are multiples of 8 octets"
+        );
         let udp = udp(from, to, payload);
         let fragments: Vec<_> = udp.chunks(size).collect();
         for index in order {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pbx::config::{Algorithm, CallConfig, RegistrarConfig};
+use pbx::config::{Algorithm, CallConfig, Forward, Redirects, RegistrarConfig};
 use pbx::{Config, DialPlan, Extension, Network, Step, User};
 
 use crate::network::Weather;
@@ -51,6 +51,7 @@ fn config() -> Config {
             session_expires: Duration::from_secs(1800),
             min_session_expires: Duration::from_secs(90),
             max_duration: Duration::ZERO,
+            redirects: Redirects::default(),
             max_calls: 100,
         },
         server: "".into(),
@@ -63,6 +64,9 @@ fn user(name: String) -> (String, Arc<User>) {
         password: password(&name),
         display_name: String::new(),
         max_contacts: MAX_CONTACTS,
+        do_not_disturb: false,
+        call_waiting: true,
+        forward: Forward::default(),
         name: name.clone(),
     };
     (name, Arc::new(user))
@@ -71,6 +75,7 @@ fn user(name: String) -> (String, Arc<User>) {
 fn dialplan() -> DialPlan {
     let extension = |number: &str, steps: Vec<Step>| Extension {
         number: number.to_owned(),
+        strip: 0,
         steps,
     };
     let dial = |number: &str| Step::Dial(number.to_owned());

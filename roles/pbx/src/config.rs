@@ -57,6 +57,39 @@ pub struct User {
     pub display_name: String,
     /// Most phones at once.
     pub max_contacts: usize,
+    /// Calls are refused as if the user were busy.
+    pub do_not_disturb: bool,
+    /// Phones ring while the user talks; else a second call finds the user busy.
+    pub call_waiting: bool,
+    /// Where calls go that the user does not take.
+    pub forward: Forward,
+}
+
+/// Where calls to a user go instead; numbers are looked up in the dial plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forward {
+    /// All calls.
+    pub always: Option<String>,
+    /// Calls that find the user busy, or not to be disturbed.
+    pub busy: Option<String>,
+    /// Calls that nobody answers.
+    pub no_answer: Option<String>,
+    /// Calls while no phone is there.
+    pub unreachable: Option<String>,
+    /// How long phones ring before [`no_answer`](Self::no_answer); none: as long as all others.
+    pub after: Option<Duration>,
+}
+
+/// Which redirections by phones are followed (RFC 3261 §8.1.3.4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Redirects {
+    /// None.
+    Never,
+    /// Those to other users.
+    #[default]
+    Users,
+    /// Those to any number that the dial plan knows: a phone can so make others pay for its calls.
+    Anywhere,
 }
 
 /// A digest algorithm (RFC 7616 §3.3, RFC 8760).
@@ -108,6 +141,8 @@ pub struct CallConfig {
     pub min_session_expires: Duration,
     /// Longest duration of a call; zero: no limit.
     pub max_duration: Duration,
+    /// Which redirections by phones are followed.
+    pub redirects: Redirects,
     /// Calls at once over all slots; more are answered 503.
     pub max_calls: usize,
 }

@@ -25,7 +25,7 @@ impl DialPlan {
                 extension
                     .steps
                     .iter()
-                    .map(|step| step.filled_in(number))
+                    .map(|step| step.filled_in(extension.rest(number)))
                     .collect()
             })
             .unwrap_or_default()
@@ -39,11 +39,20 @@ pub struct Extension {
     /// Digits, or a pattern: `X` is 0–9, `Z` 1–9, `N` 2–9, a trailing `.` one or more characters of
     /// any kind.
     pub number: String,
+    /// How many leading characters of what was dialled are no part of `{number}`.
+    #[serde(default)]
+    pub strip: usize,
     /// Steps in order; a call that has gone through all of them is hung up.
     pub steps: Vec<Step>,
 }
 
 impl Extension {
+    /// What `{number}` stands for.
+    fn rest<'a>(&self, number: &'a str) -> &'a str {
+        let start = number.char_indices().nth(self.strip);
+        start.map_or("", |(start, _)| &number[start..])
+    }
+
     /// Whether the extension is for `number`.
     #[must_use]
     pub fn matches(&self, number: &str) -> bool {
@@ -77,6 +86,10 @@ pub enum Step {
     /// `{ dial = "1002" }`: every phone of the user with this number rings; `{number}` stands for
     /// what was dialled.
     Dial(String),
+    /// `{ intercom = "{number}" }`: as `dial`, and the phone is asked to answer by itself (RFC 5373).
+    Intercom(String),
+    /// `{ pickup = "{number}" }`: answers a call that rings at this number.
+    Pickup(String),
     /// `"echo"`: what the caller says comes back.
     Echo,
     /// `{ tone = 1004.0 }`: a steady tone of so many hertz.
@@ -94,6 +107,8 @@ impl Step {
     fn filled_in(&self, number: &str) -> Self {
         match self {
             Self::Dial(target) => Self::Dial(target.replace("{number}", number)),
+            Self::Intercom(target) => Self::Intercom(target.replace("{number}", number)),
+            Self::Pickup(target) => Self::Pickup(target.replace("{number}", number)),
             Self::Park(orbit) => Self::Park(orbit.replace("{number}", number)),
             other => other.clone(),
         }
@@ -107,6 +122,7 @@ mod tests {
     fn matches(pattern: &str, number: &str) -> bool {
         Extension {
             number: pattern.to_owned(),
+            strip: 0,
             steps: Vec::new(),
         }
         .matches(number)
@@ -129,6 +145,7 @@ mod tests {
     fn the_first_match_wins_and_the_number_is_filled_in() {
         let extension = |number: &str, step| Extension {
             number: number.to_owned(),
+            strip: 0,
             steps: vec![step],
         };
         let plan = DialPlan {
@@ -139,6 +156,13 @@ mod tests {
         };
         assert_eq!(plan.steps("600"), [Step::Echo]);
         assert_eq!(plan.steps("1002"), [Step::Dial("1002".to_owned())]);
+        let pickup = Extension {
+            strip: 2,
+            ..extension("*8.", Step::Pickup("{number}".to_owned()))
+        };
+        let extensions = vec![pickup];
+        let plan = DialPlan { extensions };
+        assert_eq!(plan.steps("*81002"), [Step::Pickup("1002".to_owned())]);
         assert!(DialPlan::default().steps("1").is_empty());
     }
 }

@@ -5,7 +5,7 @@ use pbx::{DialPlan, Extension, Step};
 use super::document::{Kind, Table, Value};
 use super::reader::{Section, expected, table};
 use super::report::{Fault, Report, similar};
-use super::values::text;
+use super::values::{self, text};
 
 /// Reads `[[extension]]` tables in order.
 pub(crate) fn read(file: Table, report: &Report) -> DialPlan {
@@ -37,8 +37,12 @@ fn extension(value: &Value, report: &Report) -> Option<Extension> {
     });
     let remedy = "say what happens: steps = [\"echo\"] or [{ dial = \"{number}\" }]";
     let steps = section.required("steps", remedy, steps);
+    let strip = section.read("strip", 0, |value| {
+        values::number(0..=63)(value).map(|n| n as usize)
+    });
     section.finish();
     Some(Extension {
+        strip,
         number: number?,
         steps: steps?,
     })
@@ -115,6 +119,8 @@ fn step(value: &Value) -> Result<Step, Fault> {
 fn parameter(name: &str, value: &Value) -> Result<Step, Fault> {
     match name {
         "dial" => target(value).map(Step::Dial),
+        "intercom" => target(value).map(Step::Intercom),
+        "pickup" => target(value).map(Step::Pickup),
         "park" => target(value).map(Step::Park),
         "tone" => tone(value),
         "play" => play(value),
@@ -128,7 +134,9 @@ fn parameter(name: &str, value: &Value) -> Result<Step, Fault> {
 }
 
 fn unknown_step(word: &str) -> Fault {
-    const STEPS: &[&str] = &["dial", "park", "echo", "tone", "play", "hangup"];
+    const STEPS: &[&str] = &[
+        "dial", "intercom", "pickup", "park", "echo", "tone", "play", "hangup",
+    ];
     let remedy = match similar(word, STEPS) {
         Some("echo") => "did you mean “echo”?".to_owned(),
         Some(meant) => format!("did you mean {{ {meant} = … }}?"),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use pbx::config::Algorithm;
+use pbx::config::{Algorithm, Redirects};
 
 use super::document::Table;
 use super::reader::Section;
@@ -87,6 +87,7 @@ pub(crate) struct Calls {
     pub(crate) min_session_expires: Duration,
     /// Zero: no limit.
     pub(crate) max_duration: Duration,
+    pub(crate) redirects: Redirects,
     pub(crate) max_calls: usize,
 }
 
@@ -209,6 +210,7 @@ fn registrar(mut registrar: Section<'_>) -> Registrar {
 
 fn calls(mut calls: Section<'_>) -> Calls {
     let read = Calls {
+        redirects: calls.read("redirects", Redirects::default(), choice(REDIRECTS)),
         ring_timeout: calls.read("ring_timeout", secs(60), duration(5..=600)),
         session_expires: calls.read("session_expires", secs(1800), duration_or_never(90..=DAY)),
         // RFC 4028 §4: a session interval is at least 90 s.
@@ -323,6 +325,12 @@ const ALGORITHMS: &[(&str, Algorithm)] = &[
     ("MD5", Algorithm::Md5),
     ("SHA-256", Algorithm::Sha256),
     ("SHA-512-256", Algorithm::Sha512_256),
+];
+
+const REDIRECTS: &[(&str, Redirects)] = &[
+    ("never", Redirects::Never),
+    ("users", Redirects::Users),
+    ("anywhere", Redirects::Anywhere),
 ];
 
 const LEVELS: &[(&str, Level)] = &[

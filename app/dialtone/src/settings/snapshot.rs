@@ -44,6 +44,7 @@ pub(crate) fn snapshot(settings: &Settings, nonce_secret: [u8; 32]) -> Config {
             session_expires: server.calls.session_expires,
             min_session_expires: server.calls.min_session_expires,
             max_duration: server.calls.max_duration,
+            redirects: server.calls.redirects,
             max_calls: server.calls.max_calls,
         },
         server: server.sip.server.as_str().into(),

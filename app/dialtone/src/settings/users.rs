@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use pbx::config::Forward;
+
 use super::document::{Key, Origin, Table, Value};
 use super::reader::{Section, join, table};
 use super::report::{Fault, Report};
 use super::server;
-use super::values::{printable, text};
+use super::values::{boolean, duration, printable, text};
 
 /// Reads `[user.NAME]` tables; users whose phones are not limited get `max_contacts`.
 pub(crate) fn read(file: Table, max_contacts: usize, report: &Report) -> Vec<pbx::User> {
@@ -73,9 +75,28 @@ fn user(
         password: password.unwrap_or_default(),
         display_name: section.read("display_name", String::new(), printable(128)),
         max_contacts: section.read("max_contacts", max_contacts, server::max_contacts),
+        do_not_disturb: section.read("do_not_disturb", false, boolean),
+        call_waiting: section.read("call_waiting", true, boolean),
+        forward: forward(section.section("forward")),
     };
     section.finish();
     Some((user, number_origin))
+}
+
+fn forward(mut forward: Section<'_>) -> Forward {
+    let number = |value: &Value| {
+        let number = text(value)?;
+        check_number(number).map(|()| Some(number.to_owned()))
+    };
+    let read = Forward {
+        always: forward.read("always", None, number),
+        busy: forward.read("busy", None, number),
+        no_answer: forward.read("no_answer", None, number),
+        unreachable: forward.read("unreachable", None, number),
+        after: forward.read("after", None, |value| duration(1..=600)(value).map(Some)),
+    };
+    forward.finish();
+    read
 }
 
 /// A name is the user part of an address, so it must be legal there and easy to dial or type.

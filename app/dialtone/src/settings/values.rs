@@ -23,6 +23,14 @@ pub(crate) fn text(value: &Value) -> Result<&str, Fault> {
     }
 }
 
+/// Yes or no.
+pub(crate) fn boolean(value: &Value) -> Result<bool, Fault> {
+    match value.kind {
+        Kind::Boolean(value) => Ok(value),
+        ref other => Err(expected("true or false", other)),
+    }
+}
+
 /// A string of visible characters and spaces, at most `longest` octets.
 pub(crate) fn printable(longest: usize) -> impl Fn(&Value) -> Result<String, Fault> {
     move |value| {

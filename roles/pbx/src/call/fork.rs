@@ -1,12 +1,14 @@
 //! Ringing: one INVITE for each phone of the callee; the first to answer wins.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use base::Token;
 use media::Side;
 use sdp::Sdp;
 use sip::{ClientKey, Dialog, Flow, HeaderName, Message, Method, StatusCode, Writer};
 
+use super::divert::{Vain, put_history};
 use super::leg::{Leg, Party, put_capabilities};
 use super::steps::offer_of;
 use super::{Alive, CALLER, Call, LateAck, Session, Stage};
@@ -96,7 +98,7 @@ impl Call {
     /// Sends the INVITEs.
     pub(super) fn ring(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
         self.stage = Stage::Ringing {
-            until: ctx.now + ctx.config.calls.ring_timeout,
+            until: ctx.now + self.patience(ctx),
         };
         let offer = self.offer();
         if self.invite.is_some()
@@ -110,6 +112,16 @@ impl Call {
             self.invite_fork(ctx, index, offer.as_deref());
         }
         Some(self)
+    }
+
+    /// How long phones ring.
+    fn patience(&self, ctx: &Context<'_>) -> Duration {
+        let longest = ctx.config.calls.ring_timeout;
+        let forward = self.seeking.as_ref().map(|user| &user.forward);
+        let wished = forward
+            .filter(|f| f.no_answer.is_some())
+            .and_then(|f| f.after);
+        wished.map_or(longest, |wished| wished.min(longest))
     }
 
     fn invite_fork(&mut self, ctx: &mut Context<'_>, index: usize, offer: Option<&str>) {
@@ -130,6 +142,9 @@ impl Call {
         let min_se = ctx.config.calls.min_session_expires.as_secs();
         let owner = Owner::Fork { call: self.id };
         let replaces = fork.replaces.as_deref();
+        let (diversions, intercom) = (&self.diversions, self.intercom);
+        let (number, flow) = (fork.leg.party.number.clone(), fork.leg.dialog.flow);
+        let host = host_of(ctx.config.network.signalling_address(&flow).ip());
         let referred_by = self
             .transfer
             .as_ref()
@@ -147,8 +162,11 @@ impl Call {
             if let Some(referred_by) = referred_by {
                 writer.header(HeaderName::ReferredBy, referred_by);
             }
-            if let Some(alert) = request.and_then(|request| request.header(HeaderName::AlertInfo)) {
-                writer.header(HeaderName::AlertInfo, alert);
+            put_history(&mut writer, diversions, &number, &host);
+            if intercom {
+                put_intercom(&mut writer, &host);
+            } else if let Some(request) = &request {
+                pass_on(&mut writer, request);
             }
             match sdp {
                 Some(sdp) => writer.body(SDP, sdp.as_bytes()),
@@ -193,6 +211,14 @@ impl Call {
         }
         if status == StatusCode(422) && self.ask_longer(ctx, index, response) {
             return Some(self);
+        }
+        if status.0 / 100 == 3
+            && let Some(target) = self.redirection(ctx, response)
+        {
+            let fork = self.forks.swap_remove(index);
+            ctx.index.legs.remove(&fork.leg.tag());
+            self.abandon_forks(ctx, None);
+            return self.deflect(ctx, &target);
         }
         self.fork_fails(ctx, index, status)
     }
@@ -266,6 +292,14 @@ impl Call {
             .map(|(answer, (session, caller))| caller.describe(ctx, session, &answer));
         self.provisional.last = Some(told);
         self.send_progress(ctx, news.status, sdp.as_deref());
+    }
+
+    /// The caller hears that its call goes on to somebody else (RFC 3261 §21.1.3).
+    pub(super) fn tell_forwarded(&mut self, ctx: &mut Context<'_>) {
+        if self.invite.is_some() {
+            let (status, answer) = (181, None);
+            self.tell_progress(ctx, News { status, answer });
+        }
     }
 
     fn send_progress(&mut self, ctx: &mut Context<'_>, status: u16, sdp: Option<&str>) {
@@ -482,17 +516,22 @@ impl Call {
             // RFC 3261 §16.7: a refusal for the whole of the callee ends the search.
             self.abandon_forks(ctx, None);
         }
-        if self.forks.is_empty() {
-            self.next_step(ctx)
-        } else {
-            Some(self)
+        if !self.forks.is_empty() {
+            return Some(self);
         }
+        let best = self.refusal.unwrap_or(status);
+        let vain = match (best.0, status.0) {
+            (486 | 600, _) => Vain::Busy,
+            (480, 408 | 430 | 480 | 503) => Vain::Unreachable,
+            _ => Vain::Refused,
+        };
+        self.sought_in_vain(ctx, vain, best)
     }
 
     /// Nobody has answered in time.
     pub(super) fn ring_timeout(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
         self.abandon_forks(ctx, Cause::NoAnswer.reason());
-        self.fail_step(ctx, StatusCode(480))
+        self.sought_in_vain(ctx, Vain::NoAnswer, StatusCode(480))
     }
 
     /// Cancels what still rings; a phone that answers all the same is hung up.
@@ -535,6 +574,31 @@ fn better(last: Option<StatusCode>, new: StatusCode) -> StatusCode {
 }
 
 const COMPLETED_ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
+
+/// What a caller says about its call that the phones may want to know. What makes a phone answer by
+/// itself is not for callers to ask: they could listen to a room.
+fn pass_on(writer: &mut Writer<'_>, request: &Message<'_>) {
+    let alert = request.header(HeaderName::AlertInfo);
+    if let Some(alert) = alert.filter(|alert| !alert.to_ascii_lowercase().contains("answer")) {
+        writer.header(HeaderName::AlertInfo, alert);
+    }
+    for name in ["Subject", "Priority", "User-to-User"] {
+        if let Some(value) = request.other_header(name) {
+            writer.other_header(name, value);
+        }
+    }
+}
+
+/// Asks a phone to answer by itself: the standard's way, and those that phones had before it.
+fn put_intercom(writer: &mut Writer<'_>, host: &str) {
+    writer
+        .other_header("Answer-Mode", "Auto")
+        .header(
+            HeaderName::AlertInfo,
+            format_args!("<http://{host}>;info=alert-autoanswer;delay=0"),
+        )
+        .other_header("Call-Info", format_args!("<sip:{host}>;answer-after=0"));
+}
 
 fn host_of(address: IpAddr) -> String {
     match address {

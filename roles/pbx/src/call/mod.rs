@@ -5,6 +5,7 @@
 //!
 //! - `steps`: the dial plan's steps, one after the other, until one of them settles the call.
 //! - `fork`: phones ring, one answers, the others are told.
+//! - `divert`: forwarding, do not disturb, phones that redirect.
 //! - `serve`: calls that end at us: echo, tones, prompts.
 //! - `change`: hold, codec changes, session refreshes after the answer.
 //! - `transfer`: REFER: a party is sent to somebody else.
@@ -16,6 +17,7 @@
 //! - [`leg`] and `session`: one party, and its media.
 
 mod change;
+mod divert;
 mod fork;
 mod lamps;
 pub(crate) mod leg;
@@ -39,6 +41,7 @@ use sip::{Dialog, Flow, HeaderName, Message, StatusCode};
 use crate::context::{Context, Lingering, Pending};
 use crate::{CallRecord, Cause, Event, Step, User};
 use change::{Exchange, LateAck, Waiting};
+use divert::Diversion;
 use fork::{Fork, News};
 use leg::Leg;
 pub(crate) use leg::Party;
@@ -59,6 +62,12 @@ pub(crate) struct Call {
     /// The caller's INVITE until it has its final answer.
     invite: Option<Pending>,
     stage: Stage,
+    /// Whose phones are tried.
+    seeking: Option<Arc<User>>,
+    /// Numbers that the call has left behind, oldest first.
+    diversions: Vec<Diversion>,
+    /// Phones are asked to answer by themselves.
+    intercom: bool,
     /// What the dial plan still has in store.
     steps: std::vec::IntoIter<Step>,
     /// The number that is dialled while a server is looked for.
@@ -208,6 +217,9 @@ impl Call {
             subject: Side::Caller,
             invite: Some(pending),
             stage: Stage::Allocating,
+            seeking: None,
+            diversions: Vec::new(),
+            intercom: false,
             steps,
             locating: None,
             forks: Vec::new(),

@@ -4,7 +4,7 @@
 use base::Token;
 use media::{Side, Source};
 use sdp::Sdp;
-use sip::{Dialog, Protocol, Replaces};
+use sip::{Dialog, Protocol, Replaces, StatusCode};
 
 use super::change::Asker;
 use super::fork::Fork;
@@ -76,6 +76,22 @@ impl Call {
                 entrant.refuse(ctx, 481);
                 Some(self)
             }
+        }
+    }
+
+    /// Seeks the call that rings at a number, to answer it.
+    pub(super) fn dial_ringing(self: Box<Self>, ctx: &mut Context<'_>, number: &str) -> Alive {
+        let line = match ctx.config.user_at(number) {
+            Some(user) => user.name.as_str(),
+            None => number,
+        };
+        match ctx.services.lines.ringing_at(line) {
+            Some(dialog) => {
+                let (call_id, tag) = (dialog.call_id, dialog.our_tag);
+                let replaces = format!("{call_id};to-tag={tag};from-tag=0");
+                self.dial_dialog(ctx, number, &replaces)
+            }
+            None => self.fail_step(ctx, StatusCode(404)),
         }
     }
 

@@ -7,6 +7,7 @@ use sip::{Flow, StatusCode};
 use store::{Contact, Reach};
 
 use super::change::Waiting;
+use super::divert::{Onward, Vain};
 use super::fork::Target;
 use super::leg::Party;
 use super::{Alive, Call, Session, Stage};
@@ -35,6 +36,11 @@ impl Call {
         };
         match step {
             Step::Dial(number) => self.dial(ctx, &number),
+            Step::Intercom(number) => {
+                self.intercom = true;
+                self.dial(ctx, &number)
+            }
+            Step::Pickup(number) => self.dial_ringing(ctx, &number),
             Step::Park(orbit) => self.park(ctx, &orbit),
             Step::Hangup(_) if self.invite.is_none() && self.transfer.is_none() => {
                 self.end(ctx, Cause::Completed, None)
@@ -49,9 +55,15 @@ impl Call {
         let Some(user) = ctx.config.user_at(number).map(Arc::clone) else {
             return self.fail_step(ctx, StatusCode(404));
         };
+        self.seek(&user);
+        match self.divert_at_once(ctx, &user) {
+            Some(Onward::To(target)) => return self.divert_always(ctx, &user, &target),
+            Some(Onward::Vain(vain)) => return self.sought_in_vain(ctx, vain, StatusCode(486)),
+            None => {}
+        }
         let contacts = reachable(ctx, &user.name);
         if contacts.is_empty() {
-            return self.fail_step(ctx, StatusCode(480));
+            return self.sought_in_vain(ctx, Vain::Unreachable, StatusCode(480));
         }
         let Some(flows) = self.flows_to(ctx, &contacts) else {
             self.locating = Some(number.into());
@@ -111,6 +123,7 @@ impl Call {
         status: StatusCode,
     ) -> Alive {
         self.refusal = Some(status);
+        self.seeking = None;
         self.next_step(ctx)
     }
 

@@ -20,6 +20,7 @@ pub(super) fn engine_config(server: &Server) -> engine::Config {
     let tcp = &server.sip.tcp;
     engine::Config {
         listen,
+        tls: None,
         threads: server.sip.threads.and_then(NonZeroUsize::new),
         limits: Limits {
             connections: tcp.max_connections,

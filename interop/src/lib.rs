@@ -21,6 +21,7 @@
 //! - [`baresip`], [`linphone`], [`pjsua`], [`jssip`], [`sipp`]: drivers of phones.
 //! - [`driven`]: what drivers in other languages have in common.
 //! - [`attack`]: floods and odd packets.
+//! - [`dns`]: a name server for names that a test makes up.
 //! - [`capture`]: what went over the wire, judged by tshark.
 //! - [`rtp`]: the voice in a capture.
 //! - [`sound`]: tones to play, and what is in a recording.
@@ -33,6 +34,7 @@
 pub mod attack;
 pub mod baresip;
 pub mod capture;
+pub mod dns;
 pub mod driven;
 pub mod jssip;
 pub mod lab;
@@ -48,6 +50,7 @@ pub mod sound;
 pub mod wait;
 
 pub use baresip::Baresip;
+pub use dns::Dns;
 pub use jssip::JsSip;
 pub use lab::Lab;
 pub use linphone::Linphone;

@@ -4,15 +4,16 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base::{SLOTS, Slot};
-use engine::{Full, Handle};
+use engine::{Answer, Full, Handle};
 use pbx::Command;
 use tokio::sync::Notify;
 
 use super::TICK;
 
-/// Delivers media events and commands in order, and keeps what a full mailbox didn't take.
+/// Delivers media events, answers and commands in order, and keeps what a full mailbox didn't take.
 ///
-/// What waits is bounded: a session has a few events, and operators are few.
+/// What waits is bounded: a session has a few events, a slot asks a few questions at once, and operators
+/// are few.
 #[derive(Debug)]
 pub(super) struct Delivery {
     handle: Handle<Command>,
@@ -24,6 +25,7 @@ pub(super) struct Delivery {
 enum Item {
     Media(media::Event),
     Command(Slot, Box<Command>),
+    Answer(Answer),
 }
 
 impl Delivery {
@@ -43,6 +45,11 @@ impl Delivery {
     /// Delivers a media worker's event.
     pub(super) fn media(&self, event: media::Event) {
         self.put(Item::Media(event));
+    }
+
+    /// Delivers the answer to a slot's question.
+    pub(super) fn answer(&self, answer: Answer) {
+        self.put(Item::Answer(answer));
     }
 
     /// Delivers an operator's command.
@@ -98,6 +105,10 @@ impl Delivery {
             Item::Media(event) => {
                 let refused = self.handle.media(event);
                 refused.map_err(|Full(event)| Item::Media(event))
+            }
+            Item::Answer(answer) => {
+                let refused = self.handle.answer(answer);
+                refused.map_err(|Full(answer)| Item::Answer(answer))
             }
             Item::Command(slot, command) => {
                 let refused = self.handle.command(slot, *command);

@@ -62,6 +62,7 @@ struct Running {
     control: Arc<Control>,
     engine: Engine<Pbx>,
     plane: media::Plane,
+    resolver: resolver::Task,
     observer: Observer,
     journal: Arc<Journal>,
 }
@@ -86,6 +87,11 @@ impl Running {
                 Arc::new(move |event| delivery.media(event)),
             )
             .context("media ports can't be had")?
+        };
+        let (desk, resolver) = {
+            let delivery = Arc::clone(&delivery);
+            let deliver = Arc::new(move |answer| delivery.answer(answer));
+            resolver::resolver(settings.server.dns.clone(), deliver)
         };
         let secret = random()?;
         let config = Arc::new(ArcSwap::from_pointee(snapshot::snapshot(&settings, secret)));
@@ -115,12 +121,13 @@ impl Running {
         );
         let engine = bound.start(
             machines(config, services, observer.observed(), random()?),
-            ways_out(Arc::clone(&journal), plane.handle(), &observer),
+            ways_out(Arc::clone(&journal), plane.handle(), desk, &observer),
         )?;
         Ok(Self {
             control,
             engine,
             plane,
+            resolver,
             observer,
             journal,
         })
@@ -132,6 +139,7 @@ impl Running {
             .enable_io()
             .enable_time()
             .build()?;
+        runtime.spawn(self.resolver.run());
         runtime.block_on(attend(&self.control))?;
         drop(runtime);
         // A phone may still say something; then the workers fall silent; then the last records go.
@@ -232,17 +240,18 @@ fn services(
     }
 }
 
-/// Where the signalling threads put records, media commands and events.
+/// Where the signalling threads put records, media commands, questions and events.
 fn ways_out(
     journal: Arc<Journal>,
     media: media::Handle,
+    desk: resolver::Desk,
     observer: &Observer,
 ) -> engine::Services<pbx::Event> {
     let observed = observer.observed();
     engine::Services {
         records: Box::new(move |records| journal.append(records)),
         media: Box::new(move |commands| media.submit(commands)),
-        ask: Box::new(|questions| questions.clear()),
+        ask: Box::new(move |questions| desk.ask(questions)),
         events: Box::new(move |_, events| observed.publish(events)),
     }
 }

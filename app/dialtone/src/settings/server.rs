@@ -21,6 +21,7 @@ pub(crate) struct Server {
     pub(crate) auth: Auth,
     pub(crate) registrar: Registrar,
     pub(crate) calls: Calls,
+    pub(crate) dns: resolver::Settings,
     pub(crate) log: Log,
 }
 
@@ -127,6 +128,7 @@ pub(crate) fn read(table: Table, report: &Report) -> Server {
         auth: auth(top.section("auth")),
         registrar: registrar(top.section("registrar")),
         calls: calls(top.section("calls")),
+        dns: dns(top.section("dns")),
         log: log(top.section("log")),
     };
     top.finish();
@@ -232,6 +234,17 @@ fn calls(mut calls: Section<'_>) -> Calls {
         calls.error("min_session_expires", calls.origin(), fault);
     }
     calls.finish();
+    read
+}
+
+fn dns(mut dns: Section<'_>) -> resolver::Settings {
+    let default = resolver::Settings::default();
+    let read = resolver::Settings {
+        servers: dns.read("servers", Vec::new(), list(0, values::name_server)),
+        timeout: dns.read("timeout", default.timeout, duration(1..=4)),
+        ..default
+    };
+    dns.finish();
     read
 }
 

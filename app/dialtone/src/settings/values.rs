@@ -217,6 +217,16 @@ pub(crate) fn listen(value: &Value) -> Result<Listen, Fault> {
     Ok(Listen { protocol, address })
 }
 
+/// The address of a name server; without a port the one of DNS is meant.
+pub(crate) fn name_server(value: &Value) -> Result<SocketAddr, Fault> {
+    let text = text(value)?;
+    let bare = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 53));
+    bare.or_else(|_| text.parse()).map_err(|_| {
+        let message = format!("“{text}” is not an address");
+        Fault::new(message, "write it like “192.0.2.53” or “127.0.0.1:5353”")
+    })
+}
+
 /// A range of UDP ports such as `10000-19999`, with room for at least two calls.
 pub(crate) fn ports(value: &Value) -> Result<RangeInclusive<u16>, Fault> {
     const LIKE: &str = "write it like “10000-19999”";

@@ -95,7 +95,7 @@ mod tests {
             );
             assert_eq!(user.number, user.name);
         }
-        assert_eq!(loaded.settings.dialplan.extensions.len(), 4);
+        assert_eq!(loaded.settings.dialplan.extensions.len(), 7);
         let mode = fs::metadata(folder.users_file())
             .unwrap()
             .permissions()

@@ -142,7 +142,7 @@ impl Call {
             return if self.format.is_none() && !self.is_changing() {
                 self.serve_answer(ctx, ack)
             } else {
-                Some(self)
+                self.resume_change(ctx)
             };
         }
         match self.late_ack.take_if(|late| late.side == side.other()) {

@@ -14,7 +14,8 @@ pub struct Orbits(Mutex<HashMap<Box<str>, Token>>);
 #[derive(Debug)]
 pub(crate) struct Parked {
     orbits: Arc<Orbits>,
-    orbit: Box<str>,
+    /// The number that fetches whoever waits there.
+    pub(crate) orbit: Box<str>,
 }
 
 impl Orbits {

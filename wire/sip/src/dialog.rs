@@ -31,6 +31,8 @@ pub struct Dialog {
     pub remote_target: Box<str>,
     /// How we reach the peer.
     pub flow: Flow,
+    /// Hops that a request of ours may take.
+    pub max_forwards: u8,
 }
 
 impl Dialog {
@@ -56,6 +58,7 @@ impl Dialog {
                 .collect(),
             remote_target: contact.uri.into(),
             flow,
+            max_forwards: MAX_FORWARDS,
         })
     }
 
@@ -80,6 +83,7 @@ impl Dialog {
             route_set: Vec::new(),
             remote_target: target.into(),
             flow,
+            max_forwards: MAX_FORWARDS,
         }
     }
 
@@ -181,7 +185,7 @@ impl Dialog {
             HeaderName::Via,
             format_args!("SIP/2.0/{transport} {sent_by};rport;branch=z9hG4bK{branch}"),
         );
-        writer.text(HeaderName::MaxForwards, "70");
+        writer.header(HeaderName::MaxForwards, self.max_forwards);
         for route in routes {
             writer.text(HeaderName::Route, &route);
         }
@@ -226,6 +230,9 @@ impl Dialog {
         )
     }
 }
+
+/// Hops that a request may take, if nothing else is said (RFC 3261 §8.1.1.6).
+const MAX_FORWARDS: u8 = 70;
 
 /// `"Name" <uri>`, whatever form it had.
 fn without_params(display: &str, uri: &str) -> Box<str> {

@@ -75,6 +75,7 @@ impl Call {
             .iter()
             .map(|route| route.as_str().into())
             .collect();
+        dialog.max_forwards = self.hops_left().min(dialog.max_forwards);
         let described = u64::from(ctx.mint.number());
         ctx.index.legs.insert(tag, self.id);
         let towards = flow.local.ip();
@@ -112,6 +113,14 @@ impl Call {
             self.invite_fork(ctx, index, offer.as_deref());
         }
         Some(self)
+    }
+
+    /// Hops that are left to the call, so that one that goes round between servers comes to an end (RFC
+    /// 7332 §4).
+    fn hops_left(&self) -> u8 {
+        let hops = self.with_invite(|invite, _| invite.number(HeaderName::MaxForwards));
+        let hops = hops.and_then(Result::ok).flatten().unwrap_or(u32::MAX);
+        u8::try_from(hops.saturating_sub(1)).unwrap_or(u8::MAX)
     }
 
     /// How long phones ring.

@@ -86,6 +86,14 @@ impl Call {
                 .filter(|leg| leg.dialog.remote_tag.is_empty() != rings)
                 .for_each(|leg| add(leg, state, seeker.clone()));
         }
+        if let Some((parked, leg)) = self
+            .parked
+            .as_ref()
+            .zip(self.legs[self.subject.index()].as_ref())
+        {
+            let dialog = self.dialog(leg, LineState::Confirmed, shown(&leg.party));
+            picture.push((parked.place.orbit.clone(), dialog));
+        }
         picture
     }
 
@@ -123,7 +131,12 @@ impl Call {
             leg.tag().hash(&mut hash);
             leg.dialog.remote_tag.hash(&mut hash);
         }
-        (self.subject.index(), self.forks.len()).hash(&mut hash);
+        (
+            self.subject.index(),
+            self.forks.len(),
+            self.parked.is_some(),
+        )
+            .hash(&mut hash);
         hash.finish()
     }
 }

@@ -13,7 +13,7 @@ use crate::orbits::Parked;
 /// A party waits in an orbit.
 #[derive(Debug)]
 pub(super) struct Parking {
-    _place: Parked,
+    pub(super) place: Parked,
     /// Who is called when nobody has come.
     by: Box<str>,
     /// When that is; none: it has been called already.
@@ -41,7 +41,7 @@ impl Call {
             return self.fail_step(ctx, StatusCode(486));
         };
         self.parked = Some(Parking {
-            _place: place,
+            place,
             by: by.unwrap_or_default(),
             until: Some(ctx.now + PATIENCE),
         });

@@ -30,31 +30,30 @@ pub struct Tls(Arc<Snapshot>);
 struct Snapshot {
     server: Arc<ServerConfig>,
     web: Arc<ServerConfig>,
-    peers: Vec<Known>,
+    /// [`TlsPeer`] 1 is the first. None: who is no longer known, because numbers are not used again.
+    peers: Vec<Option<Peer>>,
 }
 
-/// A peer that is known by name, ready to be connected to.
-#[derive(Debug)]
-struct Known {
+/// A peer that is known by name.
+#[derive(Clone, Debug)]
+pub struct Peer {
     name: Box<str>,
     server_name: ServerName<'static>,
     config: Arc<ClientConfig>,
 }
 
 /// A certificate with what leads to its root, and its private key.
-pub struct Identity {
+#[derive(Clone)]
+pub struct Identity(Arc<Own>);
+
+struct Own {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
 /// Whose certificates are believed.
-#[derive(Clone, Debug)]
-pub enum Roots {
-    /// Those of the public web (the list of Mozilla, as compiled in).
-    Web,
-    /// Those of this text in PEM.
-    Pem(Vec<u8>),
-}
+#[derive(Clone)]
+pub struct Roots(Arc<RootCertStore>);
 
 /// Whether those who connect over TLS are asked who they are. Browsers never are.
 #[derive(Clone, Debug)]
@@ -65,18 +64,6 @@ pub enum ClientCertificates {
     Request(Roots),
     /// Whoever shows none is refused.
     Require(Roots),
-}
-
-/// A peer that is known by name.
-#[derive(Debug)]
-pub struct Peer {
-    /// The domain that its certificate must name.
-    pub name: Box<str>,
-    /// Who vouches for it; none: any certificate will do when we connect, which protects against
-    /// nobody who sits on the way.
-    pub roots: Option<Roots>,
-    /// What we show if it asks.
-    pub identity: Option<Identity>,
 }
 
 /// What is wrong with a certificate, a key or a name.
@@ -95,30 +82,68 @@ pub enum TlsError {
     /// Certificate and key cannot be used, or not together.
     #[error("{0}")]
     Unusable(#[from] rustls::Error),
-    /// The list of those who are believed is empty or wrong.
-    #[error("certificates of authorities: {0}")]
-    Roots(String),
+    /// Clients can't be verified by these roots.
+    #[error("{0}")]
+    Roots(#[from] rustls::server::VerifierBuilderError),
     /// A peer's name is no host name.
     #[error("“{0}” is no host name")]
     Name(Box<str>),
 }
 
 impl Tls {
-    /// Puts a snapshot together. [`TlsPeer`] 1 is the first of `peers`.
+    /// Puts a snapshot together.
     ///
     /// # Errors
-    /// If a certificate, a key or a name can't be used.
+    /// If certificate and key, or the roots of clients, can't be used.
     pub fn new(
         identity: &Identity,
         clients: &ClientCertificates,
         peers: Vec<Peer>,
     ) -> Result<Self, TlsError> {
-        let peers = peers.into_iter().map(Known::new);
+        Self::with_numbers(identity, clients, peers, Vec::new())
+    }
+
+    /// Like [`new`](Self::new), but who was known before keeps the number.
+    ///
+    /// # Errors
+    /// See [`new`](Self::new).
+    pub fn renew(
+        &self,
+        identity: &Identity,
+        clients: &ClientCertificates,
+        peers: Vec<Peer>,
+    ) -> Result<Self, TlsError> {
+        Self::with_numbers(identity, clients, peers, self.0.peers.clone())
+    }
+
+    fn with_numbers(
+        identity: &Identity,
+        clients: &ClientCertificates,
+        mut peers: Vec<Peer>,
+        before: Vec<Option<Peer>>,
+    ) -> Result<Self, TlsError> {
+        let mut numbered: Vec<Option<Peer>> = before
+            .into_iter()
+            .map(|old| {
+                let name = old?.name;
+                let place = peers.iter().position(|peer| peer.name == name)?;
+                Some(peers.remove(place))
+            })
+            .collect();
+        numbered.extend(peers.into_iter().map(Some));
+        // Beyond this nobody could be named; a list that long was never in one file.
+        numbered.truncate(usize::from(u16::MAX));
         Ok(Self(Arc::new(Snapshot {
             server: server_config(identity, clients)?,
             web: server_config(identity, &ClientCertificates::Off)?,
-            peers: peers.collect::<Result<_, _>>()?,
+            peers: numbered,
         })))
+    }
+
+    /// The number of the peer with this name.
+    #[must_use]
+    pub fn peer(&self, name: &str) -> Option<TlsPeer> {
+        self.number(|peer| peer.name.eq_ignore_ascii_case(name))
     }
 
     /// For a web server that shows the same certificate.
@@ -143,21 +168,23 @@ impl Tls {
         let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) else {
             return TlsPeer::ANY;
         };
-        let found = self
-            .0
-            .peers
-            .iter()
-            .position(|known| is_for(&certificate, &known.name, &known.server_name));
-        let number = found.and_then(|place| u16::try_from(place + 1).ok());
-        number.map_or(TlsPeer::ANY, TlsPeer)
+        let found = self.number(|peer| is_for(&certificate, &peer.name, &peer.server_name));
+        found.unwrap_or(TlsPeer::ANY)
     }
 
     pub(crate) fn name_of(&self, peer: TlsPeer) -> Option<&str> {
         self.known(peer).map(|known| &*known.name)
     }
 
-    fn known(&self, peer: TlsPeer) -> Option<&Known> {
-        self.0.peers.get(usize::from(peer.0).checked_sub(1)?)
+    fn known(&self, peer: TlsPeer) -> Option<&Peer> {
+        let place = usize::from(peer.0).checked_sub(1)?;
+        self.0.peers.get(place)?.as_ref()
+    }
+
+    fn number(&self, is_meant: impl Fn(&Peer) -> bool) -> Option<TlsPeer> {
+        let mut peers = self.0.peers.iter();
+        let place = peers.position(|peer| peer.as_ref().is_some_and(&is_meant))?;
+        u16::try_from(place + 1).ok().map(TlsPeer)
     }
 }
 
@@ -175,7 +202,7 @@ impl Identity {
             rustls::pki_types::pem::Error::NoItemsFound => TlsError::NoKey,
             error => TlsError::Pem(error.to_string()),
         })?;
-        let identity = Self { chain, key };
+        let identity = Self(Arc::new(Own { chain, key }));
         server_config(&identity, &ClientCertificates::Off)?;
         Ok(identity)
     }
@@ -188,45 +215,73 @@ impl fmt::Debug for Identity {
 }
 
 impl Roots {
-    fn store(&self) -> Result<RootCertStore, TlsError> {
+    /// Those of the public web: the list of Mozilla, as compiled in.
+    #[must_use]
+    pub fn web() -> Self {
         let mut store = RootCertStore::empty();
-        match self {
-            Self::Web => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-            Self::Pem(pem) => {
-                for certificate in certificates(pem)? {
-                    let added = store.add(certificate);
-                    added.map_err(|error| TlsError::Roots(error.to_string()))?;
-                }
-                if store.is_empty() {
-                    return Err(TlsError::Roots("there are none".to_owned()));
-                }
-            }
+        store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        Self(Arc::new(store))
+    }
+
+    /// Those of a text in PEM.
+    ///
+    /// # Errors
+    /// If there is none, or one that can't be used.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, TlsError> {
+        let mut store = RootCertStore::empty();
+        for certificate in certificates(pem)? {
+            store.add(certificate)?;
         }
-        Ok(store)
+        if store.is_empty() {
+            return Err(TlsError::NoCertificate);
+        }
+        Ok(Self(Arc::new(store)))
     }
 }
 
-impl Known {
-    fn new(peer: Peer) -> Result<Self, TlsError> {
-        let server_name = ServerName::try_from(peer.name.to_string());
-        let Ok(server_name) = server_name else {
-            return Err(TlsError::Name(peer.name));
-        };
-        let roots = peer.roots.as_ref().map(Roots::store).transpose()?;
-        let verifier = Verifier::new(roots, peer.name.clone(), &provider());
+impl fmt::Debug for Roots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Roots({})", self.0.len())
+    }
+}
+
+impl Peer {
+    /// A peer whose certificate must name the domain `name` and be vouched for by `roots`; without them
+    /// any certificate will do when we connect, which protects against nobody who sits on the way.
+    /// `identity` is what we show if it asks.
+    ///
+    /// # Errors
+    /// If the name is no host name, or the identity can't be used.
+    pub fn new(
+        name: &str,
+        roots: Option<&Roots>,
+        identity: Option<&Identity>,
+    ) -> Result<Self, TlsError> {
+        let server_name = ServerName::try_from(name.to_owned());
+        let server_name = server_name.map_err(|_| TlsError::Name(name.into()))?;
+        let roots = roots.map(|roots| Arc::clone(&roots.0));
+        let verifier = Verifier::new(roots, name.into(), &provider());
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
-        let config = match peer.identity {
-            Some(Identity { chain, key }) => builder.with_client_auth_cert(chain, key)?,
+        let config = match identity {
+            Some(Identity(own)) => {
+                builder.with_client_auth_cert(own.chain.clone(), own.key.clone_key())?
+            }
             None => builder.with_no_client_auth(),
         };
         Ok(Self {
-            name: peer.name,
+            name: name.into(),
             server_name,
             config: Arc::new(config),
         })
+    }
+
+    /// The domain that it is known by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }
 
@@ -259,24 +314,20 @@ fn server_config(
     let builder =
         ServerConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS)?;
     let verifier = |roots: &Roots| {
-        let roots = Arc::new(roots.store()?);
-        Ok::<_, TlsError>(WebPkiClientVerifier::builder_with_provider(
-            roots,
-            provider(),
-        ))
+        WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots.0), provider())
     };
-    let wrong = |error: rustls::server::VerifierBuilderError| TlsError::Roots(error.to_string());
     let builder = match clients {
         ClientCertificates::Off => builder.with_no_client_auth(),
         ClientCertificates::Request(roots) => {
-            let verifier = verifier(roots)?.allow_unauthenticated();
-            builder.with_client_cert_verifier(verifier.build().map_err(wrong)?)
+            let verifier = verifier(roots).allow_unauthenticated();
+            builder.with_client_cert_verifier(verifier.build()?)
         }
         ClientCertificates::Require(roots) => {
-            builder.with_client_cert_verifier(verifier(roots)?.build().map_err(wrong)?)
+            builder.with_client_cert_verifier(verifier(roots).build()?)
         }
     };
-    let mut config = builder.with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+    let mut config =
+        builder.with_single_cert(identity.0.chain.clone(), identity.0.key.clone_key())?;
     // Phones come back after a restart of ours, all at once: resumption needs no memory here.
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.send_tls13_tickets = 1;

@@ -57,14 +57,12 @@ fn snapshot(authority: &Authority, ours: &Pair, clients: &ClientCertificates) ->
 
 /// Peers 1 and 2 are verified, 3 is not.
 fn peers(authority: &Authority) -> Vec<Peer> {
-    let peer = |name: &str, roots| Peer {
-        name: name.into(),
-        roots,
-        identity: Some(authority.issue(&["pbx.test"]).identity()),
-    };
+    let ours = authority.issue(&["pbx.test"]).identity();
+    let peer = |name: &str, roots| Peer::new(name, roots, Some(&ours)).unwrap();
+    let roots = authority.roots();
     vec![
-        peer("carrier.test", Some(authority.roots())),
-        peer("other.test", Some(authority.roots())),
+        peer("carrier.test", Some(&roots)),
+        peer("other.test", Some(&roots)),
         peer("careless.test", None),
     ]
 }
@@ -439,21 +437,30 @@ fn what_is_no_certificate_is_named() {
         read(&one.certificate, &other.key),
         Err(TlsError::Unusable(_))
     ));
-    let with = |name: &str, roots| {
-        let peer = Peer {
-            name: name.into(),
-            roots,
-            identity: None,
-        };
-        Tls::new(&one.identity(), &ClientCertificates::Off, vec![peer]).map(drop)
-    };
-    with("carrier.test", Some(Roots::Web)).unwrap();
-    assert!(matches!(with("no name", None), Err(TlsError::Name(_))));
-    let empty = Some(Roots::Pem(Vec::new()));
-    assert!(matches!(
-        with("carrier.test", empty),
-        Err(TlsError::Roots(_))
-    ));
+    Peer::new("carrier.test", Some(&Roots::web()), None).unwrap();
+    let nameless = Peer::new("no name", None, None);
+    assert!(matches!(nameless, Err(TlsError::Name(_))));
+    assert!(matches!(Roots::from_pem(b""), Err(TlsError::NoCertificate)));
+}
+
+#[test]
+fn who_was_known_keeps_the_number() {
+    let identity = Authority::new().issue(&["pbx.test"]).identity();
+    let peer = |name: &&str| Peer::new(name, None, None).unwrap();
+    let peers = |names: &[&str]| names.iter().map(peer).collect::<Vec<_>>();
+    let off = ClientCertificates::Off;
+    let old = Tls::new(&identity, &off, peers(&["a.test", "b.test"])).unwrap();
+    let new = old
+        .renew(&identity, &off, peers(&["c.test", "b.test"]))
+        .unwrap();
+    let again = new
+        .renew(&identity, &off, peers(&["a.test", "c.test"]))
+        .unwrap();
+    let numbers = |tls: &Tls| ["a.test", "B.test", "c.test"].map(|name| tls.peer(name));
+    let (one, two, three, four) = (TlsPeer(1), TlsPeer(2), TlsPeer(3), TlsPeer(4));
+    assert_eq!(numbers(&old), [Some(one), Some(two), None]);
+    assert_eq!(numbers(&new), [None, Some(two), Some(three)]);
+    assert_eq!(numbers(&again), [Some(four), None, Some(three)]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Whether a server that we connect to is the one that it should be.
 
+use std::sync::Arc;
+
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{
@@ -15,14 +17,14 @@ use super::names::is_for;
 #[derive(Debug)]
 pub(super) struct Verifier {
     /// None: whatever it shows will do.
-    roots: Option<RootCertStore>,
+    roots: Option<Arc<RootCertStore>>,
     name: Box<str>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
     pub(super) fn new(
-        roots: Option<RootCertStore>,
+        roots: Option<Arc<RootCertStore>>,
         name: Box<str>,
         provider: &CryptoProvider,
     ) -> Self {

@@ -65,7 +65,7 @@ impl Authority {
     }
 
     pub(crate) fn roots(&self) -> Roots {
-        Roots::Pem(self.pem.clone().into_bytes())
+        Roots::from_pem(self.pem.as_bytes()).unwrap()
     }
 }
 

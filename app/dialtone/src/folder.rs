@@ -51,6 +51,16 @@ impl Folder {
         self.root.join("state")
     }
 
+    /// The certificate that the server made for itself.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.state().join("tls/certificate.pem")
+    }
+
+    /// The key of that certificate.
+    pub(crate) fn key(&self) -> PathBuf {
+        self.state().join("tls/key.pem")
+    }
+
     /// Where call records are.
     pub(crate) fn call_records(&self) -> PathBuf {
         self.root.join("cdr")

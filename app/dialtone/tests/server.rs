@@ -2,14 +2,17 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
-use std::net::UdpSocket;
+use std::net::{TcpStream, UdpSocket};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use serde_json::Value;
 use tempfile::TempDir;
 use ue::load::{Accounts, Job, LoadOptions};
@@ -31,7 +34,7 @@ impl Server {
         let child = command(data.path(), &["run"])
             .args([
                 "--set",
-                "sip.listen=[\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]",
+                "sip.listen=[\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\", \"tls:127.0.0.1:0\"]",
             ])
             .args(["--set", &format!("media.ports={}", ports())])
             .args(["--set", "registrar.qualify=off"])
@@ -69,9 +72,16 @@ impl Server {
 
     /// Where it listens on UDP.
     fn sip(&self) -> String {
+        self.address("udp")
+    }
+
+    /// Where it listens for a transport.
+    fn address(&self, transport: &str) -> String {
         let status = self.json("status");
-        let listen = status["listen"][0].as_str().unwrap();
-        listen.strip_prefix("udp:").unwrap().to_owned()
+        let listen = status["listen"].as_array().unwrap();
+        let mut all = listen.iter().map(|listen| listen.as_str().unwrap());
+        let found = all.find_map(|l| l.strip_prefix(transport)?.strip_prefix(':'));
+        found.unwrap().to_owned()
     }
 
     fn signal(&self, signal: Signal) {
@@ -426,4 +436,42 @@ fn health_is_a_failure_without_a_server() {
         error.contains("dialtone.sock") && error.contains("dialtone run"),
         "{error}"
     );
+}
+
+/// The certificate in use is the one that the file holds, after the next reload.
+#[test]
+fn a_certificate_is_made_and_one_of_ones_own_is_taken() {
+    let data = TempDir::new().unwrap();
+    let own = rcgen::generate_simple_self_signed(vec!["pbx.test".to_owned()]).unwrap();
+    let server = Server::start(data);
+    let made = server.read("state/tls/certificate.pem");
+    assert!(made.starts_with("-----BEGIN CERTIFICATE-----"));
+    let etc = server.data.path().join("etc");
+    let settings = server.read("etc/dialtone.toml");
+    let configured = settings
+        .replacen("certificate = \"\"", "certificate = \"etc/cert.pem\"", 1)
+        .replacen("key = \"\"", "key = \"etc/key.pem\"", 1);
+    fs::write(etc.join("dialtone.toml"), configured).unwrap();
+    let (status, _, error) = server.run(&["reload"]);
+    assert!(!status.success());
+    assert!(error.contains("cert.pem can't be read"), "{error}");
+    fs::write(etc.join("cert.pem"), own.cert.pem()).unwrap();
+    fs::write(etc.join("key.pem"), own.signing_key.serialize_pem()).unwrap();
+    let (status, _, error) = server.run(&["reload"]);
+    assert!(status.success(), "{error}");
+    shake_hands(&server.address("tls"), own.cert.der());
+}
+
+/// Makes a TLS connection to a server that must show this certificate.
+fn shake_hands(address: &str, expected: &CertificateDer<'static>) {
+    let mut roots = RootCertStore::empty();
+    roots.add(expected.clone()).unwrap();
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("pbx.test").unwrap();
+    let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut socket = TcpStream::connect(address).unwrap();
+    client.complete_io(&mut socket).unwrap();
+    assert!(!client.is_handshaking());
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use api::{Call, Health, Party, Phone, Reachability, Refusal, Reloaded, Status, Transfer};
 use arc_swap::ArcSwap;
 use base::Token;
-use engine::Listen;
+use engine::{Listen, Tls};
 use media::Side;
 use pbx::Command;
 use store::{Bindings, Contact, Journal, Reach};
@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::delivery::Delivery;
 use super::observer::Observed;
+use super::tls;
 use crate::folder::Folder;
 use crate::log::Logging;
 use crate::settings::{self, Override, Server, Settings, snapshot};
@@ -23,6 +24,7 @@ pub(super) struct Control {
     pub(super) folder: Folder,
     pub(super) overrides: Vec<Override>,
     pub(super) settings: ArcSwap<Settings>,
+    pub(super) tls: ArcSwap<Tls>,
     /// What the machines run by.
     pub(super) config: Arc<ArcSwap<pbx::Config>>,
     pub(super) logging: Logging,
@@ -127,6 +129,13 @@ impl api::Server for Control {
         self.logging
             .change(loaded.settings.server.log)
             .map_err(|error| Refusal::new(error.to_string()))?;
+        let tls = &loaded.settings.server.tls;
+        let tls = tls::load(&self.folder, tls, Some(&self.tls.load())).map_err(|error| {
+            tracing::error!("{error:#}; the old configuration stays");
+            Refusal::new(format!("{error:#}"))
+        })?;
+        self.tls.store(Arc::new(tls.clone()));
+        self.delivery.handle().set_tls(tls);
         let restart = needs_restart(&self.settings.load().server, &loaded.settings.server);
         let secret = self.config.load().nonce_secret;
         self.config

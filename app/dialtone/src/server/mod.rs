@@ -2,13 +2,14 @@
 //!
 //! - [`network`]: addresses of this machine. - [`delivery`]: what waits for a busy signalling thread.
 //! - [`observer`]: what becomes of events: log, read model, call records.
-//! - [`record`]: call records. - [`control`]: what the API asks. - [`welcome`]: what a newcomer is told.
+//! - [`tls`]: the certificate. - [`record`]: call records. - [`control`]: what the API asks. - [`welcome`]: what a newcomer is told.
 
 mod control;
 mod delivery;
 mod network;
 mod observer;
 mod record;
+mod tls;
 mod welcome;
 
 use std::sync::Arc;
@@ -74,7 +75,8 @@ impl Running {
         settings: Settings,
         logging: Logging,
     ) -> Result<Self> {
-        let bound = engine::bind::<Command>(network::engine_config(&settings.server))?;
+        let tls = tls::load(folder, &settings.server.tls, None)?;
+        let bound = engine::bind::<Command>(network::engine_config(&settings.server, tls.clone()))?;
         let (bindings, journal) = recover(folder)?;
         let call_log = CallLog::open(&folder.call_records(), settings.server.calls.max_calls)
             .context("call records can't be kept")?;
@@ -100,6 +102,7 @@ impl Running {
             folder: folder.clone(),
             overrides,
             settings: ArcSwap::from_pointee(settings),
+            tls: ArcSwap::from_pointee(tls),
             config: Arc::clone(&config),
             logging,
             listening: bound.listening().to_vec(),

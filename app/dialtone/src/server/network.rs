@@ -4,14 +4,14 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroUsize;
 
-use engine::{Limits, Listen};
+use engine::{Limits, Listen, Tls};
 use nix::ifaddrs::getifaddrs;
 
 use crate::settings::Server;
 
 /// The engine's share of the settings. `[::]` is left out where there is no IPv6, so that the seeded
 /// configuration works everywhere; an address that is named must be there.
-pub(super) fn engine_config(server: &Server) -> engine::Config {
+pub(super) fn engine_config(server: &Server, tls: Tls) -> engine::Config {
     let wanted = server.sip.listen.iter().map(|listen| Listen {
         protocol: listen.protocol,
         address: listen.address,
@@ -22,6 +22,7 @@ pub(super) fn engine_config(server: &Server) -> engine::Config {
         listen,
         tls: None,
         threads: server.sip.threads.and_then(NonZeroUsize::new),
+        tls: Some(tls),
         limits: Limits {
             connections: tcp.max_connections,
             connections_per_peer: tcp.max_connections_per_peer,
@@ -105,7 +106,7 @@ fn source_towards(remote: SocketAddr) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
-fn own_addresses() -> Vec<IpAddr> {
+pub(super) fn own_addresses() -> Vec<IpAddr> {
     let Ok(interfaces) = getifaddrs() else {
         return Vec::new();
     };

@@ -3,7 +3,7 @@
 //! - [`document`]: TOML whose values know their place.
 //! - [`report`]: what is wrong, where, and what to do.
 //! - [`reader`], [`values`]: keys and kinds of values.
-//! - [`server`], [`users`], [`dialplan`]: the three files.
+//! - [`server`], with [`tls`]; [`users`], [`dialplan`]: the three files.
 //! - [`overrides`]: `--set` and the environment.
 //! - [`snapshot`]: what the PBX gets of it all.
 
@@ -14,6 +14,7 @@ pub(crate) mod reader;
 pub(crate) mod report;
 pub(crate) mod server;
 pub(crate) mod snapshot;
+pub(crate) mod tls;
 pub(crate) mod users;
 pub(crate) mod values;
 
@@ -30,6 +31,7 @@ use document::{Source, Table};
 pub(crate) use overrides::Override;
 use report::{Fault, Report};
 pub(crate) use server::Server;
+pub(crate) use tls::Tls;
 
 /// All settings.
 #[derive(Clone, Debug)]
@@ -75,7 +77,7 @@ pub(crate) fn load(folder: &Folder, overrides: &[Override]) -> Result<Loaded, In
     let dialplan = read(&folder.dialplan_file(), Absent::Wrong(NO_DIALPLAN), &report);
     let (mut server, mut users) = (server, users);
     overrides::apply(overrides, &mut server, &mut users, &report);
-    let server = server::read(server, &report);
+    let server = server::read(server, folder.root(), &report);
     let users = users::read(users, server.registrar.max_contacts, &report);
     let dialplan = dialplan::read(dialplan, &report);
     let problems = report.into_problems();

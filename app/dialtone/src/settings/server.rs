@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use pbx::config::{Algorithm, Redirects};
@@ -9,6 +10,7 @@ use pbx::config::{Algorithm, Redirects};
 use super::document::Table;
 use super::reader::Section;
 use super::report::{Fault, Report};
+use super::tls::{self, Tls};
 use super::values::{
     self, Listen, choice, count_or_auto, duration, duration_or_never, list, number, printable,
 };
@@ -17,6 +19,7 @@ use super::values::{
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) sip: Sip,
+    pub(crate) tls: Tls,
     pub(crate) media: Media,
     pub(crate) auth: Auth,
     pub(crate) registrar: Registrar,
@@ -120,10 +123,12 @@ pub(crate) enum Format {
 }
 
 /// Reads the file's table; what is absent or wrong has its default, and the latter is reported.
-pub(crate) fn read(table: Table, report: &Report) -> Server {
+/// Files that are named in it count from `root`.
+pub(crate) fn read(table: Table, root: &Path, report: &Report) -> Server {
     let mut top = Section::new("", table, report);
     let server = Server {
         sip: sip(top.section("sip")),
+        tls: tls::read(top.section("tls"), root, report),
         media: media(top.section("media")),
         auth: auth(top.section("auth")),
         registrar: registrar(top.section("registrar")),
@@ -305,14 +310,14 @@ const fn secs(seconds: u64) -> Duration {
 }
 
 fn default_listen() -> Vec<Listen> {
-    let both = |ip: IpAddr| {
-        [sip::Protocol::Udp, sip::Protocol::Tcp].map(|protocol| Listen {
+    let all = |ip: IpAddr| {
+        [sip::Protocol::Udp, sip::Protocol::Tcp, sip::Protocol::Tls].map(|protocol| Listen {
             protocol,
-            address: (ip, 5060).into(),
+            address: (ip, protocol.default_port()).into(),
         })
     };
-    let v4 = both(std::net::Ipv4Addr::UNSPECIFIED.into());
-    let v6 = both(std::net::Ipv6Addr::UNSPECIFIED.into());
+    let v4 = all(std::net::Ipv4Addr::UNSPECIFIED.into());
+    let v6 = all(std::net::Ipv6Addr::UNSPECIFIED.into());
     [v4, v6].concat()
 }
 

@@ -49,7 +49,7 @@ fn every_wrong_setting_is_named_with_place_and_remedy() {
         ),
         (
             "[sip]\nlisten = [\"sctp:0.0.0.0:5060\"]",
-            "2:11: sip.listen: the transport “sctp” is unknown; use udp or tcp",
+            "2:11: sip.listen: the transport “sctp” is unknown; use udp, tcp or tls; WebSockets are for [http]",
         ),
         (
             "[sip]\nlisten = [\"udp:0.0.0.0:70000\"]",
@@ -70,6 +70,18 @@ fn every_wrong_setting_is_named_with_place_and_remedy() {
         (
             "[sip]\nlisen = []",
             "2:1: sip.lisen: there is no such setting; did you mean listen?",
+        ),
+        (
+            "[tls]\ncertificate = \"cert.pem\"\nkey = \"\"",
+            "2:15: tls.certificate: ",
+        ),
+        (
+            "[tls]\nclient_certificates = \"require\"",
+            "1:1: tls.client_ca: is missing, so that no client's certificate can be verified; name",
+        ),
+        (
+            "[tls.peer.\"no name\"]",
+            "1:11: tls.peer.no name: “no name” is no host name; use the domain",
         ),
         (
             "[sip]\nxyzzy = 1",

@@ -203,9 +203,10 @@ pub(crate) fn listen(value: &Value) -> Result<Listen, Fault> {
     let (protocol, rest) = text
         .split_once(':')
         .ok_or_else(|| Fault::new(format!("“{text}” names no transport and port"), LIKE))?;
-    let protocol = protocol.parse().map_err(|_| {
+    let known = ["udp", "tcp", "tls"].contains(&protocol.to_ascii_lowercase().as_str());
+    let protocol = protocol.parse().ok().filter(|_| known).ok_or_else(|| {
         let message = format!("the transport “{protocol}” is unknown");
-        Fault::new(message, "use udp or tcp")
+        Fault::new(message, "use udp, tcp or tls; WebSockets are for [http]")
     })?;
     let address: SocketAddr = rest.parse().map_err(|_| {
         let message = match rest.parse::<IpAddr>() {

@@ -20,7 +20,6 @@ pub(super) fn engine_config(server: &Server, tls: Tls) -> engine::Config {
     let tcp = &server.sip.tcp;
     engine::Config {
         listen,
-        tls: None,
         threads: server.sip.threads.and_then(NonZeroUsize::new),
         tls: Some(tls),
         limits: Limits {

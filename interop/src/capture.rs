@@ -17,17 +17,16 @@ use crate::wait::until;
 pub struct Capture {
     process: Process,
     file: PathBuf,
-    sip_port: u16,
     /// A port that nobody uses, for marks in the capture.
     mark: u16,
 }
 
 impl Capture {
-    /// Captures all packets with a port of the block; `sip_port` speaks SIP.
+    /// Captures all packets with a port of the block.
     ///
     /// # Errors
     /// When dumpcap may not capture.
-    pub fn start(folder: &Path, block: (u16, u16), sip_port: u16) -> Result<Self> {
+    pub fn start(folder: &Path, block: (u16, u16)) -> Result<Self> {
         let file = folder.join("capture.pcap");
         let mut command = Command::new("dumpcap");
         command
@@ -47,30 +46,29 @@ impl Capture {
         Ok(Self {
             process,
             file,
-            sip_port,
             mark: block.1,
         })
     }
 
-    /// Ends the capture.
+    /// Ends the capture; SIP is spoken at `sip_ports`.
     ///
     /// # Errors
     /// When dumpcap does not end.
-    pub fn stop(mut self) -> Result<Trace> {
-        let trace = self.so_far()?;
+    pub fn stop(mut self, sip_ports: &[u16]) -> Result<Trace> {
+        let trace = self.so_far(sip_ports)?;
         self.process.signal(Signal::INT)?;
         self.process.end(Duration::from_secs(10))?;
         Ok(trace)
     }
 
-    /// Everything that has been sent up to now.
+    /// Everything that has been sent up to now; SIP is spoken at `sip_ports`.
     ///
     /// # Errors
     /// When the capture stands still.
-    pub fn so_far(&self) -> Result<Trace> {
+    pub fn so_far(&self, sip_ports: &[u16]) -> Result<Trace> {
         let trace = Trace {
             file: self.file.clone(),
-            sip_port: self.sip_port,
+            sip_ports: sip_ports.to_vec(),
         };
         // Packets reach the file late and in order: when a mark of ours is there, so is the rest.
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -93,7 +91,7 @@ impl Capture {
 #[derive(Debug)]
 pub struct Trace {
     file: PathBuf,
-    sip_port: u16,
+    sip_ports: Vec<u16>,
 }
 
 impl Trace {
@@ -173,8 +171,10 @@ impl Trace {
             "--enable-heuristic",
             "rtcp_udp",
         ]);
-        for transport in ["udp", "tcp"] {
-            command.args(["-d", &format!("{transport}.port=={},sip", self.sip_port)]);
+        for port in &self.sip_ports {
+            for transport in ["udp", "tcp"] {
+                command.args(["-d", &format!("{transport}.port=={port},sip")]);
+            }
         }
         for field in fields {
             command.args(["-e", field]);

@@ -17,9 +17,59 @@ use crate::sipp::Sipp;
 pub struct Lab {
     folder: PathBuf,
     ports: Ports,
-    sip: SocketAddr,
-    media: (u16, u16),
+    site: Site,
+    /// The servers whose packets are judged.
+    judged: Vec<Site>,
+    /// Where else SIP is spoken, besides the servers and whoever speaks to them.
+    sip_ports: Vec<u16>,
     capture: Option<Capture>,
+}
+
+/// Where one server lives.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Its data folder.
+    pub data: PathBuf,
+    /// Its SIP address, UDP and TCP.
+    pub sip: SocketAddr,
+    /// First and last port of its media.
+    pub media: (u16, u16),
+}
+
+impl Site {
+    fn new(data: PathBuf, ports: &mut Ports) -> Result<Self> {
+        Ok(Self {
+            data,
+            sip: SocketAddr::from((Ipv4Addr::LOCALHOST, ports.port()?)),
+            media: ports.range(MEDIA_PORTS)?,
+        })
+    }
+
+    /// Writes a configuration with these users and passwords, where anybody can call anybody.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn write_users(&self, users: &[(String, String)]) -> Result<()> {
+        let etc = self.etc()?;
+        let user = |(name, password)| format!("[user.{name}]\npassword = \"{password}\"\n");
+        let users: String = users
+            .iter()
+            .map(|(name, password)| user((name, password)))
+            .collect();
+        fs::write(etc.join("users.toml"), users)?;
+        fs::write(etc.join("dialplan.toml"), DIAL_PLAN)?;
+        Ok(())
+    }
+
+    /// The folder of its configuration.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn etc(&self) -> Result<PathBuf> {
+        let etc = self.data.join("etc");
+        fs::create_dir_all(&etc)?;
+        Ok(etc)
+    }
 }
 
 impl Lab {
@@ -63,27 +113,30 @@ impl Lab {
         let folder = std::env::temp_dir().join(format!("dialtone-{name}-{process}"));
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let mut ports = Ports::claim()?;
-        let sip = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.port()?));
-        let media = ports.range(MEDIA_PORTS)?;
+        let site = Site::new(folder.join("srv"), &mut ports)?;
         Ok(Self {
             folder,
             ports,
-            sip,
-            media,
+            sip_ports: vec![site.sip.port()],
+            judged: vec![site.clone()],
+            site,
             capture: None,
         })
     }
 
     fn observe(&mut self, test: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        let capture = Capture::start(&self.folder, self.ports.block(), self.sip.port())?;
+        let capture = Capture::start(&self.folder, self.ports.block())?;
         self.capture = Some(capture);
         test(self)?;
         let capture = self
             .capture
             .take()
             .context("a capture runs from the start to the end")?;
-        let trace = capture.stop()?;
-        trace.nothing_malformed_from(self.sip.port(), self.media)
+        let trace = capture.stop(&self.sip_ports)?;
+        for site in &self.judged {
+            trace.nothing_malformed_from(site.sip.port(), site.media)?;
+        }
+        Ok(())
     }
 
     /// What has gone over the wire up to now; it also shows what comes later.
@@ -92,7 +145,7 @@ impl Lab {
     /// When no capture runs.
     pub fn trace(&self) -> Result<Trace> {
         let capture = self.capture.as_ref().context("no capture runs")?;
-        capture.so_far()
+        capture.so_far(&self.sip_ports)
     }
 
     /// Starts the server with the seeded configuration.
@@ -116,15 +169,7 @@ impl Lab {
     /// # Errors
     /// When it can't be written.
     pub fn write_users(&self, users: &[(String, String)]) -> Result<()> {
-        let etc = self.folder("srv/etc")?;
-        let user = |(name, password)| format!("[user.{name}]\npassword = \"{password}\"\n");
-        let users: String = users
-            .iter()
-            .map(|(name, password)| user((name, password)))
-            .collect();
-        fs::write(etc.join("users.toml"), users)?;
-        fs::write(etc.join("dialplan.toml"), DIAL_PLAN)?;
-        Ok(())
+        self.site.write_users(users)
     }
 
     /// A scenario file of `interop/scenarios`, ready to be pointed at somebody.
@@ -157,16 +202,43 @@ impl Lab {
         &self.folder
     }
 
+    /// Where the server of this lab lives.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// A place for another server of ours, which is judged as well.
+    ///
+    /// # Errors
+    /// When there are no ports left.
+    pub fn another_site(&mut self, name: &str) -> Result<Site> {
+        let site = Site::new(self.folder(name)?.join("srv"), &mut self.ports)?;
+        self.sip_ports.push(site.sip.port());
+        self.judged.push(site.clone());
+        Ok(site)
+    }
+
+    /// A port at which a peer speaks SIP to others than our servers.
+    ///
+    /// # Errors
+    /// When there are no ports left.
+    pub fn sip_port(&mut self) -> Result<u16> {
+        let port = self.ports.port()?;
+        self.sip_ports.push(port);
+        Ok(port)
+    }
+
     /// Where the server of this lab listens.
     #[must_use]
     pub fn sip(&self) -> SocketAddr {
-        self.sip
+        self.site.sip
     }
 
     /// First and last port of the server's media.
     #[must_use]
     pub fn media(&self) -> (u16, u16) {
-        self.media
+        self.site.media
     }
 
     /// Ports for the peers.

@@ -22,6 +22,7 @@
 //! - [`driven`]: what drivers in other languages have in common.
 //! - [`attack`]: floods and odd packets.
 //! - [`dns`]: a name server for names that a test makes up.
+//! - [`tls`]: certificates.
 //! - [`capture`]: what went over the wire, judged by tshark.
 //! - [`rtp`]: the voice in a capture.
 //! - [`sound`]: tones to play, and what is in a recording.
@@ -47,12 +48,13 @@ pub mod rtp;
 pub mod server;
 pub mod sipp;
 pub mod sound;
+pub mod tls;
 pub mod wait;
 
 pub use baresip::Baresip;
 pub use dns::Dns;
 pub use jssip::JsSip;
-pub use lab::Lab;
+pub use lab::{Lab, Site};
 pub use linphone::Linphone;
 pub use pjsua::Pjsua;
 pub use server::Server;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, Site};
 use crate::process::Process;
 use crate::wait::until;
 
@@ -30,7 +30,15 @@ impl Server {
     /// # Errors
     /// When it ends, or does not answer in time.
     pub fn start(lab: &Lab, settings: &[(&str, &str)]) -> Result<Self> {
-        Self::run(lab, &mut command(lab, settings)?, lab.path("srv"))
+        Self::start_at(lab.site(), settings)
+    }
+
+    /// Does the same at another site.
+    ///
+    /// # Errors
+    /// When it ends, or does not answer in time.
+    pub fn start_at(site: &Site, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::run(site, &mut command(site, settings)?, site.data.clone())
     }
 
     /// Starts the server with its data on a disk of so many octets.
@@ -39,22 +47,22 @@ impl Server {
     /// When we may not mount, or it does not start.
     pub fn start_on_small_disk(lab: &Lab, octets: u32) -> Result<Self> {
         let data = lab.folder("srv")?;
-        let server = command(lab, &[])?;
+        let server = command(lab.site(), &[])?;
         // A name space of its own: nobody else sees the disk, and it goes with the server.
         let mut command = Command::new("unshare");
         command.args(["--mount", "--map-root-user", "sh", "-c", SMALL_DISK, "sh"]);
         command.arg(octets.to_string()).arg(&data);
         command.arg(server.get_program()).args(server.get_args());
-        let mut server = Self::run(lab, &mut command, data.clone())?;
+        let mut server = Self::run(lab.site(), &mut command, data.clone())?;
         let outside = data.strip_prefix("/")?;
         let root = format!("/proc/{}/root", server.process.pid().as_raw_nonzero());
         server.data = Path::new(&root).join(outside);
         Ok(server)
     }
 
-    fn run(lab: &Lab, command: &mut Command, data: PathBuf) -> Result<Self> {
-        let process = Process::start(command, &lab.path("server.log"))?;
-        let sip = lab.sip();
+    fn run(site: &Site, command: &mut Command, data: PathBuf) -> Result<Self> {
+        let process = Process::start(command, &site.data.with_extension("log"))?;
+        let sip = site.sip;
         let mut server = Self { process, sip, data };
         server.wait_until_it_answers()?;
         Ok(server)
@@ -216,21 +224,18 @@ impl Server {
 /// # Errors
 /// When it goes on running.
 pub fn refusal(lab: &Lab, settings: &[(&str, &str)]) -> Result<(ExitStatus, String)> {
-    let mut process = Process::start(&mut command(lab, settings)?, &lab.path("refusal.log"))?;
+    let mut process = Process::start(
+        &mut command(lab.site(), settings)?,
+        &lab.path("refusal.log"),
+    )?;
     let status = process.end(PATIENCE)?;
     Ok((status, process.output()?))
 }
 
-fn command(lab: &Lab, settings: &[(&str, &str)]) -> Result<Command> {
+fn command(site: &Site, settings: &[(&str, &str)]) -> Result<Command> {
     let mut all = BTreeMap::from([
-        (
-            "sip.listen",
-            format!("[\"udp:{0}\",\"tcp:{0}\"]", lab.sip()),
-        ),
-        (
-            "media.ports",
-            format!("{}-{}", lab.media().0, lab.media().1),
-        ),
+        ("sip.listen", format!("[\"udp:{0}\",\"tcp:{0}\"]", site.sip)),
+        ("media.ports", format!("{}-{}", site.media.0, site.media.1)),
     ]);
     all.extend(
         settings
@@ -238,7 +243,7 @@ fn command(lab: &Lab, settings: &[(&str, &str)]) -> Result<Command> {
             .map(|(key, value)| (*key, (*value).to_owned())),
     );
     let mut command = Command::new(binary()?);
-    command.arg("run").arg("--data").arg(lab.path("srv"));
+    command.arg("run").arg("--data").arg(&site.data);
     for (key, value) in all {
         command.args(["--set", &format!("{key}={value}")]);
     }

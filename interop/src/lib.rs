@@ -22,6 +22,7 @@
 //! - [`driven`]: what drivers in other languages have in common.
 //! - [`attack`]: floods and odd packets.
 //! - [`dns`]: a name server for names that a test makes up.
+//! - [`kamailio`]: a provider.
 //! - [`tls`]: certificates.
 //! - [`capture`]: what went over the wire, judged by tshark.
 //! - [`rtp`]: the voice in a capture.
@@ -38,6 +39,7 @@ pub mod capture;
 pub mod dns;
 pub mod driven;
 pub mod jssip;
+pub mod kamailio;
 pub mod lab;
 pub mod linphone;
 pub mod peer;
@@ -54,6 +56,7 @@ pub mod wait;
 pub use baresip::Baresip;
 pub use dns::Dns;
 pub use jssip::JsSip;
+pub use kamailio::Kamailio;
 pub use lab::{Lab, Site};
 pub use linphone::Linphone;
 pub use pjsua::Pjsua;

@@ -94,6 +94,21 @@ impl MediaPlane {
         })
     }
 
+    /// Whom somebody hears in the end who sends to `port`: calls of ours that are joined pass it on to
+    /// each other.
+    #[must_use]
+    pub fn reaches(&self, port: u16) -> Option<SocketAddr> {
+        let mut address = self.relays_to(port)?;
+        // No chain is longer than there are sessions.
+        for _ in 0..self.sessions.len() {
+            if !address.ip().is_loopback() {
+                break;
+            }
+            address = self.relays_to(address.port())?;
+        }
+        Some(address)
+    }
+
     /// Where `port` sends to: the address of its own side.
     #[must_use]
     pub fn sends_to(&self, port: u16) -> Option<SocketAddr> {

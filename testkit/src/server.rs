@@ -135,6 +135,12 @@ impl Server {
         &self.services.lines
     }
 
+    /// Where calls are parked.
+    #[must_use]
+    pub fn orbits(&self) -> &pbx::Orbits {
+        &self.services.orbits
+    }
+
     /// What the events told.
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
@@ -296,6 +302,12 @@ impl Server {
 }
 
 impl Ledger {
+    /// The calls that have not ended.
+    #[must_use]
+    pub fn open(&self) -> Vec<Token> {
+        self.open.keys().copied().collect()
+    }
+
     /// How many calls have not ended.
     #[must_use]
     pub fn open_calls(&self) -> usize {

@@ -13,7 +13,8 @@ use crate::world::{Settings, password};
 impl Settings {
     /// A calm world with users 1001 to 1006, and these numbers: 600 echo, 601 tone, 602 a prompt and
     /// then the end, 603 a prompt and then echo, 700 refused with 486, 800 user 1002 and, after
-    /// them, user 1003.
+    /// them, user 1003; 710 to 719 orbits in which calls are parked; *81002 picks up what rings at 1002,
+    /// *91002 asks the phones of 1002 to answer by themselves.
     #[must_use]
     pub fn calm(seed: u64) -> Self {
         Self {
@@ -88,6 +89,15 @@ fn dialplan() -> DialPlan {
             extension("603", vec![play(), Step::Echo]),
             extension("700", vec![Step::Hangup(486)]),
             extension("800", vec![dial("1002"), dial("1003")]),
+            Extension {
+                strip: 2,
+                ..extension("*8XXXX", vec![Step::Pickup("{number}".to_owned())])
+            },
+            Extension {
+                strip: 2,
+                ..extension("*9XXXX", vec![Step::Intercom("{number}".to_owned())])
+            },
+            extension("71X", vec![Step::Park("{number}".to_owned())]),
             extension("XXXX", vec![dial("{number}")]),
         ],
     }

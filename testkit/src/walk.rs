@@ -1,8 +1,10 @@
 //! Random walks: phones with random manners, users who do random things, in random weather.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use pbx::Config;
+use pbx::config::{Forward, Redirects};
+use pbx::{Config, User};
 
 use crate::dice::Dice;
 use crate::network::Weather;
@@ -22,12 +24,41 @@ pub fn settings(seed: u64) -> Settings {
 }
 
 fn change_config(config: &mut Config, dice: &mut Dice) {
+    config.calls.redirects = dice.pick(&[Redirects::Never, Redirects::Users, Redirects::Anywhere]);
+    for number in ["1001", "1002", "1003"] {
+        change_user(config, dice, number);
+    }
     config.calls.session_expires = Duration::from_secs(dice.pick(&[0, 90, 180, 1800]));
     config.calls.ring_timeout = Duration::from_secs(dice.pick(&[5, 40]));
     config.calls.max_duration = Duration::from_secs(dice.pick(&[0, 0, 100]));
     config.calls.max_calls = dice.pick(&[2, 100, 100]) as usize;
     config.registrar.qualify = Duration::from_secs(dice.pick(&[0, 30, 60]));
     config.nonce_lifetime = Duration::from_secs(dice.pick(&[5, 300]));
+}
+
+/// A user forwards calls, or does not want any.
+fn change_user(config: &mut Config, dice: &mut Dice, number: &str) {
+    let Some(user) = config.users.get(number) else {
+        return;
+    };
+    let mut user = User::clone(user);
+    let mut target = |percent: u32| {
+        let number = dice.pick(&["1001", "1002", "1003", "1005", "600", "602"]);
+        dice.chance(percent).then(|| number.to_owned())
+    };
+    user.forward = Forward {
+        always: target(4),
+        busy: target(10),
+        no_answer: target(10),
+        unreachable: target(10),
+        after: None,
+    };
+    user.forward.after = dice.chance(30).then(|| dice.millis(1000..20_000));
+    user.do_not_disturb = dice.chance(4);
+    user.call_waiting = !dice.chance(15);
+    let user = Arc::new(user);
+    config.users.insert(number.to_owned(), Arc::clone(&user));
+    config.numbers.insert(number.to_owned(), user);
 }
 
 /// Walks through the world of [`settings`] with the same seed.
@@ -110,7 +141,13 @@ fn converse(world: &mut World, dice: &mut Dice, phones: &[PhoneId]) {
     for _ in 0..dice.number(5..40) {
         let phone = dice.pick(phones);
         let (hold, update) = (dice.chance(50), dice.chance(50));
-        let command = match dice.number(0..12) {
+        let number = dice
+            .pick(&["1001", "1002", "1003", "600", "711"])
+            .to_owned();
+        let command = match dice.number(0..15) {
+            12 => Command::Transfer(number),
+            13 => Command::TransferAttended,
+            14 if dice.chance(50) => Command::Dial(number),
             0 => Command::AddVideo,
             1 => Command::Reoffer,
             2 => Command::Info,
@@ -187,6 +224,9 @@ fn manner(dice: &mut Dice) -> Manner {
         forks: dice.chance(10),
         both_answer: dice.chance(50),
         named: dice.chance(15),
+        leaves_when_referred: dice.chance(30),
+        refers_silently: dice.chance(20),
+        redirects_to: dice.pick(&["1001", "1002", "1003", "1009", "600"]),
         withholds: match dice.number(0..20) {
             0 => vec!["ACK "],
             1 => vec!["PRACK "],
@@ -200,9 +240,18 @@ fn manner(dice: &mut Dice) -> Manner {
 
 fn happen(world: &mut World, dice: &mut Dice, phone: PhoneId) {
     let number = dice.pick(&[
-        "1001", "1002", "1002", "1003", "1004", "600", "602", "603", "700", "800", "9",
+        "1001", "1002", "1002", "1003", "1004", "600", "602", "603", "700", "800", "9", "711",
+        "711", "*81002", "*81003", "*91001",
     ]);
-    match dice.number(0..40) {
+    match dice.number(0..48) {
+        40..=42 => world.tell(phone, Command::Transfer(number.to_owned())),
+        43 | 44 => {
+            world.tell(phone, Command::Dial(number.to_owned()));
+            world.run(dice.millis(0..12_000));
+            world.tell(phone, Command::TransferAttended);
+        }
+        45 => operator_transfers(world, dice, number),
+        46 => world.tell(phone, Command::TransferAttended),
         0..=15 => world.tell(phone, Command::Dial(number.to_owned())),
         16..=19 => world.tell(phone, Command::HangUp),
         20..=23 => {
@@ -242,6 +291,20 @@ fn reload(world: &mut World, dice: &mut Dice) {
         config.numbers.remove("1003");
     }
     world.reload(config);
+}
+
+/// An operator sends somebody elsewhere.
+fn operator_transfers(world: &mut World, dice: &mut Dice, number: &str) {
+    let calls = world.server.ledger().open();
+    if calls.is_empty() {
+        return;
+    }
+    let call = calls[dice.number(0..calls.len() as u32) as usize];
+    world.operate(&pbx::Command::Transfer {
+        call,
+        who: dice.pick(&[media::Side::Caller, media::Side::Callee]),
+        number: number.to_owned(),
+    });
 }
 
 /// Everybody changes something at once.

@@ -19,6 +19,12 @@ pub(crate) struct Parked {
 }
 
 impl Orbits {
+    /// Whether nobody waits anywhere.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.taken().is_empty()
+    }
+
     /// Who waits in an orbit.
     pub(crate) fn at(&self, orbit: &str) -> Option<Token> {
         self.taken().get(orbit).copied()

@@ -6,6 +6,7 @@ use sip::{ClientKey, Dialog, Flow, HeaderName, Message, ServerKey, SessionExpire
 
 use super::description::Description;
 use super::line::{Pending, SDP};
+use super::transfer::Referral;
 
 /// One call.
 #[derive(Debug)]
@@ -49,6 +50,8 @@ pub(super) struct Call {
     pub(super) leaves_when_acknowledged: bool,
     /// Ringing was heard, or rung.
     pub(super) rang: bool,
+    /// The last transfer that was asked for here.
+    pub(super) referral: Option<Referral>,
 }
 
 /// Where a call stands.
@@ -141,6 +144,7 @@ impl Call {
             answered: false,
             leaves_when_acknowledged: false,
             rang: false,
+            referral: None,
         }
     }
 

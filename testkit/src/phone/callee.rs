@@ -244,10 +244,17 @@ impl Phone {
     }
 
     pub(super) fn refuse(&mut self, now: Instant, call: &mut Call, status: u16) {
+        let (number, domain) = (self.line.manner.redirects_to, self.line.domain());
+        let elsewhere = (300..400)
+            .contains(&status)
+            .then(|| format!("<sip:{number}@{domain}>"));
         if let Some(pending) = call.invite.take() {
             let tag = call.dialog.local_tag;
             self.line
-                .respond(now, &pending, status, tag.as_str(), |writer| {
+                .respond(now, &pending, status, tag.as_str(), |mut writer| {
+                    if let Some(elsewhere) = elsewhere {
+                        writer.header(HeaderName::Contact, elsewhere);
+                    }
                     writer.finish();
                 });
         }

@@ -20,6 +20,7 @@ pub(super) enum Owner {
     Invite(u32),
     Change(u32),
     Bye(u32),
+    Refer(u32),
     Nobody,
 }
 
@@ -298,10 +299,10 @@ impl Line {
 
     pub(super) fn allow(&self) -> &'static str {
         match (self.manner.reliable, self.manner.update) {
-            (true, true) => "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, PRACK, UPDATE",
-            (true, false) => "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, PRACK",
-            (false, true) => "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE",
-            (false, false) => "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO",
+            (true, true) => "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, NOTIFY, PRACK, UPDATE",
+            (true, false) => "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, NOTIFY, PRACK",
+            (false, true) => "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, NOTIFY, UPDATE",
+            (false, false) => "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, NOTIFY",
         }
     }
 

@@ -53,6 +53,12 @@ pub struct Manner {
     pub first_cseq: u32,
     /// Registers with a Path (RFC 3327) that only name servers know the address of.
     pub named: bool,
+    /// Hangs up as soon as its REFER is accepted, and does not wait for what comes of it.
+    pub leaves_when_referred: bool,
+    /// Asks not to be told what comes of its REFER (RFC 4488).
+    pub refers_silently: bool,
+    /// Where it redirects calls that it refuses with 302.
+    pub redirects_to: &'static str,
     /// Messages that begin so are never sent, though the phone believes that they were.
     pub withholds: Vec<&'static str>,
 }
@@ -95,6 +101,9 @@ impl Default for Manner {
             forks: false,
             both_answer: false,
             named: false,
+            leaves_when_referred: false,
+            refers_silently: false,
+            redirects_to: "1003",
             withholds: Vec::new(),
         }
     }

@@ -9,6 +9,7 @@ mod line;
 mod manner;
 mod registration;
 mod talk;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use call::{Call, State, What};
 use line::{Alarm, Line, Owner, Pending};
 pub use manner::{Manner, Reply};
 use registration::Registration;
+pub use transfer::Referral;
 
 /// What a phone's user does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,6 +55,10 @@ pub enum Command {
     Poke,
     /// Sends INFO in all calls.
     Info,
+    /// Sends the party of the newest call to this number (REFER).
+    Transfer(String),
+    /// Puts the parties of the two newest calls together (REFER with Replaces).
+    TransferAttended,
     /// Gives up a pending re-INVITE.
     CancelChange,
     /// Makes and takes no calls any more, does not register again.
@@ -110,6 +116,8 @@ pub struct CallView {
     pub rang: bool,
     /// A description came or went before the answer.
     pub early: bool,
+    /// What came of the last transfer that the phone asked for.
+    pub referral: Option<Referral>,
 }
 
 /// A phone.
@@ -184,6 +192,7 @@ impl Phone {
                 state: call.description.state(),
                 rang: call.rang,
                 early: call.early,
+                referral: call.referral,
             })
             .collect()
     }
@@ -261,6 +270,8 @@ impl Phone {
             }
             Command::Poke => self.each(|phone, call| phone.change(now, call, What::Poke, 0)),
             Command::Info => self.each(|phone, call| phone.info(now, call)),
+            Command::Transfer(number) => self.transfer(now, number),
+            Command::TransferAttended => self.transfer_attended(now),
             Command::CancelChange => self.each(|phone, call| phone.cancel_change(now, call)),
         }
     }
@@ -344,6 +355,12 @@ impl Phone {
                     phone.change_answered(now, call, key, response);
                 });
             }
+            Owner::Refer(call) => {
+                let status = response.status().unwrap_or(sip::StatusCode(500));
+                self.with(call, |phone, call| {
+                    phone.refer_answered(now, call, Some(key), status);
+                });
+            }
             Owner::Bye(call) => self.with(call, |_, call| {
                 if !response
                     .status()
@@ -372,6 +389,9 @@ impl Phone {
                 if call.state == State::Up {
                     phone.leave(now, call, Ending::Timeout);
                 }
+            }),
+            Owner::Refer(call) => self.with(call, |phone, call| {
+                phone.refer_answered(now, call, None, sip::StatusCode(408));
             }),
             Owner::Bye(call) => self.with(call, |_, call| call.state = State::Gone),
             Owner::Nobody => {}

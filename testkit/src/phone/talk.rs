@@ -32,6 +32,7 @@ impl Phone {
         call.dialog.retarget(request);
         match method {
             Method::Bye => self.peer_hung_up(now, call, pending),
+            Method::Notify => self.notified(now, call, pending, request),
             Method::Prack => self.pracked(now, call, pending),
             _ if matches!(call.state, State::Leaving | State::Gone) => {
                 self.plain(now, pending, 481);
@@ -45,7 +46,7 @@ impl Phone {
         }
     }
 
-    fn plain(&mut self, now: Instant, pending: &Pending, status: u16) {
+    pub(super) fn plain(&mut self, now: Instant, pending: &Pending, status: u16) {
         self.line
             .respond(now, pending, status, "", |writer| writer.finish());
     }

@@ -45,7 +45,7 @@ impl World {
             if self.server.media.sends_to(port) != Some(line.rtp) {
                 wrong.push(format!("media does not reach {line:?}"));
             }
-            let Some(address) = self.server.media.relays_to(port) else {
+            let Some(address) = self.server.media.reaches(port) else {
                 if !self.server.media.is_served(port) {
                     wrong.push(format!("nobody hears {line:?}"));
                 }
@@ -74,6 +74,12 @@ impl World {
         }
         if self.server.ledger().open_calls() != 0 {
             left.push("a call has no record of its end".to_owned());
+        }
+        if !self.server.lines().is_empty() {
+            left.push(format!("lamps are lit: {:?}", self.server.lines()));
+        }
+        if !self.server.orbits().is_empty() {
+            left.push(format!("calls are parked: {:?}", self.server.orbits()));
         }
         if !self.server.media.is_idle() {
             let ports = self.server.media.ports_in_use();

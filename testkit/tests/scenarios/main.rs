@@ -7,6 +7,7 @@ mod registration;
 mod ringing;
 mod serving;
 mod talking;
+mod transfers;
 
 use std::time::Duration;
 

@@ -124,7 +124,8 @@ impl Call {
         if self.stage != Stage::Talking || self.invite.is_some() || !both {
             return Some(403);
         }
-        (self.transfer.is_some() || self.waiting.is_some()).then_some(491)
+        // The party that leaves could still owe an answer, or be owed one.
+        (self.transfer.is_some() || self.is_changing()).then_some(491)
     }
 
     fn send_elsewhere(

@@ -53,6 +53,8 @@ pub(crate) struct Judge {
     rseqs: HashMap<String, (u32, bool, Vec<u8>)>,
     /// The description in force at each end: version and text.
     descriptions: HashMap<End, (u64, String)>,
+    /// Call-IDs of what the server forwards: what the parties say to each other is theirs to judge.
+    forwarded: HashSet<String>,
     /// Somebody sends different requests under one branch.
     pub(crate) tampered: bool,
     pub(crate) faults: Vec<String>,
@@ -170,6 +172,9 @@ impl Judge {
         if message.bytes().len() != bytes.len() {
             self.fault(format!("Content-Length is wrong\n{}", text(bytes)));
         }
+        if self.is_forwarded(&message) {
+            return;
+        }
         let fresh = match message.status() {
             Some(status) => self.sends_response(status, &message),
             None => self.sends_request(now, to, &message),
@@ -177,6 +182,17 @@ impl Judge {
         if fresh {
             self.describes(&message, media);
         }
+    }
+
+    /// Whether a message belongs to a call that the server forwards: a request that has been somewhere
+    /// before begins one.
+    fn is_forwarded(&mut self, message: &Message<'_>) -> bool {
+        let call_id = message.call_id();
+        let passes = message.method().is_some() && message.values(HeaderName::Via).count() > 1;
+        if passes {
+            self.forwarded.insert(call_id.to_owned());
+        }
+        self.forwarded.contains(call_id)
     }
 
     /// `true`: it is no repetition.

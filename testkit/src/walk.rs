@@ -216,6 +216,7 @@ fn manner(dice: &mut Dice) -> Manner {
         reuses_nonce: dice.chance(50),
         expires: dice.pick(&[10, 60, 300, 5000]),
         answers_too_late: dice.chance(20),
+        meets_many: false,
         byes_early: dice.chance(20),
         brief: dice.chance(50),
         senseless: dice.chance(3),

@@ -5,12 +5,13 @@
 //! for all messages that belong together.
 
 use base::Slot;
-use sip::{HeaderName, Message, Method, Params};
+use sip::{HeaderName, Message, Method, NameAddr, Params};
 
 /// The slot of a message; `None` for a response to something that we did not send.
 ///
 /// - A response: by the branch of its topmost Via.
 /// - REGISTER: by the user that it registers, because one slot owns all bindings of a user.
+/// - A request with a Route of ours: by the token in it.
 /// - A request inside a dialog: by the To tag, which we minted.
 /// - A request that replaces a dialog of ours: to the slot of that dialog.
 /// - Any other request: by the Call-ID.
@@ -26,11 +27,22 @@ pub fn steer(message: &Message<'_>) -> Option<Slot> {
     if method == Method::Register {
         return Some(registration(message));
     }
+    if let Some(slot) = routed(message) {
+        return Some(slot);
+    }
     let minted = match message.to().ok().and_then(|to| to.tag()) {
         Some(tag) => Slot::of_token(tag.as_bytes()),
         None => replaced(message),
     };
     Some(minted.unwrap_or_else(|| Slot::of_key(message.call_id().as_bytes())))
+}
+
+/// The slot that put its token into a Record-Route or Path, if that has become the first Route. The tags
+/// are those of the parties then, and may look like ours if one of them is a server like us.
+fn routed(message: &Message<'_>) -> Option<Slot> {
+    let route = message.values(HeaderName::Route).next()?;
+    let route = NameAddr::parse(route).ok()?.parse_uri().ok()?;
+    Slot::of_token(route.user.as_bytes())
 }
 
 /// The slot of the dialog that a request wants to take the place of. Its `to-tag` is the tag of whoever
@@ -98,6 +110,28 @@ mod tests {
         for start in ["INVITE sip:a@b SIP/2.0", "CANCEL sip:a@b SIP/2.0"] {
             assert_eq!(slot_of(start, "z9hG4bK1", "<sip:a@b>", "1@x"), by_call_id);
         }
+    }
+
+    /// RFC 3261 §16.6 step 4: what stands in our Record-Route comes back in Route.
+    #[test]
+    fn rfc3261_16_6_4_a_request_with_our_route_goes_to_the_slot_in_it() {
+        let slot_of = |route: &str, to: &str| {
+            let text = format!(
+                "BYE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nTo: {to}\r\n\
+                 Call-ID: 1@x\r\nRoute: {route}\r\n\r\n"
+            );
+            steer(&Message::parse(text.as_bytes()).unwrap())
+        };
+        let (ours, theirs) = ("<sip:7f-0123456789abcdef@h;lr>", "<sip:h;lr>");
+        let to = "<sip:a@b>;tag=01-0123456789abcdef";
+        assert_eq!(slot_of(ours, to), Some(Slot::new(0x7f)));
+        assert_eq!(
+            slot_of(&format!("{ours},{theirs}"), to),
+            Some(Slot::new(0x7f))
+        );
+        assert_eq!(slot_of(&format!("{theirs},{ours}"), to), Some(Slot::new(1)));
+        let by_call_id = Some(Slot::of_key(b"1@x"));
+        assert_eq!(slot_of("\"", "<sip:a@b>;tag=x"), by_call_id);
     }
 
     /// RFC 3891 §3: the dialog that is replaced may have another Call-ID than the request.

@@ -153,6 +153,8 @@ pub(crate) enum Owner {
     Leg { call: Token },
     /// A request that a leg sent for the other one, such as INFO.
     Relay { call: Token, pending: Box<Pending> },
+    /// A request that was forwarded; its server transaction.
+    Proxy { server: ServerKey },
     /// OPTIONS to a registered phone.
     Qualify {
         user: Arc<str>,
@@ -171,6 +173,8 @@ pub(crate) enum Owner {
 pub(crate) enum Waiter {
     /// A call, for its next phones.
     Call(Token),
+    /// A request that is to be forwarded.
+    Proxy(ServerKey),
 }
 
 /// A request that is answered later.

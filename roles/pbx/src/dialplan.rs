@@ -12,15 +12,22 @@ pub struct DialPlan {
 }
 
 impl DialPlan {
+    /// Where a call to `number` is forwarded to, if that is what happens, and what `{number}` in it stands
+    /// for.
+    #[must_use]
+    pub fn proxy<'n>(&self, number: &'n str) -> Option<(&str, &'n str)> {
+        let extension = self.extension(number)?;
+        match extension.steps.first()? {
+            Step::Proxy(target) => Some((target, extension.rest(number))),
+            _ => None,
+        }
+    }
+
     /// What happens when `number` is dialled, with `{number}` filled in; nothing if no extension
     /// matches.
     #[must_use]
     pub fn steps(&self, number: &str) -> Vec<Step> {
-        let extension = self
-            .extensions
-            .iter()
-            .find(|extension| extension.matches(number));
-        extension
+        self.extension(number)
             .map(|extension| {
                 extension
                     .steps
@@ -30,6 +37,20 @@ impl DialPlan {
             })
             .unwrap_or_default()
     }
+
+    fn extension(&self, number: &str) -> Option<&Extension> {
+        let mut extensions = self.extensions.iter();
+        extensions.find(|extension| extension.matches(number))
+    }
+}
+
+/// Whether the target of [`Step::Proxy`] is a URI, not a number.
+#[must_use]
+pub fn is_uri(target: &str) -> bool {
+    let scheme = target.split_once(':').map_or("", |(scheme, _)| scheme);
+    ["sip", "sips"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
 /// A number or pattern and what happens when it is dialled.
@@ -99,6 +120,9 @@ pub enum Step {
     /// `{ park = "{number}" }`: a call that is transferred here waits in this orbit; whoever dials it
     /// fetches the call.
     Park(String),
+    /// `{ proxy = "{number}" }`: the call is forwarded to the phones of the user with this number, or to
+    /// a `sip:` URI, and media does not go through the server. Stands alone.
+    Proxy(String),
     /// `{ hangup = 486 }`: refuses the call with this status, or ends it if it has been answered.
     Hangup(u16),
 }

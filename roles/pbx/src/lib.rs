@@ -10,6 +10,7 @@
 //! - [`config`] and [`dialplan`]: the snapshot that all decisions are made by.
 //! - `registrar` and `auth`: who is where, and who is who.
 //! - `call`: one call from INVITE to record.
+//! - `proxy`: calls that are forwarded instead of joined.
 //! - `network`: which address a peer is told, and reached at; `locate`: servers that have a name.
 //! - [`event`]: what observers learn.
 //!
@@ -25,6 +26,7 @@ mod locate;
 mod machine;
 mod network;
 mod orbits;
+mod proxy;
 mod registrar;
 
 pub use config::{Config, Network, User};

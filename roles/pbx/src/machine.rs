@@ -19,8 +19,9 @@ use crate::auth::{self, Verdict};
 use crate::call::{self, Admission, Admitted, Call, Entrant, Party, requests};
 use crate::context::{ALLOW, Abandoned, Context, Index, Owner, Pending, SDP, Services, Waiter};
 use crate::locate::{Locator, Ways};
+use crate::proxy::{Dialled, Proxy};
 use crate::registrar::{self, Registrar};
-use crate::{Command, Config, Event};
+use crate::{Command, Config, Event, User};
 
 /// The PBX of one slot: the registrations of its users and the calls that live in it.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub struct Pbx {
     registrar: Registrar,
     guard: ReplayGuard,
     calls: HashMap<Token, Box<Call>>,
+    proxy: Proxy,
     deadlines: Deadlines<Token>,
     index: Index,
     locator: Locator<Waiter>,
@@ -64,6 +66,7 @@ impl Machine for Pbx {
         [
             self.transactions.deadline(),
             self.registrar.deadline(),
+            self.proxy.deadline(),
             self.deadlines.next(),
             self.locator.deadline(),
             self.left_behind.as_ref().map(|(since, _)| *since),
@@ -94,6 +97,7 @@ impl Pbx {
             registrar: Registrar::default(),
             guard: ReplayGuard::new(MOST_NONCES),
             calls: HashMap::new(),
+            proxy: Proxy::default(),
             deadlines: Deadlines::new(),
             index: Index::default(),
             locator: Locator::default(),
@@ -110,11 +114,12 @@ impl Pbx {
     /// How many calls, transactions and media sessions the slot holds; all zero when it is idle.
     #[must_use]
     pub fn load(&self) -> Load {
+        let (forwarded, relays) = self.proxy.load();
         Load {
-            calls: self.calls.len(),
+            calls: self.calls.len() + forwarded,
             transactions: self.transactions.len(),
             sessions: self.index.sessions.len() + self.index.closing.len(),
-            legs: self.index.legs.len() + self.index.lingering.len(),
+            legs: self.index.legs.len() + self.index.lingering.len() + relays,
             searches: self.locator.waiting(),
         }
     }
@@ -160,6 +165,13 @@ impl Pbx {
             return self.first_request(now, server, flow, request, out);
         };
         let leg = Token::parse(to_tag).filter(|tag| self.index.knows(tag));
+        if request.header(HeaderName::Route).is_some()
+            && self.with_proxy(now, out, |proxy, ctx| {
+                proxy.request(ctx, server, flow, request)
+            })
+        {
+            return;
+        }
         if let Some(tag) = leg {
             self.transactions.begin(now, server, flow, request);
             let pending = Pending::new(server, flow, request.bytes());
@@ -195,6 +207,8 @@ impl Pbx {
         registrar::reply(&mut self.context(now, out), flow, request, status, |_| {});
         if let Some((call, server)) = call.zip(server) {
             self.with_call(now, call, out, |call, ctx| call.cancelled(ctx, server));
+        } else if let Some(server) = server {
+            self.with_proxy(now, out, |proxy, ctx| proxy.cancelled(ctx, server, request));
         }
     }
 
@@ -278,6 +292,10 @@ impl Pbx {
         let mut ctx = self.context(now, out);
         let verdict = auth::authenticate(&mut ctx, &mut guard, request, &flow);
         let alive = match verdict {
+            Verdict::Known(caller) if dialled(&ctx, request).is_some() => {
+                self.guard = guard;
+                return self.forward(now, server, flow, request, &caller, out);
+            }
             Verdict::Known(caller) if request.header(HeaderName::Replaces).is_some() => {
                 self.guard = guard;
                 let party = Party::of_user(&caller);
@@ -336,6 +354,23 @@ impl Pbx {
         });
     }
 
+    /// A new call that is forwarded instead of joined.
+    fn forward(
+        &mut self,
+        now: Instant,
+        server: ServerKey,
+        flow: Flow,
+        request: &Message<'_>,
+        caller: &User,
+        out: &mut Out<Event>,
+    ) {
+        self.with_proxy(now, out, |proxy, ctx| {
+            if let Some(dialled) = dialled(ctx, request) {
+                proxy.start(ctx, server, flow, request, caller, &dialled);
+            }
+        });
+    }
+
     fn response(&mut self, now: Instant, flow: Flow, response: &Message<'_>, out: &mut Out<Event>) {
         let Some(key) = self.transactions.receive_response(now, response, out) else {
             return;
@@ -344,7 +379,12 @@ impl Pbx {
         let Some(owner) = self.transactions.client(key) else {
             return;
         };
-        if provisional && !matches!(owner, Owner::Fork { .. } | Owner::Leg { .. }) {
+        if provisional
+            && !matches!(
+                owner,
+                Owner::Fork { .. } | Owner::Leg { .. } | Owner::Proxy { .. }
+            )
+        {
             return;
         }
         match owner.clone() {
@@ -357,6 +397,9 @@ impl Pbx {
             Owner::Relay { call, pending } => {
                 self.relay_answered(now, call, &pending, Some(response), out);
             }
+            Owner::Proxy { server } => self.with_proxy(now, out, |proxy, ctx| {
+                proxy.answered(ctx, server, key, response, flow);
+            }),
             Owner::Qualify {
                 user,
                 contact,
@@ -405,6 +448,9 @@ impl Pbx {
             Owner::Relay { call, pending } => {
                 self.relay_answered(now, call, &pending, None, out);
             }
+            Owner::Proxy { server } => self.with_proxy(now, out, |proxy, ctx| {
+                proxy.lost(ctx, server, key, StatusCode(408));
+            }),
             Owner::Qualify { user, contact, .. } => {
                 registrar::qualified(&self.context(now, out), &user, &contact, Reach::Unreachable);
             }
@@ -428,6 +474,7 @@ impl Pbx {
         let mut registrar = std::mem::take(&mut self.registrar);
         registrar.expire(&mut self.context(now, out));
         self.registrar = registrar;
+        self.with_proxy(now, out, Proxy::expire);
         while let Some(id) = self.deadlines.pop_due(now) {
             if let Some(call) = self.calls.get_mut(&id) {
                 call.armed = None;
@@ -468,6 +515,9 @@ impl Pbx {
     fn command(&mut self, now: Instant, command: Command, out: &mut Out<Event>) {
         match command {
             Command::Hangup { call } => {
+                if self.with_proxy(now, out, |proxy, ctx| proxy.hang_up(ctx, call)) {
+                    return;
+                }
                 self.with_call(now, call, out, |call, ctx| call.hang_up(ctx));
             }
             Command::Transfer { call, who, number } => {
@@ -480,6 +530,7 @@ impl Pbx {
                 for call in calls {
                     self.with_call(now, call, out, |call, ctx| call.hang_up(ctx));
                 }
+                self.with_proxy(now, out, Proxy::hang_up_all);
             }
             Command::Reload(config) => {
                 self.config = config;
@@ -524,10 +575,13 @@ impl Pbx {
     }
 
     /// A search has ended; without ways the server can't be found.
-    fn located(&mut self, now: Instant, waiter: &Waiter, _ways: &Ways, out: &mut Out<Event>) {
+    fn located(&mut self, now: Instant, waiter: &Waiter, ways: &Ways, out: &mut Out<Event>) {
         match waiter {
             // It asks again, for all its servers, and hears of them at once.
             Waiter::Call(call) => self.with_call(now, *call, out, Call::located),
+            Waiter::Proxy(server) => self.with_proxy(now, out, |proxy, ctx| {
+                proxy.located(ctx, *server, ways.clone());
+            }),
         }
     }
 
@@ -535,8 +589,26 @@ impl Pbx {
         let way = (flow.protocol, flow.remote);
         self.locator.way_failed(now, way, None);
         for (key, owner) in self.transactions.unreachable(flow) {
-            self.lost(now, key, owner, out);
+            match owner {
+                // RFC 3261 §16.9.
+                Owner::Proxy { server } => self.with_proxy(now, out, |proxy, ctx| {
+                    proxy.lost(ctx, server, key, StatusCode(503));
+                }),
+                other => self.lost(now, key, other, out),
+            }
         }
+    }
+
+    fn with_proxy<T>(
+        &mut self,
+        now: Instant,
+        out: &mut Out<Event>,
+        change: impl FnOnce(&mut Proxy, &mut Context<'_>) -> T,
+    ) -> T {
+        let mut proxy = std::mem::take(&mut self.proxy);
+        let done = change(&mut proxy, &mut self.context(now, out));
+        self.proxy = proxy;
+        done
     }
 
     /// Moves a call out of the table, lets it change, and puts it back if it is still there.
@@ -655,6 +727,25 @@ fn answered_too_late(
     if let Some(owner) = ctx.transactions.client(key) {
         *owner = Owner::Abandoned(leg);
     }
+}
+
+/// The number that is dialled and where calls to it are forwarded, if they are.
+fn dialled<'c>(ctx: &Context<'c>, request: &Message<'_>) -> Option<Dialled<'c>> {
+    let config = ctx.config;
+    let number = call::dialled_number(request)?;
+    let (target, rest) = config.dialplan.proxy(&number)?;
+    let rest = rest.to_owned();
+    // Who takes somebody's place in a call that goes through us can't be forwarded.
+    let replaces = request.header(HeaderName::Replaces).map(Replaces::parse);
+    let replaced = replaces.and_then(|replaces| Token::parse(replaces.ok()?.to_tag));
+    if replaced.is_some_and(|tag| ctx.index.knows(&tag)) {
+        return None;
+    }
+    Some(Dialled {
+        number,
+        target,
+        rest,
+    })
 }
 
 fn to_tag<'a>(request: &Message<'a>) -> Option<&'a str> {

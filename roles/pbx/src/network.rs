@@ -51,7 +51,8 @@ pub(crate) fn way_to(uri: &str, source: Flow, message: &Message<'_>) -> Flow {
     reach(uri, source)
 }
 
-fn reach(uri: &str, source: Flow) -> Flow {
+/// How a peer that came by `source` is reached by a URI of its own.
+pub(crate) fn reach(uri: &str, source: Flow) -> Flow {
     // Whoever came over a WebSocket has no address of its own (RFC 7118 §5), nor has one of ourselves.
     if source.protocol.is_websocket() || source.protocol == Protocol::Local {
         return source;
@@ -143,7 +144,8 @@ pub(crate) fn along((protocol, remote): Way, source: Flow) -> Option<Flow> {
     })
 }
 
-fn is_public(address: IpAddr) -> bool {
+/// Whether an address means the same host everywhere.
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
             !(address.is_private() || address.is_loopback() || address.is_link_local())

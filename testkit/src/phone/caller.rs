@@ -193,8 +193,12 @@ impl Phone {
         self.over(call, ending);
     }
 
-    /// The server joins two dialogs, so it shows us one only.
+    /// The server joins two dialogs, so it shows us one only, unless it forwards the call.
     fn same_dialog(&mut self, call: &mut Call, response: &Message<'_>) -> bool {
+        if self.line.manner.meets_many && call.state == State::Calling {
+            call.dialog.adopt(response);
+            return true;
+        }
         let same = call.dialog.establish(response);
         if !same {
             self.line

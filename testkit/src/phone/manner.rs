@@ -43,6 +43,9 @@ pub struct Manner {
     pub forks: bool,
     /// And that phone answers as well.
     pub both_answer: bool,
+    /// As a caller it knows that several phones may ring, each in a dialog of its own: the one that
+    /// answers counts.
+    pub meets_many: bool,
     /// A caller that gives up says BYE in the early dialog where there is one, instead of CANCEL.
     pub byes_early: bool,
     /// Does not repeat a description in the 200 that it gave reliably before.
@@ -93,6 +96,7 @@ impl Default for Manner {
             reuses_nonce: false,
             expires: 600,
             answers_too_late: false,
+            meets_many: false,
             byes_early: false,
             brief: false,
             senseless: false,

@@ -2,6 +2,7 @@
 
 mod ends;
 mod operating;
+mod proxy;
 mod reaching;
 mod registration;
 mod ringing;

@@ -84,8 +84,14 @@ fn steps(value: &Value) -> Result<Vec<Step>, Fault> {
         ));
     }
     let mut steps = Vec::with_capacity(list.len());
+    let alone = list.len() == 1;
     for (place, value) in list.iter().enumerate() {
         let step = step(value).map_err(|fault| fault.at(&value.origin))?;
+        if matches!(step, Step::Proxy(_)) && !alone {
+            let message = "hands the whole call over, so nothing can happen before or after it";
+            let remedy = "make it the only step, or use { dial = … }";
+            return Err(Fault::new(message, remedy).at(&value.origin));
+        }
         let last = place + 1 == list.len();
         if !last && never_ends(&step) {
             let message = "is never over, so the steps after it never happen";
@@ -121,6 +127,7 @@ fn parameter(name: &str, value: &Value) -> Result<Step, Fault> {
         "dial" => target(value).map(Step::Dial),
         "intercom" => target(value).map(Step::Intercom),
         "pickup" => target(value).map(Step::Pickup),
+        "proxy" => proxy(value),
         "park" => target(value).map(Step::Park),
         "tone" => tone(value),
         "play" => play(value),
@@ -135,7 +142,7 @@ fn parameter(name: &str, value: &Value) -> Result<Step, Fault> {
 
 fn unknown_step(word: &str) -> Fault {
     const STEPS: &[&str] = &[
-        "dial", "intercom", "pickup", "park", "echo", "tone", "play", "hangup",
+        "dial", "intercom", "pickup", "park", "proxy", "echo", "tone", "play", "hangup",
     ];
     let remedy = match similar(word, STEPS) {
         Some("echo") => "did you mean “echo”?".to_owned(),
@@ -157,6 +164,30 @@ fn target(value: &Value) -> Result<String, Fault> {
         ));
     }
     Ok(target.to_owned())
+}
+
+fn proxy(value: &Value) -> Result<Step, Fault> {
+    let uri = text(value)?;
+    if !pbx::dialplan::is_uri(uri) {
+        let remedy = "use a number, “{number}” for what was dialled, or a URI such as \
+                      “sip:{number}@192.0.2.1”";
+        return match target(value) {
+            Ok(number) => Ok(Step::Proxy(number)),
+            Err(fault) => Err(Fault::new(fault.message, remedy)),
+        };
+    }
+    let filled_in = uri.replace("{number}", "1");
+    match sip::Uri::parse(&filled_in) {
+        Ok(parsed) if parsed.headers.is_empty() => Ok(Step::Proxy(uri.to_owned())),
+        Ok(_) => Err(Fault::new(
+            format!("“{uri}” has header fields"),
+            "leave out the question mark and what follows it",
+        )),
+        Err(_) => Err(Fault::new(
+            format!("“{uri}” is no SIP URI"),
+            "write it like “sip:{number}@192.0.2.1:5060;transport=tcp”",
+        )),
+    }
 }
 
 fn tone(value: &Value) -> Result<Step, Fault> {

@@ -264,6 +264,26 @@ fn every_wrong_extension_is_named_with_place_and_remedy() {
             "3:19: extension.steps: “a b” can't be dialled; use",
         ),
         (
+            extension("[{ proxy = \"a b\" }]"),
+            "3:20: extension.steps: “a b” can't be dialled; use a number, “{number}” for",
+        ),
+        (
+            extension("[{ proxy = \"sip:{number}@\" }]"),
+            "3:20: extension.steps: “sip:{number}@” is no SIP URI; write it like",
+        ),
+        (
+            extension("[{ proxy = \"sip:1@h?Subject=x\" }]"),
+            "3:20: extension.steps: “sip:1@h?Subject=x” has header fields; leave out",
+        ),
+        (
+            extension("[{ dial = \"1\" }, { proxy = \"2\" }]"),
+            "3:25: extension.steps: hands the whole call over, so nothing can happen before",
+        ),
+        (
+            extension("[{ proxi = \"2\" }]"),
+            "3:19: extension.steps: “proxi” is no step; did you mean { proxy = … }?",
+        ),
+        (
             extension("[\"echo\", { dial = \"1\" }]"),
             "3:10: extension.steps: is never over, so the steps after it never happen; make",
         ),

@@ -48,6 +48,7 @@ pub(crate) use leg::Party;
 use park::Parking;
 pub(crate) use replace::Entrant;
 use session::Session;
+pub(crate) use steps::reachable;
 use transfer::Transfer;
 
 /// One call.
@@ -346,7 +347,7 @@ impl Call {
 
 impl Cause {
     /// Value of the Reason header field of our BYE or CANCEL (RFC 3326).
-    const fn reason(self) -> Option<&'static str> {
+    pub(crate) const fn reason(self) -> Option<&'static str> {
         match self {
             Self::NoAnswer => Some("Q.850;cause=19;text=\"No answer\""),
             Self::MediaTimeout => Some("Q.850;cause=127;text=\"No media\""),

@@ -41,6 +41,8 @@ impl Call {
                 self.dial(ctx, &number)
             }
             Step::Pickup(number) => self.dial_ringing(ctx, &number),
+            // Only an INVITE that nobody has answered yet can be forwarded, so this step stands alone.
+            Step::Proxy(_) => self.fail_step(ctx, StatusCode(500)),
             Step::Park(orbit) => self.park(ctx, &orbit),
             Step::Hangup(_) if self.invite.is_none() && self.transfer.is_none() => {
                 self.end(ctx, Cause::Completed, None)
@@ -220,7 +222,7 @@ pub(super) fn streams_of(offer: &Sdp<'_>) -> u8 {
 }
 
 /// The phones of a user that ring: those that answer our OPTIONS, or all if none does.
-fn reachable(ctx: &Context<'_>, user: &str) -> Vec<Contact> {
+pub(crate) fn reachable(ctx: &Context<'_>, user: &str) -> Vec<Contact> {
     let now = ctx.clock.unix(ctx.now);
     let Some(contacts) = ctx.services.bindings.lookup(user) else {
         return Vec::new();

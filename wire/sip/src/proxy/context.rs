@@ -203,8 +203,8 @@ impl Context {
         Progress::Quiet
     }
 
-    /// The user gives up: all branches are cancelled, and if none has a better answer the caller hears
-    /// `status`.
+    /// The user gives up: all branches are cancelled, and when they have ended the caller hears `status`
+    /// if none had a better answer. `reason` goes into the CANCEL (RFC 3326).
     pub fn give_up<P: Policy>(
         &mut self,
         env: &mut Env<'_, P>,
@@ -216,6 +216,21 @@ impl Context {
             self.best.consider(status, None);
             self.cancel_pending(env, reason);
         }
+    }
+
+    /// The same, but the caller does not wait for the end of the branches. A callee that accepts before
+    /// the CANCEL reaches it is left alone.
+    pub fn break_off<P: Policy>(
+        &mut self,
+        env: &mut Env<'_, P>,
+        status: StatusCode,
+        reason: Option<&str>,
+    ) -> Progress {
+        if self.finished {
+            return Progress::Quiet;
+        }
+        self.cancel_pending(env, reason);
+        self.finish_with(env, status)
     }
 
     /// Cancels branches whose Timer C has run out.

@@ -1,12 +1,14 @@
 //! The other end of the socket, for commands.
 
+use std::future::Future;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
-use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 
@@ -91,6 +93,36 @@ impl Client {
         parse(&body)
     }
 
+    /// `GET`s lines as they come, and hands each to `take` without its line feed, until `take` breaks,
+    /// `until` is done, or the server ends them. `Ok(false)` if the server did.
+    ///
+    /// # Errors
+    /// If no server answers, or it refuses, or it is gone all at once.
+    pub fn follow(
+        &self,
+        resource: &str,
+        until: impl Future<Output = ()>,
+        mut take: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<bool, ClientError> {
+        runtime()?.block_on(async {
+            let send = self.send(Method::GET, resource);
+            let Ok(response) = tokio::time::timeout(PATIENCE, send).await else {
+                return Err(silence());
+            };
+            let response = response?;
+            if !response.status().is_success() {
+                let status = response.status();
+                let body = response.into_body().collect().await.map_err(broken)?;
+                accepted((status, body.to_bytes()))?;
+                return Ok(false);
+            }
+            tokio::select! {
+                read = read_lines(response.into_body(), &mut take) => read,
+                () = until => Ok(true),
+            }
+        })
+    }
+
     fn read<T: DeserializeOwned>(&self, method: Method, resource: &str) -> Result<T, ClientError> {
         let answer = self.request(method, resource)?;
         let body = answer.1.clone();
@@ -99,15 +131,11 @@ impl Client {
     }
 
     fn request(&self, method: Method, resource: &str) -> Result<(StatusCode, Bytes), ClientError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(broken)?;
-        runtime.block_on(async {
+        runtime()?.block_on(async {
             let exchange = self.exchange(method, resource);
             match tokio::time::timeout(PATIENCE, exchange).await {
                 Ok(answer) => answer,
-                Err(_) => Err(ClientError::Broken(format!("silence for {PATIENCE:?}"))),
+                Err(_) => Err(silence()),
             }
         })
     }
@@ -117,24 +145,32 @@ impl Client {
         method: Method,
         resource: &str,
     ) -> Result<(StatusCode, Bytes), ClientError> {
+        let response = self.send(method, resource).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(broken)?;
+        Ok((status, body.to_bytes()))
+    }
+
+    /// Sends a request on a connection of its own, which ends with the runtime.
+    async fn send(
+        &self,
+        method: Method,
+        resource: &str,
+    ) -> Result<Response<Incoming>, ClientError> {
         let stream = socket::connect(&self.path)
             .await
             .map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;
-        let driver = tokio::spawn(connection);
+        tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
             .uri(resource)
             .header(hyper::header::HOST, "dialtone")
             .body(Empty::<Bytes>::new())
             .map_err(broken)?;
-        let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status();
-        let body = response.into_body().collect().await.map_err(broken)?;
-        driver.abort();
-        Ok((status, body.to_bytes()))
+        sender.send_request(request).await.map_err(broken)
     }
 
     fn unreachable(&self, error: &io::Error) -> ClientError {
@@ -149,6 +185,36 @@ impl Client {
     }
 }
 
+fn runtime() -> Result<tokio::runtime::Runtime, ClientError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(broken)
+}
+
+async fn read_lines(
+    mut body: Incoming,
+    take: &mut impl FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<bool, ClientError> {
+    let mut begun = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(octets) = frame.map_err(broken)?.into_data() else {
+            continue;
+        };
+        begun.extend_from_slice(&octets);
+        let mut rest = &begun[..];
+        while let Some(end) = rest.iter().position(|&octet| octet == b'\n') {
+            if take(&rest[..end]).is_break() {
+                return Ok(true);
+            }
+            rest = &rest[end + 1..];
+        }
+        let taken = begun.len() - rest.len();
+        begun.drain(..taken);
+    }
+    Ok(false)
+}
+
 fn accepted((status, body): (StatusCode, Bytes)) -> Result<(), ClientError> {
     if status.is_success() {
         return Ok(());
@@ -161,6 +227,10 @@ fn accepted((status, body): (StatusCode, Bytes)) -> Result<(), ClientError> {
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ClientError> {
     serde_json::from_slice(body)
         .map_err(|error| broken(format!("{error}; is it of another release?")))
+}
+
+fn silence() -> ClientError {
+    ClientError::Broken(format!("silence for {PATIENCE:?}"))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls")]

@@ -20,25 +20,30 @@
 //! | `DELETE /calls/{id}` | 202, or 404 with [`Refusal`] |
 //! | `POST /reload` | [`Reloaded`], or 422 with [`Refusal`] |
 //! | `POST /stop` | 202 |
+//! | `GET /trace?call=…&phone=…&peer=…&last=…` | a [`TraceLine`] for each message, as it comes |
 //! | `GET /health` | [`Health`], with status 200 or 503 |
 //!
 //! - [`types`]: what is answered. - [`problem`]: what is wrong with a configuration.
 //! - [`router`]: requests. - [`client`]: the other end. - [`socket`]: unix sockets of any path length.
-//! - [`calls`]: the read model of calls.
+//! - [`calls`]: the read model of calls. - [`trace`], [`lines()`]: messages as they come.
 //!
 //! It doesn't know the engine: a server is whoever implements [`Server`].
 
 pub mod calls;
 pub mod client;
+pub mod lines;
 pub mod problem;
 mod routes;
 pub mod socket;
+pub mod trace;
 pub mod types;
 
 pub use calls::Calls;
 pub use client::{Client, ClientError};
+pub use lines::{Feed, Lines, lines};
 pub use problem::{Excerpt, Problem, Severity};
 pub use routes::{Server, router};
+pub use trace::{TraceFilter, TraceLine, TraceMessage};
 pub use types::{
     Call, CallState, Health, Party, Phone, Reachability, Refusal, Reloaded, Status, Transfer,
 };

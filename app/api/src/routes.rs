@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 
+use crate::lines::Lines;
+use crate::trace::TraceFilter;
 use crate::types::{Call, Health, Phone, Refusal, Reloaded, Status, Transfer};
 
 /// What the API needs of a server. Answers come at once: they are copied out of memory, but for
@@ -36,6 +39,11 @@ pub trait Server: Send + Sync + 'static {
     fn reload(&self) -> Result<Reloaded, Refusal>;
     /// Begins to end the server.
     fn stop(&self);
+    /// Begins to show messages that come and go.
+    ///
+    /// # Errors
+    /// If there is no such call, or no such past.
+    fn trace(&self, filter: TraceFilter) -> Result<Lines, Refusal>;
     /// Whether the server can do its work.
     fn health(&self) -> Health;
 }
@@ -52,6 +60,7 @@ pub fn router(server: Arc<dyn Server>) -> Router {
         .route("/calls/{id}/transfer", post(transfer))
         .route("/reload", post(reload))
         .route("/stop", post(stop))
+        .route("/trace", get(trace))
         .route("/health", get(health))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
@@ -98,6 +107,16 @@ async fn reload(server: Shared) -> Response {
 async fn stop(server: Shared) -> StatusCode {
     server.stop();
     StatusCode::ACCEPTED
+}
+
+async fn trace(server: Shared, Query(filter): Query<TraceFilter>) -> Response {
+    match server.trace(filter) {
+        Ok(lines) => {
+            let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+            (kind, Body::new(lines)).into_response()
+        }
+        Err(refusal) => (StatusCode::NOT_FOUND, Json(refusal)).into_response(),
+    }
 }
 
 async fn health(server: Shared) -> (StatusCode, Json<Health>) {

@@ -1,13 +1,14 @@
 //! The API over a real socket, in front of a server made for the test.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::{
-    Call, CallState, Client, ClientError, Health, Phone, Problem, Refusal, Reloaded, Server,
-    Severity, Status,
+    Call, CallState, Client, ClientError, Health, Lines, Phone, Problem, Refusal, Reloaded, Server,
+    Severity, Status, TraceFilter,
 };
 
 #[derive(Default)]
@@ -82,6 +83,14 @@ impl Server for Fake {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
+    fn trace(&self, filter: TraceFilter) -> Result<Lines, Refusal> {
+        let call = filter.call.ok_or_else(|| Refusal::new("no such call"))?;
+        let (feed, lines) = api::lines();
+        feed.put(format!("{call}\n").into());
+        feed.put(format!("{:?}\n", filter.peer).into());
+        Ok(lines)
+    }
+
     fn health(&self) -> Health {
         Health {
             healthy: !self.sick,
@@ -139,6 +148,33 @@ fn commands_are_carried_out_or_refused_with_a_reason() {
         for bad in [client.command("/status"), client.delete("/nothing")] {
             assert!(matches!(bad, Err(ClientError::Refused(_))), "{bad:?}");
         }
+    });
+}
+
+#[test]
+fn lines_are_followed_until_either_end_has_enough() {
+    let (_folder, path) = socket();
+    serving(&path, Fake::default(), |client, _| {
+        let mut seen = Vec::new();
+        let mut follow = |resource, most| {
+            seen.clear();
+            let whole = client.follow(resource, std::future::pending(), |line| {
+                seen.push(String::from_utf8(line.to_vec()).unwrap());
+                if seen.len() == most {
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            });
+            (whole, seen.clone())
+        };
+        let (ours, seen) = follow("/trace?call=a%20b&peer=%3A%3A1", 9);
+        assert!(!ours.unwrap(), "the server ends it");
+        assert_eq!(seen, ["a b", "Some(::1)"]);
+        let (ours, seen) = follow("/trace?call=c", 1);
+        assert!(ours.unwrap(), "we have enough");
+        assert_eq!(seen, ["c"]);
+        let (refused, _) = follow("/trace", 1);
+        assert_eq!(refused.unwrap_err().to_string(), "no such call");
     });
 }
 

@@ -1,6 +1,7 @@
 //! Commands that talk to the running server.
 
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -177,6 +178,16 @@ impl Console {
         Ok(ExitCode::from(u8::from(!health.healthy)))
     }
 
+    /// Follows lines as they come; see [`Client::follow`].
+    pub(crate) fn follow(
+        &self,
+        resource: &str,
+        until: impl Future<Output = ()>,
+        take: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<bool> {
+        self.ask(self.client.follow(resource, until, take))
+    }
+
     fn ask<T>(&self, answer: Result<T, ClientError>) -> Result<T> {
         answer.map_err(|error| match &error {
             ClientError::NotRunning { .. } => anyhow!("{error}; {}", self.hint),
@@ -228,7 +239,7 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
 }
 
 /// A path segment: what is not unreserved is escaped (RFC 3986 §2.1).
-fn encode(segment: &str) -> String {
+pub(crate) fn encode(segment: &str) -> String {
     let escape = |octet: u8| match octet {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
             char::from(octet).to_string()

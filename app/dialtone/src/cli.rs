@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::load::Load;
 use crate::settings::Override;
+use crate::trace::Trace;
 
 /// A phone company in one binary: registrar, PBX and media relay for SIP phones.
 #[derive(Debug, Parser)]
@@ -53,6 +54,11 @@ pub(crate) enum Command {
     },
     /// Send a party of a call to another number.
     Transfer(Transfer),
+    /// Show the SIP messages of the running server as they come and go, as a ladder diagram.
+    ///
+    /// Names stand over lifelines, the newest message is the last; times are UTC. Both legs of a call
+    /// carry its letter. Messages over TLS and WSS are shown in clear. A repeated message is marked ↻.
+    Trace(Trace),
     /// Let the running server read its configuration again; if it is wrong, the old one stays.
     Reload(Output),
     /// End the running server and its calls.
@@ -73,6 +79,7 @@ impl Command {
             Self::Run(_) | Self::Load(_) => false,
             Self::Check(check) => check.output.json,
             Self::Transfer(transfer) => transfer.output.json,
+            Self::Trace(trace) => trace.json,
             Self::Hangup { output, .. }
             | Self::Status(output)
             | Self::Phones(output)

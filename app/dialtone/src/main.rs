@@ -1,7 +1,7 @@
 //! The binary: command line, configuration, wiring of the roles.
 //!
 //! - [`cli`]: the command line. - [`ask`], [`users`]: commands beside the server.
-//! - [`load`]: load on any server.
+//! - [`trace`]: messages as they come and go. - [`load`]: load on any server.
 //! - [`folder`]: the data folder. - [`seed`]: what an empty one gets. - [`settings`]: what it says.
 //! - [`server`]: the running server. - [`log`], [`terminal`]: what people see.
 
@@ -25,6 +25,7 @@ mod seed;
 mod server;
 mod settings;
 mod terminal;
+mod trace;
 mod user_file;
 mod users;
 
@@ -61,6 +62,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Calls(output) => console.calls(*output)?,
         Command::Transfer(transfer) => console.transfer(transfer)?,
         Command::Hangup { id, output } => console.hangup(id, *output)?,
+        Command::Trace(trace) => trace.run(&console)?,
         Command::Reload(output) => console.reload(*output)?,
         Command::Stop(output) => console.stop(*output)?,
         Command::Health(output) => return console.health(*output),

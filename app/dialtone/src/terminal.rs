@@ -18,6 +18,8 @@ pub(crate) enum Style {
     Red,
     Yellow,
     Green,
+    Cyan,
+    Dim,
 }
 
 /// `text` in a style, if colours are wanted.
@@ -29,6 +31,8 @@ pub(crate) fn styled(text: &str, style: Style, colours: bool) -> String {
         Style::Bold => "1",
         Style::Red => "1;31",
         Style::Green => "32",
+        Style::Cyan => "36",
+        Style::Dim => "2",
         Style::Yellow => "1;33",
     };
     format!("\x1b[{code}m{text}\x1b[0m")
@@ -102,7 +106,8 @@ fn line(row: &[String], widths: &[usize]) -> String {
     line.trim_end().to_owned()
 }
 
-fn cut(cell: &str, width: usize) -> String {
+/// The beginning of `cell` with a mark, if it has more characters than `width`.
+pub(crate) fn cut(cell: &str, width: usize) -> String {
     if cell.chars().count() <= width {
         return cell.to_owned();
     }

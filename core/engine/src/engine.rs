@@ -23,6 +23,7 @@ use crate::thread::{Parts, Thread};
 use crate::tls::Tls;
 use crate::transports::Key;
 use crate::udp::UdpSocket;
+use crate::wiretap::Wiretap;
 
 /// Running signalling threads. Dropping it stops them.
 #[derive(Debug)]
@@ -272,6 +273,12 @@ impl<C> Handle<C> {
     /// Takes certificates and trust for new connections; open ones stay as they are.
     pub fn set_tls(&self, tls: Tls) {
         self.shared.tls.store(tls);
+    }
+
+    /// Begins to copy all messages that come and go; `None` if somebody else listens.
+    #[must_use]
+    pub fn wiretap(&self) -> Option<Wiretap> {
+        Wiretap::begin(&self.shared.taps)
     }
 
     /// The counters of all threads.

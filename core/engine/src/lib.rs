@@ -60,6 +60,11 @@
 //! - A thread that sleeps is woken by one system call, a busy one by none. Nothing is polled.
 //! - A machine that panics is built again and its slot's calls are lost; the others do not notice.
 //!
+//! # Listening in
+//!
+//! [`Handle::wiretap`] gives copies of all messages in clear, whatever carries them. They are taken where
+//! messages are whole: on their way to [`steer()`], and when a commit sends them.
+//!
 //! What this room does not do: transactions and dialogs (`sip`, and the machines), name resolution.
 
 mod address;
@@ -85,6 +90,7 @@ mod thread;
 pub mod tls;
 mod transports;
 mod udp;
+mod wiretap;
 
 pub use config::{Config, Limits, Listen};
 pub use engine::{Bound, Engine, Full, Handle, bind};
@@ -95,3 +101,4 @@ pub use socket::raise_descriptor_limit;
 pub use stats::{Counter, Stats};
 pub use steer::{slot_of_user, steer};
 pub use tls::Tls;
+pub use wiretap::{Batch, Direction, Tapped, Wiretap};

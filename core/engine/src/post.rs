@@ -11,6 +11,7 @@ use crate::shared::Shared;
 use crate::slot_set::SlotSet;
 use crate::stats::Counter;
 use crate::steer::steer;
+use crate::wiretap::Tap;
 
 /// The outgoing post of one thread.
 pub(crate) struct Post<C> {
@@ -83,6 +84,12 @@ impl<C> Post<C> {
     /// Whether machines are still to be woken.
     pub(crate) fn has_unwoken(&self) -> bool {
         !self.wake.is_empty()
+    }
+
+    /// Where copies of messages go, if somebody listens.
+    #[inline]
+    pub(crate) fn tap(&self) -> Option<&Tap> {
+        self.shared.taps.open(self.index)
     }
 
     /// Tells the thread of `slot` that a message of the slot did not arrive.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use base::Slot;
-use sip::{Flow, Message, StatusCode};
+use sip::{Flow, Message, Protocol, StatusCode};
 
 use crate::machine::{Input, Machine};
 use crate::post::Post;
@@ -11,6 +11,7 @@ use crate::refusal::refuse;
 use crate::residents::Residents;
 use crate::stats::{Counter, Tally};
 use crate::steer::steer;
+use crate::wiretap::Direction;
 
 /// Everything that a received message may touch.
 pub(crate) struct Reception<'t, M: Machine> {
@@ -42,6 +43,7 @@ impl<M: Machine> Reception<'_, M> {
             return Verdict::NotSip;
         };
         self.tally.one(Counter::Received);
+        self.tap(flow, &message);
         if let Err(fault) = message.check() {
             self.refuse_message(&message, flow, fault.status());
             return Verdict::Malformed;
@@ -60,8 +62,23 @@ impl<M: Machine> Reception<'_, M> {
     /// Refuses what was received of a request that will never be whole.
     pub(crate) fn refuse(&mut self, flow: Flow, bytes: &[u8], status: StatusCode) {
         match Message::parse(bytes) {
-            Ok(message) => self.refuse_message(&message, flow, status),
+            Ok(message) => {
+                self.tap(flow, &message);
+                self.refuse_message(&message, flow, status);
+            }
             Err(_) => self.tally.one(Counter::NotSip),
+        }
+    }
+
+    /// Copies a message for whoever listens.
+    fn tap(&self, flow: Flow, message: &Message<'_>) {
+        // What we send to ourselves is copied when it is sent.
+        if flow.protocol == Protocol::Local {
+            return;
+        }
+        if let Some(tap) = self.post.tap() {
+            let message = std::iter::once((flow, message.bytes()));
+            tap.put(Direction::Received, message);
         }
     }
 

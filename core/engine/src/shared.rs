@@ -11,6 +11,7 @@ use crate::mailbox::{Mail, Mailbox, Parcel};
 use crate::stats::{Stats, Tally};
 use crate::tcp::Directory;
 use crate::tls::{Current, Tls};
+use crate::wiretap::Taps;
 
 /// The shared part of an engine.
 pub(crate) struct Shared<C> {
@@ -21,6 +22,7 @@ pub(crate) struct Shared<C> {
     /// Where read parcels go back to, for each thread.
     pub(crate) stocks: Vec<SyncSender<Box<Parcel>>>,
     pub(crate) tallies: Vec<Tally>,
+    pub(crate) taps: Arc<Taps>,
 }
 
 /// The ends that belong to one thread alone.
@@ -42,6 +44,7 @@ impl<C> Shared<C> {
             mailboxes: Vec::new(),
             stocks: Vec::new(),
             tallies: Vec::new(),
+            taps: Taps::new(threads),
         };
         let mut ends = Vec::new();
         for _ in 0..threads {

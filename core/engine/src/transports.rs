@@ -13,6 +13,7 @@ use crate::post::Post;
 use crate::stats::{Counter, Tally};
 use crate::tcp::{Connections, Listeners, Place};
 use crate::udp::{Outbox, UdpSocket};
+use crate::wiretap::Direction;
 
 /// Sockets of one thread, and what failed on them.
 pub(crate) struct Transports {
@@ -108,6 +109,12 @@ impl Transports {
         let mut ways = std::mem::take(&mut self.ways);
         ways.extend(messages.clone().map(|(_, send)| self.way(&send.flow)));
         tally.many(Counter::Sent, ways.len() as u64);
+        if let Some(tap) = post.tap() {
+            let sent = messages.clone().zip(&ways);
+            let sent = sent.filter(|(_, way)| **way != Way::None);
+            let sent = sent.map(|((_, send), _)| (send.flow, &bytes[send.range.clone()]));
+            tap.put(Direction::Sent, sent);
+        }
         for (index, socket) in self.udp.iter().enumerate() {
             let way = Way::Udp(index);
             if !ways.contains(&way) {

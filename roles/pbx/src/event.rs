@@ -49,6 +49,13 @@ pub enum Event {
         /// When.
         at: UnixTime,
     },
+    /// A dialog belongs to the call from now on: the caller's, or one that we have begun.
+    CallLeg {
+        /// The call.
+        call: Token,
+        /// The dialog's Call-ID.
+        call_id: Arc<str>,
+    },
     /// A phone rings.
     CallRinging {
         /// The call.

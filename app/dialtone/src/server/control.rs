@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use api::{Call, Health, Party, Phone, Reachability, Refusal, Reloaded, Status, Transfer};
+use api::{
+    Call, Health, Lines, Party, Phone, Reachability, Refusal, Reloaded, Status, TraceFilter,
+    Transfer,
+};
 use arc_swap::ArcSwap;
 use base::Token;
 use engine::{Listen, Tls};
@@ -15,6 +18,7 @@ use tokio::sync::Notify;
 use super::delivery::Delivery;
 use super::observer::Observed;
 use super::tls;
+use super::trace::Hub;
 use crate::folder::Folder;
 use crate::log::Logging;
 use crate::settings::{self, Override, Server, Settings, snapshot};
@@ -34,6 +38,7 @@ pub(super) struct Control {
     pub(super) bindings: Arc<Bindings>,
     pub(super) journal: Arc<Journal>,
     pub(super) observed: Arc<Observed>,
+    pub(super) trace: Hub,
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) stop: Notify,
 }
@@ -136,6 +141,8 @@ impl api::Server for Control {
         })?;
         self.tls.store(Arc::new(tls.clone()));
         self.delivery.handle().set_tls(tls);
+        let traced = self.trace.configure(&loaded.settings.server.trace);
+        traced.map_err(|error| Refusal::new(format!("messages can't be exported: {error}")))?;
         let restart = needs_restart(&self.settings.load().server, &loaded.settings.server);
         let secret = self.config.load().nonce_secret;
         self.config
@@ -155,6 +162,11 @@ impl api::Server for Control {
 
     fn stop(&self) {
         self.stop.notify_one();
+    }
+
+    fn trace(&self, filter: TraceFilter) -> Result<Lines, Refusal> {
+        let settings = self.settings.load();
+        self.trace.view(&filter, &settings.users, &self.bindings)
     }
 
     fn health(&self) -> Health {

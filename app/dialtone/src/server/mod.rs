@@ -2,7 +2,8 @@
 //!
 //! - [`network`]: addresses of this machine. - [`delivery`]: what waits for a busy signalling thread.
 //! - [`observer`]: what becomes of events: log, read model, call records.
-//! - [`tls`]: the certificate. - [`record`]: call records. - [`control`]: what the API asks. - [`welcome`]: what a newcomer is told.
+//! - [`tls`]: the certificate. - [`trace`]: messages as they come and go.
+//! - [`record`]: call records. - [`control`]: what the API asks. - [`welcome`]: what a newcomer is told.
 
 mod control;
 mod delivery;
@@ -10,6 +11,7 @@ mod network;
 mod observer;
 mod record;
 mod tls;
+mod trace;
 mod welcome;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use crate::settings::{self, Override, Settings, snapshot};
 use control::Control;
 use delivery::Delivery;
 use observer::{Observed, Observer};
+use trace::Hub;
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(folder: &Folder, overrides: Vec<Override>) -> Result<()> {
@@ -95,6 +98,9 @@ impl Running {
             let deliver = Arc::new(move |answer| delivery.answer(answer));
             resolver::resolver(settings.server.dns.clone(), deliver)
         };
+        let legs = Arc::clone(&observer.observed().legs);
+        let trace = Hub::start(bound.handle().clone(), legs)?;
+        trace.configure(&settings.server.trace)?;
         let secret = random()?;
         let config = Arc::new(ArcSwap::from_pointee(snapshot::snapshot(&settings, secret)));
         let stopping = Arc::new(AtomicBool::new(false));
@@ -111,6 +117,7 @@ impl Running {
             bindings: Arc::clone(&bindings),
             journal: Arc::clone(&journal),
             observed: observer.observed(),
+            trace,
             stopping: Arc::clone(&stopping),
             stop: Notify::new(),
         });
@@ -201,6 +208,10 @@ async fn finish(control: &Control) {
     let end = tokio::time::Instant::now() + PARTING;
     while !control.observed.calls.is_empty() && tokio::time::Instant::now() < end {
         control.delivery.flush();
+        tokio::time::sleep(TICK).await;
+    }
+    control.trace.close();
+    while control.trace.is_being_read() && tokio::time::Instant::now() < end {
         tokio::time::sleep(TICK).await;
     }
 }

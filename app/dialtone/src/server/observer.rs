@@ -12,6 +12,7 @@ use pbx::{CallRecord, Event};
 use store::CallLog;
 
 use super::record;
+use super::trace::Legs;
 
 /// The thread that takes events. Dropping it handles what is left and ends it.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Observer {
 pub(super) struct Observed {
     /// Calls in progress.
     pub(super) calls: api::Calls,
+    /// Which call a Call-ID belongs to.
+    pub(super) legs: Arc<Legs>,
     /// Wrong credentials since the start.
     pub(super) authentication_failures: AtomicU64,
     queue: Mutex<Queue>,
@@ -54,6 +57,7 @@ impl Observer {
     pub(super) fn start(call_log: CallLog) -> Result<Self> {
         let observed = Arc::new(Observed {
             calls: api::Calls::new(),
+            legs: Arc::default(),
             authentication_failures: AtomicU64::new(0),
             queue: Mutex::default(),
             filled: Condvar::new(),
@@ -218,6 +222,7 @@ fn handle(observed: &Observed, refusals: &mut Throttle, event: Event) {
                 answered: None,
             });
         }
+        Event::CallLeg { call, call_id } => observed.legs.joined(call, &call_id),
         Event::CallRinging { call } => {
             tracing::debug!(%call, "ringing");
             observed.calls.ringing(call.as_str());
@@ -239,10 +244,12 @@ fn ended(observed: &Observed, record: &CallRecord) {
     observed.keep(record.ended, record::line(record));
     // Last: who waits for the call to be gone finds its record queued.
     observed.calls.ended(call.as_str());
+    observed.legs.ended(call);
 }
 
 /// The calls of a slot are gone without a word.
 fn lost(observed: &Observed, slot: Slot, at: UnixTime) {
+    observed.legs.lost(slot);
     let of_slot = |id: &str| Token::parse(id).is_some_and(|call| call.slot() == slot);
     for call in observed.calls.take(of_slot) {
         let (caller, number) = (Pii(&call.caller), Pii(&call.callee));
@@ -389,6 +396,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let observed = Observed {
             calls: api::Calls::new(),
+            legs: Arc::default(),
             authentication_failures: AtomicU64::new(0),
             queue: Mutex::default(),
             filled: Condvar::new(),

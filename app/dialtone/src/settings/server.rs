@@ -26,6 +26,7 @@ pub(crate) struct Server {
     pub(crate) calls: Calls,
     pub(crate) dns: resolver::Settings,
     pub(crate) log: Log,
+    pub(crate) trace: Trace,
 }
 
 /// `[sip]`
@@ -104,6 +105,26 @@ pub(crate) struct Log {
     pub(crate) personal: bool,
 }
 
+/// `[trace]`
+#[derive(Clone, Debug)]
+pub(crate) struct Trace {
+    /// Octets of messages of the past to keep; zero: none.
+    pub(crate) history: usize,
+    /// Where copies of all messages go; none: nowhere.
+    pub(crate) hep: Option<Hep>,
+}
+
+/// A capture server, and who we are to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hep {
+    /// UDP or TCP.
+    pub(crate) protocol: sip::Protocol,
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) id: u32,
+    pub(crate) key: String,
+    pub(crate) node: String,
+}
+
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
@@ -135,6 +156,7 @@ pub(crate) fn read(table: Table, root: &Path, report: &Report) -> Server {
         calls: calls(top.section("calls")),
         dns: dns(top.section("dns")),
         log: log(top.section("log")),
+        trace: trace(top.section("trace")),
     };
     top.finish();
     server
@@ -265,6 +287,25 @@ fn log(mut log: Section<'_>) -> Log {
     };
     log.finish();
     read
+}
+
+fn trace(mut trace: Section<'_>) -> Trace {
+    let megabytes = trace.read("history_megabytes", 0, number(0..=1024)) as usize;
+    let hep = trace.read("hep", None, values::capture_server);
+    let id = trace.read("hep_id", 2001, number(0..=u64::from(u32::MAX))) as u32;
+    let key = trace.read("hep_key", String::new(), printable(128));
+    let node = trace.read("hep_node", "dialtone".into(), printable(128));
+    trace.finish();
+    Trace {
+        history: megabytes << 20,
+        hep: hep.map(|to| Hep {
+            protocol: to.protocol,
+            address: to.address,
+            id,
+            key,
+            node,
+        }),
+    }
 }
 
 /// How many phones one user may have.

@@ -126,7 +126,8 @@ pub(crate) fn duration_or_never(
     }
 }
 
-fn seconds(text: &str) -> Option<u64> {
+/// The seconds of a time span such as `90s`, `5m` or `1h30m`.
+pub(crate) fn seconds(text: &str) -> Option<u64> {
     if let Ok(plain) = text.parse() {
         return Some(plain);
     }
@@ -226,6 +227,30 @@ pub(crate) fn name_server(value: &Value) -> Result<SocketAddr, Fault> {
         let message = format!("“{text}” is not an address");
         Fault::new(message, "write it like “192.0.2.53” or “127.0.0.1:5353”")
     })
+}
+
+/// A capture server such as `udp:192.0.2.1:9060`; the empty string is none.
+pub(crate) fn capture_server(value: &Value) -> Result<Option<Listen>, Fault> {
+    const LIKE: &str = "write it like “udp:192.0.2.1:9060”; names are not resolved";
+    let text = text(value)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let server = text.split_once(':').and_then(|(protocol, address)| {
+        let protocol = protocol.parse().ok()?;
+        let address: SocketAddr = address.parse().ok()?;
+        Some(Listen { protocol, address })
+    });
+    let carries =
+        |listen: &Listen| [sip::Protocol::Udp, sip::Protocol::Tcp].contains(&listen.protocol);
+    match server.filter(carries) {
+        Some(server) if server.address.port() == 0 => Err(Fault::new("has no port", LIKE)),
+        Some(server) => Ok(Some(server)),
+        None => Err(Fault::new(
+            format!("“{text}” is no address of udp or tcp"),
+            LIKE,
+        )),
+    }
 }
 
 /// A range of UDP ports such as `10000-19999`, with room for at least two calls.

@@ -78,6 +78,10 @@ impl Call {
         dialog.max_forwards = self.hops_left().min(dialog.max_forwards);
         let described = u64::from(ctx.mint.number());
         ctx.index.legs.insert(tag, self.id);
+        ctx.out.events.push(Event::CallLeg {
+            call: self.id,
+            call_id: call_id.as_str().into(),
+        });
         let towards = flow.local.ip();
         if !self
             .sessions

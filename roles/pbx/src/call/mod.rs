@@ -210,6 +210,10 @@ impl Call {
             at: record.started,
         });
         ctx.index.legs.insert(id, id);
+        ctx.out.events.push(Event::CallLeg {
+            call: id,
+            call_id: Arc::clone(&record.call_id),
+        });
         ctx.transactions.keep(pending.server, id);
         ctx.refuse(pending.server, &pending.flow, request, 100, "");
         let call = Self {

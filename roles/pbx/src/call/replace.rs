@@ -11,6 +11,7 @@ use super::fork::Fork;
 use super::leg::{Leg, Party};
 use super::steps::{offer_of, streams_of};
 use super::{Alive, Call, Session, Stage, leave};
+use crate::Event;
 use crate::context::{Context, Pending};
 
 /// Somebody whose INVITE asks to be let into a call.
@@ -174,6 +175,10 @@ impl Call {
         let described = u64::from(ctx.mint.number());
         let mut leg = Leg::new(dialog, side, party, &number, described);
         ctx.index.legs.insert(leg.tag(), self.id);
+        ctx.out.events.push(Event::CallLeg {
+            call: self.id,
+            call_id: leg.dialog.call_id.as_ref().into(),
+        });
         ctx.transactions.keep(pending.server, leg.tag());
         if let Some(request) = pending.message() {
             leg.learn(&request, pending.flow);

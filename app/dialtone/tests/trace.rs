@@ -1,0 +1,131 @@
+//! `dialtone trace` beside a running server.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read};
+use std::ops::ControlFlow;
+use std::process::{Child, ChildStderr, ChildStdout, Stdio};
+
+use common::{Server, command, load};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use ue::load::Job;
+
+/// A running `dialtone trace`.
+struct Trace {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    said: BufReader<ChildStderr>,
+}
+
+impl Trace {
+    /// Starts one and waits until it watches.
+    fn start(server: &Server, args: &[&str]) -> Self {
+        // What does not come fails the test then.
+        let mut child = command(server.data.path(), &["trace", "--for", "60s"])
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut trace = Self {
+            lines: BufReader::new(child.stdout.take().unwrap()),
+            said: BufReader::new(child.stderr.take().unwrap()),
+            child,
+        };
+        let (json, mut line) = (args.contains(&"--json"), String::new());
+        if json {
+            trace.lines.read_line(&mut line).unwrap();
+            assert_eq!(line, "{\"kind\":\"began\"}\n");
+        } else {
+            trace.said.read_line(&mut line).unwrap();
+            assert!(line.contains("waiting for messages"), "{line}");
+        }
+        trace
+    }
+
+    /// Reads until a line contains `text`, which must come.
+    fn until(&mut self, text: &str) -> String {
+        let mut read = String::new();
+        while !read
+            .lines()
+            .next_back()
+            .is_some_and(|line| line.contains(text))
+        {
+            let count = self.lines.read_line(&mut read).unwrap();
+            assert!(count > 0, "it ended before {text}:\n{read}");
+        }
+        read
+    }
+
+    /// Ends it as Ctrl-C does; what else it has printed, and said.
+    fn end(mut self) -> (String, String) {
+        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).unwrap();
+        let (mut text, mut said) = (String::new(), String::new());
+        self.lines.read_to_string(&mut text).unwrap();
+        self.said.read_to_string(&mut said).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{said}");
+        (text, said)
+    }
+}
+
+fn run(server: &Server, job: Job, count: u32) {
+    let options = load(job, &server.sip(), count);
+    let report = ue::load::run(&options, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(report.failed, 0, "{:?}", report.failures);
+}
+
+#[test]
+fn both_legs_of_a_call_are_shown_as_they_happen() {
+    let server = Server::new();
+    server.add_load_users(2);
+    let (mut trace, mut json) = (
+        Trace::start(&server, &[]),
+        Trace::start(&server, &["--json"]),
+    );
+    run(&server, Job::Call, 1);
+    let text = trace.until(" BYE ─") + &trace.until(" BYE ─");
+    for arrow in [
+        "── call a: u0 → u1",
+        "── REGISTER",
+        "INVITE u1 · PCMA+1",
+        "180 Ringing",
+        "200 OK · PCMA",
+    ] {
+        assert!(text.contains(arrow), "{text}");
+    }
+    let mut messages = Vec::new();
+    while messages.iter().filter(|m: &&Value| is(m, "BYE ")).count() < 2 {
+        let line = json.until("");
+        let message: Value = serde_json::from_str(line.trim_end()).unwrap();
+        assert_eq!(
+            (&message["kind"], &message["transport"]),
+            (&"message".into(), &"udp".into())
+        );
+        messages.push(message);
+        assert!(messages.len() < 100, "{messages:?}");
+    }
+    let times: Vec<_> = messages
+        .iter()
+        .map(|message| message["at"].as_u64().unwrap())
+        .collect();
+    assert!(times.is_sorted());
+    let invites: Vec<_> = messages.iter().filter(|m| is(m, "INVITE ")).collect();
+    assert_eq!(
+        invites.len(),
+        3,
+        "without credentials, with, and to the callee"
+    );
+    let call = invites[0]["call"].as_str().unwrap();
+    assert!(invites.iter().all(|invite| invite["call"] == call));
+    let directions: Vec<_> = invites.iter().map(|invite| &invite["direction"]).collect();
+    assert_eq!(directions, ["received", "received", "sent"]);
+    trace.end();
+    json.end();
+}
+
+fn is(message: &Value, text: &str) -> bool {
+    message["text"].as_str().unwrap().starts_with(text)
+}

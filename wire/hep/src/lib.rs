@@ -214,7 +214,7 @@ mod tests {
         packet.encode(&agent(), &mut out).unwrap();
         #[rustfmt::skip]
         let expected: &[&[u8]] = &[
-            b"before", b"HEP3", &[0, 137],
+            b"before", b"HEP3", &[0, 134],
             &[0, 0, 0, 1, 0, 7, 2],
             &[0, 0, 0, 2, 0, 7, 17],
             &[0, 0, 0, 3, 0, 10, 192, 0, 2, 7],

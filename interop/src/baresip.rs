@@ -25,8 +25,10 @@ pub struct Account<'a> {
     pub password: &'a str,
     /// Where to register and send calls.
     pub server: SocketAddr,
-    /// `udp` or `tcp`.
+    /// `udp`, `tcp` or `tls`.
     pub transport: &'a str,
+    /// Certificates that it trusts, for TLS.
+    pub trusts: Option<&'a Path>,
     /// Answers by itself.
     pub answers: bool,
     /// Codecs in order, such as `PCMU/8000/1`.
@@ -44,6 +46,7 @@ impl<'a> Account<'a> {
             password,
             server,
             transport: "udp",
+            trusts: None,
             answers: false,
             codecs: "PCMU/8000/1",
             hertz: 440.0,
@@ -95,7 +98,11 @@ impl Baresip {
         let control = SocketAddr::from((Ipv4Addr::LOCALHOST, lab.ports().port()?));
         let media = lab.ports().range(10)?;
         write_tone(&folder.join("says.wav"), account.hertz, TONE_SECONDS)?;
-        fs::write(folder.join("config"), config(&folder, sip, control, media))?;
+        let mut config = config(&folder, sip, control, media);
+        if let Some(trusted) = account.trusts {
+            config.push_str(&format!("sip_cafile {}\n", trusted.display()));
+        }
+        fs::write(folder.join("config"), config)?;
         fs::write(folder.join("accounts"), "")?;
         fs::write(folder.join("contacts"), "")?;
         let log = lab.path(&format!("{name}.log"));

@@ -141,6 +141,26 @@ impl Trace {
         })
     }
 
+    /// Waits until what arrives at one of the ports (first, last) is a tone of `hertz`, for at least
+    /// one second without a gap.
+    ///
+    /// # Errors
+    /// Says what arrives instead.
+    pub fn hears(&self, to: (u16, u16), hertz: f64) -> Result<()> {
+        let mut last = None;
+        // After a change what was on its way before still comes.
+        for _ in 0..TRIES {
+            let packets = self.next_rtp(to, 60)?;
+            match rtp::pcmu(&packets).ensure_tone(hertz, 1.0) {
+                Ok(()) => return Ok(()),
+                Err(error) => last = Some(error),
+            }
+        }
+        last.map_or(Ok(()), |error| {
+            Err(error.context(format!("{hertz} Hz at {to:?}")))
+        })
+    }
+
     /// Waits until a packet has come that a display filter lets through; captured packets reach the
     /// file with a delay.
     ///
@@ -186,5 +206,8 @@ impl Trace {
         Ok(text.lines().map(str::to_owned).collect())
     }
 }
+
+/// Windows that may pass before a tone is there.
+const TRIES: u32 = 8;
 
 const COMPLAINTS: &str = "_ws.malformed || _ws.expert.severity == error";

@@ -11,6 +11,7 @@ use crate::peer::{self, Peer};
 use crate::ports::Ports;
 use crate::server::Server;
 use crate::sipp::Sipp;
+use crate::tls::Authority;
 
 /// A place for one test.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Site {
     pub data: PathBuf,
     /// Its SIP address, UDP and TCP.
     pub sip: SocketAddr,
+    /// Its SIP address for TLS, if it is given a certificate.
+    pub tls: SocketAddr,
     /// First and last port of its media.
     pub media: (u16, u16),
 }
@@ -41,8 +44,20 @@ impl Site {
         Ok(Self {
             data,
             sip: SocketAddr::from((Ipv4Addr::LOCALHOST, ports.port()?)),
+            tls: SocketAddr::from((Ipv4Addr::LOCALHOST, ports.port()?)),
             media: ports.range(MEDIA_PORTS)?,
         })
+    }
+
+    /// Writes a configuration with the seeded dial plan and this `users.toml`.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn configure(&self, users: &str) -> Result<()> {
+        let etc = self.etc()?;
+        fs::write(etc.join("users.toml"), users)?;
+        fs::write(etc.join("dialplan.toml"), SEEDED_PLAN)?;
+        Ok(())
     }
 
     /// Writes a configuration with these users and passwords, where anybody can call anybody.
@@ -156,6 +171,31 @@ impl Lab {
         Server::start(self, &[])
     }
 
+    /// Starts the server so that it speaks TLS too, with a certificate of `authority`.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn server_with_tls(&self, authority: &Authority) -> Result<Server> {
+        let certificate = authority.vouch(&["127.0.0.1", "localhost"])?;
+        let Site { sip, tls, .. } = self.site;
+        let listen = format!("[\"udp:{sip}\", \"tcp:{sip}\", \"tls:{tls}\"]");
+        let [(certificate, its_path), (key, key_path)] = certificate.settings();
+        let settings = [
+            ("sip.listen", &*listen),
+            (certificate, &*its_path),
+            (key, &*key_path),
+        ];
+        Server::start(self, &settings)
+    }
+
+    /// An authority that phones can be told to trust.
+    ///
+    /// # Errors
+    /// When its files can't be written.
+    pub fn authority(&self) -> Result<Authority> {
+        Authority::new(self.folder("authority")?)
+    }
+
     /// Starts the server for scripted phones, which fail when they are asked whether they are there.
     ///
     /// # Errors
@@ -246,6 +286,8 @@ impl Lab {
         &mut self.ports
     }
 }
+
+const SEEDED_PLAN: &str = include_str!("../../app/dialtone/assets/dialplan.toml");
 
 const DIAL_PLAN: &str = "[[extension]]\nnumber = \".\"\nsteps = [{ dial = \"{number}\" }]\n";
 

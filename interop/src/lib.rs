@@ -23,7 +23,7 @@
 //! - [`attack`]: floods and odd packets.
 //! - [`dns`]: a name server for names that a test makes up.
 //! - [`kamailio`]: a provider.
-//! - [`tls`]: certificates.
+//! - [`mod@tls`]: certificates of an authority that phones are told to trust.
 //! - [`capture`]: what went over the wire, judged by tshark.
 //! - [`rtp`]: the voice in a capture.
 //! - [`sound`]: tones to play, and what is in a recording.

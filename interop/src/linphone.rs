@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{ChildStdin, Command};
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,7 @@ impl Linphone {
         password: &str,
         hertz: f64,
     ) -> Result<Self> {
-        let mut phone = Self::start(lab, hertz)?;
+        let mut phone = Self::start(lab, hertz, None)?;
         phone.type_line(&format!(
             "register sip:{user}@{server} sip:{server} {password}"
         ))?;
@@ -43,12 +44,32 @@ impl Linphone {
         Ok(phone)
     }
 
-    fn start(lab: &mut Lab, hertz: f64) -> Result<Self> {
+    /// Starts a phone that speaks TLS with who has a certificate of `trusted`, and waits until it is
+    /// registered.
+    ///
+    /// # Errors
+    /// When it does not start or is not accepted.
+    pub fn register_over_tls(
+        lab: &mut Lab,
+        server: SocketAddr,
+        trusted: &Path,
+        (user, password): (&str, &str),
+        hertz: f64,
+    ) -> Result<Self> {
+        let mut phone = Self::start(lab, hertz, Some(trusted))?;
+        phone.type_line(&format!(
+            "register sip:{user}@{server} sip:{server};transport=tls {password}"
+        ))?;
+        phone.ask("status register", "registered, identity")?;
+        Ok(phone)
+    }
+
+    fn start(lab: &mut Lab, hertz: f64, trusted: Option<&Path>) -> Result<Self> {
         let (sip, media) = (lab.ports().port()?, lab.ports().range(8)?);
         let home = lab.folder(&format!("linphone-{sip}"))?;
         // Without this folder it opens no SIP port.
         fs::create_dir_all(home.join(".local/share/linphone"))?;
-        fs::write(home.join("linphonerc"), config(sip, media))?;
+        fs::write(home.join("linphonerc"), config(sip, media, trusted))?;
         let tone = home.join("says.wav");
         write_tone(&tone, hertz, TONE_SECONDS)?;
 
@@ -127,9 +148,13 @@ impl Linphone {
     }
 }
 
-fn config(sip: u16, media: (u16, u16)) -> String {
+fn config(sip: u16, media: (u16, u16), trusted: Option<&Path>) -> String {
+    let trusted = trusted.map_or(String::new(), |file| {
+        format!("root_ca={}\nverify_server_certs=1\n", file.display())
+    });
     format!(
         "[sip]\n\
+         {trusted}\
          sip_port={sip}\n\
          sip_tcp_port=-1\n\
          sip_tls_port=-1\n\

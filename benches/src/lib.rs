@@ -10,6 +10,7 @@
 
 pub mod birth;
 pub mod machine;
+pub mod memory;
 pub mod peers;
 pub mod relay;
 pub mod server;

@@ -6,15 +6,17 @@ use std::process::{Command, ExitCode};
 use anyhow::{Result, bail, ensure};
 use benches::peers::dialtone;
 use benches::table::{Row, head};
-use benches::{birth, machine, relay, signalling};
+use benches::{birth, machine, memory, relay, signalling};
 use lexopt::prelude::*;
 
 const USAGE: &str = "\
 cargo xtask bench [NAME..] [--rounds N] [--calls N]
 
+  options    OPTIONS answered without state, beside Kamailio
   register   digest registrations, beside Kamailio
   call       stateful calls, beside Kamailio
   relay      relayed RTP, beside rtpengine
+  memory     memory for each registration and each call, beside Kamailio
   birth      start-up time and idle memory, beside Kamailio
   size       size of the binary
   parsers    parsing alone, beside other crates
@@ -65,7 +67,9 @@ fn arguments() -> Result<Arguments> {
     Ok(arguments)
 }
 
-const NAMES: [&str; 5] = ["register", "call", "relay", "birth", "size"];
+const NAMES: [&str; 7] = [
+    "options", "register", "call", "relay", "memory", "birth", "size",
+];
 
 /// A package of its own, because its peers are in nobody else's build.
 const PARSERS: &str = "parsers";
@@ -117,6 +121,8 @@ fn parsers() -> Result<()> {
 fn measure(name: &str, binary: &Path, arguments: &Arguments) -> Result<Vec<Row>> {
     let &Arguments { rounds, calls, .. } = arguments;
     Ok(match name {
+        "options" => vec![signalling::options(binary, rounds)?],
+        "memory" => vec![memory::contact(binary)?, memory::call(binary)?],
         "register" => vec![signalling::register(binary, rounds)?],
         "call" => vec![signalling::call(binary, rounds)?],
         "relay" => vec![relay::relay(binary, rounds, calls)?],

@@ -26,6 +26,19 @@ pub struct Sample {
     pub report: Report,
 }
 
+/// OPTIONS and its answer.
+///
+/// # Errors
+/// If a server does not come up, or not every request is answered.
+pub fn options(binary: &Path, rounds: usize) -> Result<Row> {
+    let ours = dialtone::start(binary, USERS)?;
+    let peer = KAMAILIO
+        .is_there()
+        .then(|| kamailio::start(Role::Registrar, USERS));
+    let options = |server: &Server| load(Job::Options, server);
+    compare("OPTIONS", rounds, &ours, peer, &options, &options)
+}
+
 /// Digest registrations, two round trips each.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use nix::unistd::geteuid;
 
 use super::{DOMAIN, FIRST_CALLEE, FIRST_CALLER};
 use crate::server::{Folder, Probe, Server, free_address};
@@ -46,14 +47,21 @@ pub fn start(binary: &Path, users: u32) -> Result<Server> {
     fs::create_dir_all(&etc)?;
     fs::write(etc.join("users.toml"), user_file(users)?)?;
     fs::write(etc.join("dialplan.toml"), DIALPLAN)?;
-    let mut command = Command::new(binary);
+    // Each call has four sockets for its media.
+    let mut command = if geteuid().is_root() {
+        let mut command = Command::new("prlimit");
+        command.arg("--nofile=200000:200000").arg(binary);
+        command
+    } else {
+        Command::new(binary)
+    };
     command
         .arg("run")
         .arg("--data")
         .arg(folder.path(""))
         .args(["--set", &format!("sip.listen=[\"udp:{address}\"]")])
         .args(["--set", &format!("sip.realm={DOMAIN}")])
-        .args(["--set", "media.ports=10000-19999"])
+        .args(["--set", "media.ports=10000-64999"])
         .args(["--set", "registrar.qualify=off"])
         .args(["--set", "log.level=warn"]);
     Server::start("dialtone", &command, folder, address, Probe::Sip)

@@ -21,6 +21,7 @@
 //! - [`baresip`], [`linphone`], [`pjsua`], [`jssip`], [`sipp`]: drivers of phones.
 //! - [`driven`]: what drivers in other languages have in common.
 //! - [`attack`]: floods and odd packets.
+//! - [`slow`]: clients that take their time.
 //! - [`dns`]: a name server for names that a test makes up.
 //! - [`kamailio`]: a provider.
 //! - [`mod@tls`]: certificates of an authority that phones are told to trust.
@@ -49,6 +50,7 @@ pub mod process;
 pub mod rtp;
 pub mod server;
 pub mod sipp;
+pub mod slow;
 pub mod sound;
 pub mod tls;
 pub mod wait;

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use interop::attack::{self, Flood, Forger, request};
 use interop::baresip::Account;
 use interop::process::Process;
+use interop::slow::SlowClients;
 use interop::{Baresip, Lab, Server, peer};
 
 #[test]
@@ -141,6 +142,34 @@ fn fragments_and_forged_senders() -> Result<()> {
     })
 }
 
+#[test]
+fn slow_clients_on_tls() -> Result<()> {
+    besieged("slow-tls", &[], |siege| {
+        let target = siege.server.sip().to_string();
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 5060));
+        let request = request("REGISTER", &target, 1, here, "");
+        slow(siege, siege.lab.site().tls, &request)
+    })
+}
+
+/// Clients that keep connections busy with next to nothing.
+fn slow(siege: &mut Siege<'_>, server: SocketAddr, drip: &str) -> Result<()> {
+    let root = siege.lab.path("authority/ca.pem");
+    let until = Instant::now() + 2 * attack::duration();
+    let mut clients = SlowClients::open(server, &root, SLOW, drip)?;
+    let drops = std::thread::spawn(move || clients.go_on(until).map(|()| clients.closed));
+    siege.hold()?;
+    let closed = drops
+        .join()
+        .ok()
+        .context("the slow clients have panicked")??;
+    eprintln!("{SLOW} slow clients; {closed} connections were closed and opened again");
+    Ok(())
+}
+
+/// Slow clients at once.
+const SLOW: usize = 600;
+
 /// One odd packet: from anywhere, whole or in pieces, some of which never come.
 fn forge(forger: &Forger, number: u64, server: SocketAddrV4) -> Result<()> {
     let [.., a, b] = number.to_be_bytes();
@@ -239,8 +268,8 @@ impl Siege<'_> {
 /// The password of a user without a phone.
 const WEAK: &str = "password200";
 
-/// What an attack may make of our memory.
-const MAX_GROWTH: u64 = 32 << 20;
+/// What an attack may make of our memory: two threads with full mailboxes, and some.
+const MAX_GROWTH: u64 = 48 << 20;
 
 fn megabytes(octets: u64) -> f64 {
     octets as f64 / f64::from(1 << 20)
@@ -269,7 +298,7 @@ fn besieged(
         let rest = std::fs::read_to_string(&plan)?;
         let tone = "[[extension]]\nnumber = \"601\"\nsteps = [{ tone = 1004.0 }]\n";
         std::fs::write(&plan, format!("{tone}{rest}"))?;
-        let server = lab.server()?;
+        let server = lab.server_with_tls(&lab.authority()?)?;
         let mut alice = Account::new("1001", "pw-1001", server.sip());
         alice.hertz = 440.0;
         let mut bob = Account::new("1002", "pw-1002", server.sip());

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use base::{Slot, Token};
@@ -136,10 +137,12 @@ pub struct Ask {
 }
 
 /// What may be asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Question {
     /// Where a SIP server is (RFC 3263).
     Locate(Server),
+    /// The certificate at this URL, of somebody who signs callers' numbers (RFC 8226).
+    Certificate(Box<str>),
 }
 
 /// The answer to an [`Ask`].
@@ -156,6 +159,8 @@ pub struct Answer {
 pub enum Found {
     /// Ways to the server, the one to try first in front; none: it can't be found.
     Ways(Vec<(Protocol, SocketAddr)>),
+    /// The certificate, its chain checked, or why there is none.
+    Certificate(Result<Arc<stir::Certificate>, stir::Fault>),
 }
 
 /// One message to send.

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use engine::{Answer, Ask, Found};
+use engine::{Answer, Ask, Found, Question};
+use stir::Fault;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -41,8 +42,9 @@ impl fmt::Debug for Desk {
 
 /// The answer that nothing was found.
 pub(crate) fn nothing(ask: &Ask) -> Answer {
-    Answer {
-        id: ask.id,
-        found: Found::Ways(Vec::new()),
-    }
+    let found = match &ask.question {
+        Question::Locate(_) => Found::Ways(Vec::new()),
+        Question::Certificate(_) => Found::Certificate(Err(Fault::Unreachable)),
+    };
+    Answer { id: ask.id, found }
 }

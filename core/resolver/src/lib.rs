@@ -1,4 +1,4 @@
-//! Names of servers, looked up without making a call wait.
+//! Names of servers and certificates, looked up without making a call wait.
 //!
 //! Signalling threads hand over their questions and go on; one task looks names up, with a cache that
 //! goes by TTL, and hands the answers back. Whatever the name servers do, each question is answered
@@ -17,11 +17,13 @@
 //! - [`Desk`] (`desk`): takes questions from any thread.
 //! - [`Task`] (`task`): answers them; equal questions are looked up once.
 //! - [`Names`] (`names`): one lookup: name servers, hosts file, cache.
+//! - [`Certificates`] (`certificates`): of those who sign callers' numbers.
 //!
 //! What it does not do: the order of what was found is `sip::locate`'s business, remembering which
 //! servers did not answer is their users'. The C library's resolver is not used: it blocks, and a
 //! statically linked program can't rely on it.
 
+mod certificates;
 mod desk;
 mod names;
 mod search;
@@ -34,6 +36,7 @@ use std::time::Duration;
 use engine::Answer;
 use tokio::sync::mpsc;
 
+pub use certificates::{Certificates, PemError, Trust};
 pub use desk::Desk;
 pub use names::Names;
 pub use task::Task;
@@ -60,6 +63,8 @@ pub struct Settings {
     /// How long a question may take in all, shorter than Timer B (RFC 3261 §17.1.1.2): a call must be
     /// able to go on another way.
     pub limit: Duration,
+    /// Whose certificates are believed, and where they may be fetched.
+    pub trust: Trust,
 }
 
 impl Default for Settings {
@@ -68,6 +73,7 @@ impl Default for Settings {
             servers: Vec::new(),
             timeout: Duration::from_secs(1),
             limit: Duration::from_secs(4),
+            trust: Trust::default(),
         }
     }
 }

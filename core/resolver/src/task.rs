@@ -5,14 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use base::Token;
-use engine::{Answer, Ask, Found, Question, Server};
-use sip::locate::Way;
+use engine::{Answer, Ask, Found, Question};
 use tokio::sync::mpsc::Receiver;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::desk::nothing;
 use crate::search::search;
-use crate::{Deliver, Names, Settings};
+use crate::{Certificates, Deliver, Names, Settings};
 
 /// Answers questions for as long as it runs; equal ones that come while the first is under way are
 /// looked up once.
@@ -20,11 +19,11 @@ pub struct Task {
     settings: Settings,
     receiver: Receiver<Ask>,
     deliver: Arc<Deliver>,
-    /// Who waits for which server.
-    waiting: HashMap<Server, Vec<Token>>,
-    under_way: JoinSet<Vec<Way>>,
-    /// Which server each search is for.
-    searched: HashMap<Id, Server>,
+    /// Who waits for which answer.
+    waiting: HashMap<Question, Vec<Token>>,
+    under_way: JoinSet<Found>,
+    /// What each search is for.
+    searched: HashMap<Id, Question>,
 }
 
 impl Task {
@@ -48,20 +47,28 @@ impl Task {
                 return self.find_nothing().await;
             }
         };
+        let mut certificates = Certificates::new(&self.settings, names.clone());
         loop {
             tokio::select! {
                 ask = self.receiver.recv() => match ask {
-                    Some(ask) => self.take(&names, ask),
+                    Some(ask) => self.take(&names, &certificates, ask),
                     None => return,
                 },
-                Some(done) = self.under_way.join_next_with_id() => self.finish(done),
+                Some(done) = self.under_way.join_next_with_id() => {
+                    self.finish(&mut certificates, done);
+                }
             }
         }
     }
 
-    fn take(&mut self, names: &Names, ask: Ask) {
-        let Question::Locate(server) = &ask.question;
-        if let Some(waiting) = self.waiting.get_mut(server) {
+    fn take(&mut self, names: &Names, certificates: &Certificates, ask: Ask) {
+        if let Question::Certificate(url) = &ask.question
+            && let Some(known) = certificates.known(url)
+        {
+            let found = Found::Certificate(known);
+            return (self.deliver)(Answer { id: ask.id, found });
+        }
+        if let Some(waiting) = self.waiting.get_mut(&ask.question) {
             if waiting.len() < MOST_WAITING {
                 return waiting.push(ask.id);
             }
@@ -70,27 +77,55 @@ impl Task {
         if self.under_way.len() >= MOST_SEARCHES {
             return (self.deliver)(nothing(&ask));
         }
-        let Question::Locate(server) = ask.question;
-        self.waiting.insert(server.clone(), vec![ask.id]);
-        let (names, limit) = (names.clone(), self.settings.limit);
-        let search = self.under_way.spawn(search(names, server.clone(), limit));
-        self.searched.insert(search.id(), server);
+        self.waiting.insert(ask.question.clone(), vec![ask.id]);
+        let search = match ask.question.clone() {
+            Question::Locate(server) => {
+                let (names, limit) = (names.clone(), self.settings.limit);
+                let search = async move { Found::Ways(search(names, server, limit).await) };
+                self.under_way.spawn(search)
+            }
+            Question::Certificate(url) => {
+                let fetch = certificates.fetch(url);
+                let fetch = async move { Found::Certificate(fetch.await) };
+                self.under_way.spawn(fetch)
+            }
+        };
+        self.searched.insert(search.id(), ask.question);
     }
 
-    fn finish(&mut self, done: Result<(Id, Vec<Way>), JoinError>) {
-        let (id, ways) = done.unwrap_or_else(|error| {
-            tracing::error!(%error, "a search for a server broke off");
-            (error.id(), Vec::new())
-        });
-        let Some(server) = self.searched.remove(&id) else {
+    fn finish(&mut self, certificates: &mut Certificates, done: Result<(Id, Found), JoinError>) {
+        let (id, found) = match done {
+            Ok((id, found)) => (id, Some(found)),
+            Err(error) => {
+                tracing::error!(%error, "a search broke off");
+                (error.id(), None)
+            }
+        };
+        let Some(question) = self.searched.remove(&id) else {
             return;
         };
-        if ways.is_empty() {
-            tracing::warn!(server = %server.host, "a server can't be found by its name");
+        match (&question, &found) {
+            (Question::Locate(server), Some(Found::Ways(ways))) if ways.is_empty() => {
+                tracing::warn!(server = %server.host, "a server can't be found by its name");
+            }
+            (Question::Certificate(url), Some(Found::Certificate(found))) => {
+                certificates.remember(url, found);
+            }
+            _ => {}
         }
-        for id in self.waiting.remove(&server).unwrap_or_default() {
-            let found = Found::Ways(ways.clone());
-            (self.deliver)(Answer { id, found });
+        for id in self.waiting.remove(&question).unwrap_or_default() {
+            let ask = Ask {
+                id,
+                question: question.clone(),
+            };
+            let answer = match &found {
+                Some(found) => Answer {
+                    id,
+                    found: found.clone(),
+                },
+                None => nothing(&ask),
+            };
+            (self.deliver)(answer);
         }
     }
 
@@ -107,8 +142,8 @@ impl fmt::Debug for Task {
     }
 }
 
-/// Most servers that are searched for at once; further ones are not found.
+/// Most searches at once; further ones find nothing.
 const MOST_SEARCHES: usize = 256;
 
-/// Most questions that wait for one server; further ones find nothing.
+/// Most questions that wait for one search; further ones find nothing.
 const MOST_WAITING: usize = 4096;

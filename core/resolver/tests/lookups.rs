@@ -33,6 +33,7 @@ impl Rig {
             servers: servers.to_vec(),
             timeout: Duration::from_millis(200),
             limit: Duration::from_secs(2),
+            ..Settings::default()
         })
     }
 
@@ -57,7 +58,9 @@ impl Rig {
     }
 
     async fn next(&mut self) -> Vec<String> {
-        let Found::Ways(ways) = self.answers.recv().await.unwrap().found;
+        let Found::Ways(ways) = self.answers.recv().await.unwrap().found else {
+            panic!("not what was asked for");
+        };
         let text = |(protocol, address): &(Protocol, SocketAddr)| format!("{protocol}:{address}");
         ways.iter().map(text).collect()
     }
@@ -217,6 +220,7 @@ async fn what_there_is_no_room_for_finds_nothing_at_once() {
         servers: vec![silent.address()],
         timeout: Duration::from_secs(30),
         limit: Duration::from_secs(600),
+        ..Settings::default()
     });
     for number in 0..2000 {
         rig.ask(&format!("sip:host{number}.test"));

@@ -114,8 +114,10 @@ impl<W> Locator<W> {
 
     /// Takes an answer: who has waited for it, and the ways.
     pub(crate) fn answered(&mut self, now: Instant, answer: Answer) -> Option<(Vec<W>, Ways)> {
+        let Found::Ways(ways) = answer.found else {
+            return None;
+        };
         let asked = self.asked.remove(&answer.id)?;
-        let Found::Ways(ways) = answer.found;
         self.remember(now, asked.server, ways.clone());
         Some((asked.waiting, self.in_order(now, ways)))
     }

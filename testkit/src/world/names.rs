@@ -60,9 +60,10 @@ impl World {
             if self.dice.chance(self.names.silent) {
                 continue;
             }
-            let Question::Locate(server) = question;
-            let ways = self.ways_to(&server);
-            let found = Found::Ways(ways);
+            let found = match question {
+                Question::Locate(server) => Found::Ways(self.ways_to(&server)),
+                Question::Certificate(_) => Found::Certificate(Err(stir::Fault::Unreachable)),
+            };
             let wait = self.dice.millis(self.names.delay.clone());
             self.plan(wait, Happening::Answer(Answer { id, found }));
         }

@@ -31,6 +31,29 @@ impl Peer {
         }
     }
 
+    /// A peer at another address, so that several don't hear each other's messages.
+    #[must_use]
+    pub fn at(self, address: SocketAddr) -> Self {
+        let call_id = format!("peer-{address}");
+        Self {
+            address,
+            call_id,
+            ..self
+        }
+    }
+
+    /// Answers a request of the server's.
+    pub fn answer(&mut self, world: &mut World, request: &str, status: u16) -> Vec<String> {
+        let copied = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+        let lines = request
+            .lines()
+            .filter(|line| copied.iter().any(|name| line.starts_with(name)));
+        let mut text = format!("SIP/2.0 {status} As The Test Wants\r\n");
+        lines.for_each(|line| text += &format!("{line}\r\n"));
+        text += "Content-Length: 0\r\n\r\n";
+        self.send(world, &text)
+    }
+
     /// Begins another call: a new Call-ID.
     pub fn begin(&mut self) {
         self.call_id = format!("peer-{}", self.requests + 1000);
@@ -99,7 +122,10 @@ impl Peer {
         let (address, user, number) = (self.address, &self.user, self.requests);
         let mut text = format!("{method} {uri} SIP/2.0\r\n");
         let standard = [
-            format!("Via: SIP/2.0/UDP {address};rport;branch=z9hG4bKpeer{number}"),
+            format!(
+                "Via: SIP/2.0/UDP {address};rport;branch=z9hG4bK{}.{number}",
+                self.call_id.replace(':', ".")
+            ),
             format!("From: <sip:{user}@192.0.2.1>;tag=peer"),
             format!("To: <{uri}>"),
             format!("Call-ID: {}", self.call_id),
@@ -116,7 +142,8 @@ impl Peer {
         for line in fields.iter().filter(|line| !line.ends_with(": -")) {
             text += &format!("{line}\r\n");
         }
-        if !body.is_empty() {
+        let typed = fields.iter().any(|field| field.starts_with("Content-Type"));
+        if !body.is_empty() && !typed {
             text += "Content-Type: application/sdp\r\n";
         }
         text + &format!("Content-Length: {}\r\n\r\n{body}", body.len())

@@ -9,7 +9,7 @@ use base::{Clock, Mint, SLOTS, Slot, Token};
 use engine::{Answer, Ask, Input, Machine as _, Out};
 use pbx::{CallRecord, Command, Config, Event, Load, Pbx, Services};
 use sip::{Flow, Message};
-use store::{Bindings, Guesses, Lines, Watchers};
+use store::{Bindings, Guesses, Lines, Mailboxes, Publications, Watchers};
 
 use crate::dice::{Dice, seed_bytes};
 use crate::media_plane::{MediaPlane, SLOWEST};
@@ -96,6 +96,8 @@ impl Server {
             sum.transactions += load.transactions;
             sum.sessions += load.sessions;
             sum.legs += load.legs;
+            sum.subscriptions += load.subscriptions;
+            sum.publications += load.publications;
             sum.searches += load.searches;
         }
         sum
@@ -127,6 +129,18 @@ impl Server {
     #[must_use]
     pub fn bindings(&self) -> &Bindings {
         &self.services.bindings
+    }
+
+    /// How many voice messages wait.
+    #[must_use]
+    pub fn mailboxes(&self) -> &Mailboxes {
+        &self.services.mailboxes
+    }
+
+    /// Who watches whom.
+    #[must_use]
+    pub fn watchers(&self) -> &Watchers {
+        &self.services.watchers
     }
 
     /// Who is on the phone.
@@ -354,6 +368,8 @@ fn services(open: &Arc<AtomicBool>) -> Services {
     Services {
         bindings: Arc::new(Bindings::new()),
         lines: Arc::new(Lines::new()),
+        mailboxes: Arc::new(Mailboxes::in_memory()),
+        publications: Arc::new(Publications::new()),
         watchers: Arc::new(Watchers::new()),
         orbits: Arc::default(),
         guesses: Arc::new(Guesses::new()),

@@ -158,8 +158,7 @@ fn rfc3261_8_2_1_methods_that_we_do_not_allow() {
         let mut peer = Peer::new("1001");
         for (method, expected) in [
             ("REFER", "405"),
-            ("SUBSCRIBE", "405"),
-            ("PUBLISH", "405"),
+            ("NOTIFY", "405"),
             ("MESSAGE", "405"),
             ("TELEPORT", "501"),
         ] {

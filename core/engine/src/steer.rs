@@ -5,7 +5,7 @@
 //! for all messages that belong together.
 
 use base::Slot;
-use sip::{HeaderName, Message, Method, NameAddr, Params};
+use sip::{HeaderName, Message, Method, NameAddr, Params, Uri};
 
 /// The slot of a message; `None` for a response to something that we did not send.
 ///
@@ -14,6 +14,8 @@ use sip::{HeaderName, Message, Method, NameAddr, Params};
 /// - A request with a Route of ours: by the token in it.
 /// - A request inside a dialog: by the To tag, which we minted.
 /// - A request that replaces a dialog of ours: to the slot of that dialog.
+/// - PUBLISH and MESSAGE outside a dialog: by the user whom they are for, so that they are handled in
+///   the order in which they come.
 /// - Any other request: by the Call-ID.
 ///
 /// # Source
@@ -34,7 +36,10 @@ pub fn steer(message: &Message<'_>) -> Option<Slot> {
         Some(tag) => Slot::of_token(tag.as_bytes()),
         None => replaced(message),
     };
-    Some(minted.unwrap_or_else(|| Slot::of_key(message.call_id().as_bytes())))
+    Some(minted.unwrap_or_else(|| match method {
+        Method::Publish | Method::Message => addressee(message),
+        _ => Slot::of_key(message.call_id().as_bytes()),
+    }))
 }
 
 /// The slot that put its token into a Record-Route or Path, if that has become the first Route. The tags
@@ -57,6 +62,13 @@ fn replaced(message: &Message<'_>) -> Option<Slot> {
 #[must_use]
 pub fn slot_of_user(user: &str) -> Slot {
     Slot::of_key(user.as_bytes())
+}
+
+fn addressee(message: &Message<'_>) -> Slot {
+    match Uri::parse(message.request_uri()) {
+        Ok(uri) if !uri.user.is_empty() => slot_of_user(&uri.user_name()),
+        _ => Slot::of_key(message.request_uri().as_bytes()),
+    }
 }
 
 fn registration(message: &Message<'_>) -> Slot {
@@ -151,6 +163,18 @@ mod tests {
         let by_call_id = Some(Slot::of_key(b"1@x"));
         for foreign in ["7@y;to-tag=theirs;from-tag=7f-0123456789abcdef", "7@y", ""] {
             assert_eq!(slot_of("<sip:a@b>", foreign), by_call_id, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn messages_and_publications_go_by_whom_they_are_for() {
+        for method in ["MESSAGE", "PUBLISH"] {
+            let start = format!("{method} sip:al%69ce@h SIP/2.0");
+            let alice = Some(slot_of_user("alice"));
+            assert_eq!(slot_of(&start, "z9hG4bK1", "<sip:x@b>", "1"), alice);
+            let minted = "<sip:a@b>;tag=7f-0123456789abcdef";
+            let dialog = Some(Slot::new(0x7f));
+            assert_eq!(slot_of(&start, "z9hG4bK1", minted, "1"), dialog);
         }
     }
 

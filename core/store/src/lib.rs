@@ -17,6 +17,8 @@
 //! - [`bindings`]: the registration directory, written by the owning slot and read by all.
 //! - [`lines`]: who is on the phone, written by calls in any slot.
 //! - [`watchers`]: which slots are to be woken when that changes.
+//! - [`mailboxes`]: how many voice messages wait.
+//! - [`presence`]: what phones have published.
 //! - [`record`]: a user's contacts as one versioned record.
 //! - [`journal`]: those records on disk, written before the 200 leaves.
 //! - [`call_log`]: one JSON line for each ended call, by month.
@@ -31,6 +33,8 @@ pub mod call_log;
 pub mod guesses;
 pub mod journal;
 pub mod lines;
+pub mod mailboxes;
+pub mod presence;
 pub mod record;
 pub mod watchers;
 
@@ -39,4 +43,6 @@ pub use call_log::CallLog;
 pub use guesses::Guesses;
 pub use journal::Journal;
 pub use lines::{Direction, LineDialog, LineState, Lines, Party};
-pub use watchers::Watchers;
+pub use mailboxes::{MailboxCounts, Mailboxes};
+pub use presence::{Publications, Said};
+pub use watchers::{Watch, Watchers};

@@ -13,7 +13,7 @@ use sip::{
     ClientKey, Dialog, Flow, HeaderName, Message, Method, Protocol, ServerKey, StatusCode, TlsPeer,
     Transactions, Writer,
 };
-use store::{Bindings, Guesses, Lines, Watchers};
+use store::{Bindings, Guesses, Lines, Mailboxes, Publications, Watchers};
 
 use crate::locate::{Locator, Search};
 use crate::orbits::Orbits;
@@ -26,6 +26,10 @@ pub struct Services {
     pub bindings: Arc<Bindings>,
     /// Who is on the phone.
     pub lines: Arc<Lines>,
+    /// How many voice messages wait.
+    pub mailboxes: Arc<Mailboxes>,
+    /// What phones have published.
+    pub publications: Arc<Publications>,
     /// Which slots want to know of changes to users.
     pub watchers: Arc<Watchers>,
     /// Where calls are parked.
@@ -155,6 +159,8 @@ pub(crate) enum Owner {
     Relay { call: Token, pending: Box<Pending> },
     /// A request that was forwarded; its server transaction.
     Proxy { server: ServerKey },
+    /// NOTIFY in the subscription with this tag.
+    Notify { subscription: Token },
     /// OPTIONS to a registered phone.
     Qualify {
         user: Arc<str>,
@@ -329,5 +335,5 @@ const MOST_HUNG_UP: usize = 8;
 pub(crate) const SDP: &str = "application/sdp";
 
 /// The methods that we understand, for Allow.
-pub(crate) const ALLOW: &str =
-    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, PRACK, UPDATE, INFO, REFER";
+pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, PRACK, UPDATE, INFO, REFER, \
+     SUBSCRIBE, NOTIFY, PUBLISH";

@@ -175,6 +175,8 @@ pub enum Command {
     },
     /// End every call of the slot: the server is stopping.
     HangupAll,
+    /// What is shown to watchers in this slot has changed ([`store::Watchers::changed`]).
+    Look,
     /// Work by this configuration from now on. Calls in progress go on.
     Reload(Arc<Config>),
 }

@@ -12,6 +12,7 @@
 //! - `call`: one call from INVITE to record.
 //! - `proxy`: calls that are forwarded instead of joined.
 //! - `network`: which address a peer is told, and reached at; `locate`: servers that have a name.
+//! - `events`: lamps, voice mail, presence: who watches what.
 //! - [`event`]: what observers learn.
 //!
 //! It opens no socket and reads no clock: `engine` runs it, and so does the simulation.
@@ -22,6 +23,7 @@ pub mod config;
 mod context;
 pub mod dialplan;
 pub mod event;
+pub mod events;
 mod locate;
 mod machine;
 mod network;

@@ -1,6 +1,8 @@
 //! The PBX machine of one slot: sends every input to the call, registration or transaction that it is
 //! about.
 
+mod events;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,6 +20,7 @@ use store::Reach;
 use crate::auth::{self, Verdict};
 use crate::call::{self, Admission, Admitted, Call, Entrant, Party, requests};
 use crate::context::{ALLOW, Abandoned, Context, Index, Owner, Pending, SDP, Services, Waiter};
+use crate::events::{ALLOW_EVENTS, Notifier, Publisher};
 use crate::locate::{Locator, Ways};
 use crate::proxy::{Dialled, Proxy};
 use crate::registrar::{self, Registrar};
@@ -32,6 +35,8 @@ pub struct Pbx {
     services: Services,
     transactions: Transactions<Owner, Token>,
     registrar: Registrar,
+    notifier: Notifier,
+    publisher: Publisher,
     guard: ReplayGuard,
     calls: HashMap<Token, Box<Call>>,
     proxy: Proxy,
@@ -57,7 +62,7 @@ impl Machine for Pbx {
             Input::Command(command) => self.command(now, command, out),
             Input::Media(event) => self.media(now, event, out),
             Input::Answer(answer) => self.answer(now, answer, out),
-            Input::Wake => {}
+            Input::Wake => self.with_notifier(now, out, Notifier::wake),
             Input::Unreachable { flow } => self.unreachable(now, &flow, out),
         }
     }
@@ -69,6 +74,8 @@ impl Machine for Pbx {
             self.proxy.deadline(),
             self.deadlines.next(),
             self.locator.deadline(),
+            self.notifier.deadline(),
+            self.publisher.deadline(),
             self.left_behind.as_ref().map(|(since, _)| *since),
         ]
         .into_iter()
@@ -95,6 +102,8 @@ impl Pbx {
             services,
             transactions,
             registrar: Registrar::default(),
+            notifier: Notifier::default(),
+            publisher: Publisher::default(),
             guard: ReplayGuard::new(MOST_NONCES),
             calls: HashMap::new(),
             proxy: Proxy::default(),
@@ -121,6 +130,8 @@ impl Pbx {
             sessions: self.index.sessions.len() + self.index.closing.len(),
             legs: self.index.legs.len() + self.index.lingering.len() + relays,
             searches: self.locator.waiting(),
+            subscriptions: self.notifier.len(),
+            publications: self.publisher.len(),
         }
     }
 
@@ -128,7 +139,8 @@ impl Pbx {
     fn clean_up(&mut self, now: Instant) {
         let slot = self.mint.slot();
         self.services.watchers.forget(slot);
-        let lines = self.services.lines.forget(slot);
+        let mut lines = self.services.lines.forget(slot);
+        lines.extend(self.services.publications.forget(slot));
         self.left_behind = (!lines.is_empty()).then_some((now, lines));
     }
 
@@ -164,7 +176,6 @@ impl Pbx {
         let Some(to_tag) = to_tag(request) else {
             return self.first_request(now, server, flow, request, out);
         };
-        let leg = Token::parse(to_tag).filter(|tag| self.index.knows(tag));
         if request.header(HeaderName::Route).is_some()
             && self.with_proxy(now, out, |proxy, ctx| {
                 proxy.request(ctx, server, flow, request)
@@ -172,7 +183,12 @@ impl Pbx {
         {
             return;
         }
-        if let Some(tag) = leg {
+        let tag = Token::parse(to_tag);
+        if let Some(tag) = tag.filter(|tag| self.notifier.knows(tag)) {
+            self.transactions.begin(now, server, flow, request);
+            let pending = Pending::new(server, flow, request.bytes());
+            self.subscription_request(now, tag, &pending, request, out);
+        } else if let Some(tag) = tag.filter(|tag| self.index.knows(tag)) {
             self.transactions.begin(now, server, flow, request);
             let pending = Pending::new(server, flow, request.bytes());
             self.request_in_dialog(now, tag, pending, request, out);
@@ -193,6 +209,7 @@ impl Pbx {
             writer
                 .header(HeaderName::Allow, ALLOW)
                 .header(HeaderName::Accept, SDP);
+            writer.text(HeaderName::AllowEvents, ALLOW_EVENTS);
             writer.header(HeaderName::Supported, "100rel, timer, path");
         });
     }
@@ -256,6 +273,9 @@ impl Pbx {
     ) {
         match request.method() {
             Some(Method::Invite) => self.invite(now, server, flow, request, out),
+            Some(Method::Subscribe | Method::Publish) => {
+                self.event_request(now, server, flow, request, out);
+            }
             Some(Method::Ack) => {}
             Some(Method::Bye | Method::Prack | Method::Update | Method::Info) => {
                 registrar::reply(&mut self.context(now, out), flow, request, 481, |_| {});
@@ -413,6 +433,12 @@ impl Pbx {
                     Reach::Reachable { rtt },
                 );
             }
+            Owner::Notify { subscription } => {
+                let status = response.status().unwrap_or(StatusCode(500));
+                self.with_notifier(now, out, |notifier, ctx| {
+                    notifier.answered(ctx, subscription, key, status);
+                });
+            }
             Owner::Abandoned(leg) => {
                 answered_too_late(&mut self.context(now, out), key, leg, response);
             }
@@ -454,6 +480,9 @@ impl Pbx {
             Owner::Qualify { user, contact, .. } => {
                 registrar::qualified(&self.context(now, out), &user, &contact, Reach::Unreachable);
             }
+            Owner::Notify { subscription } => {
+                self.with_notifier(now, out, |notifier, ctx| notifier.lost(ctx, subscription));
+            }
             Owner::Abandoned(_) | Owner::Nobody => {}
         }
     }
@@ -481,6 +510,8 @@ impl Pbx {
                 self.with_call(now, id, out, |call, ctx| call.expire(ctx));
             }
         }
+        self.with_notifier(now, out, Notifier::expire);
+        self.with_publisher(now, out, Publisher::expire);
         for waiter in self.locator.expire(now) {
             self.located(now, &waiter, &Ways::default(), out);
         }
@@ -531,12 +562,15 @@ impl Pbx {
                     self.with_call(now, call, out, |call, ctx| call.hang_up(ctx));
                 }
                 self.with_proxy(now, out, Proxy::hang_up_all);
+                self.with_notifier(now, out, Notifier::end_all);
             }
+            Command::Look => self.with_notifier(now, out, Notifier::wake),
             Command::Reload(config) => {
                 self.config = config;
                 let mut registrar = std::mem::take(&mut self.registrar);
                 registrar.forget_strangers(&mut self.context(now, out));
                 self.registrar = registrar;
+                self.with_notifier(now, out, Notifier::forget_strangers);
             }
         }
     }
@@ -652,6 +686,10 @@ pub struct Load {
     pub legs: usize,
     /// Who waits until a server is found.
     pub searches: usize,
+    /// Subscriptions of watchers.
+    pub subscriptions: usize,
+    /// What phones have published.
+    pub publications: usize,
 }
 
 /// Checks whether an INVITE of a known user can become a call; refuses it if not.

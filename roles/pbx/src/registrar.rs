@@ -154,14 +154,25 @@ impl Registrar {
             )?;
         }
         make_room(&mut contacts, user.max_contacts)?;
-        self.announce(ctx, user, before.as_deref().unwrap_or(&[]), &contacts);
+        let news = self.announce(ctx, user, before.as_deref().unwrap_or(&[]), &contacts);
         ctx.out.records.push(record::encode(&user.name, &contacts));
         ctx.services.bindings.replace(&user.name, contacts.clone());
+        if news {
+            ctx.changed(&user.name);
+        }
         self.watch(ctx, &user.name, &contacts);
         Ok(contacts)
     }
 
-    fn announce(&self, ctx: &mut Context<'_>, user: &User, before: &[Contact], after: &[Contact]) {
+    /// Tells observers who has come and gone; `false`: nobody has.
+    fn announce(
+        &self,
+        ctx: &mut Context<'_>,
+        user: &User,
+        before: &[Contact],
+        after: &[Contact],
+    ) -> bool {
+        let told = ctx.out.events.len();
         let name: Arc<str> = user.name.as_str().into();
         for contact in after.iter().filter(|new| {
             !before
@@ -186,6 +197,7 @@ impl Registrar {
             };
             ctx.out.events.push(event);
         }
+        ctx.out.events.len() > told
     }
 
     /// Sees to it that the user's next deadline is met.
@@ -255,6 +267,7 @@ impl Registrar {
             }
             ctx.out.records.push(record::encode(&user, &[]));
             ctx.services.bindings.replace(&user, Vec::new());
+            ctx.changed(&user);
         }
     }
 
@@ -354,6 +367,7 @@ fn drop_expired(ctx: &mut Context<'_>, user: &Arc<str>) -> Arc<[Contact]> {
     }
     ctx.out.records.push(record::encode(user, &left));
     ctx.services.bindings.replace(user, left.clone());
+    ctx.changed(user);
     left.into()
 }
 

@@ -89,6 +89,9 @@ impl World {
             let ports = self.server.media.ports_in_use();
             left.push(format!("{ports} ports are in use: {:?}", self.server.media));
         }
+        if !self.server.lines().is_empty() || !self.server.watchers().is_empty() {
+            left.push("a line is still shown, or watched".to_owned());
+        }
         if !self.server.bindings().is_empty() {
             left.push("bindings have not run out".to_owned());
         }

@@ -16,6 +16,7 @@ use store::{Bindings, Contact, Journal, Reach};
 use tokio::sync::Notify;
 
 use super::delivery::Delivery;
+use super::mailroom::Mailroom;
 use super::observer::Observed;
 use super::tls;
 use super::trace::Hub;
@@ -35,6 +36,7 @@ pub(super) struct Control {
     pub(super) listening: Vec<Listen>,
     pub(super) started: u64,
     pub(super) delivery: Arc<Delivery>,
+    pub(super) mailroom: Arc<Mailroom>,
     pub(super) bindings: Arc<Bindings>,
     pub(super) journal: Arc<Journal>,
     pub(super) observed: Arc<Observed>,

@@ -3,10 +3,12 @@
 //! - [`network`]: addresses of this machine. - [`delivery`]: what waits for a busy signalling thread.
 //! - [`observer`]: what becomes of events: log, read model, call records.
 //! - [`tls`]: the certificate. - [`trace`]: messages as they come and go.
+//! - [`mailroom`]: what waits for users.
 //! - [`record`]: call records. - [`control`]: what the API asks. - [`welcome`]: what a newcomer is told.
 
 mod control;
 mod delivery;
+mod mailroom;
 mod network;
 mod observer;
 mod record;
@@ -23,7 +25,7 @@ use arc_swap::ArcSwap;
 use base::{Clock, Mint, SLOTS, Slot, UnixTime};
 use engine::Engine;
 use pbx::{Command, Pbx};
-use store::{Bindings, CallLog, Journal, Lines, Watchers};
+use store::{Bindings, CallLog, Journal, Lines, Publications};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
@@ -33,6 +35,7 @@ use crate::seed;
 use crate::settings::{self, Override, Settings, snapshot};
 use control::Control;
 use delivery::Delivery;
+use mailroom::Mailroom;
 use observer::{Observed, Observer};
 use trace::Hub;
 
@@ -85,6 +88,7 @@ impl Running {
             .context("call records can't be kept")?;
         let observer = Observer::start(call_log)?;
         let delivery = Arc::new(Delivery::new(bound.handle().clone()));
+        let mailroom = Arc::new(Mailroom::open(folder, Arc::clone(&delivery))?);
         let plane = {
             let delivery = Arc::clone(&delivery);
             media::Plane::start(
@@ -114,6 +118,7 @@ impl Running {
             listening: bound.listening().to_vec(),
             started: now(),
             delivery,
+            mailroom: Arc::clone(&mailroom),
             bindings: Arc::clone(&bindings),
             journal: Arc::clone(&journal),
             observed: observer.observed(),
@@ -128,6 +133,7 @@ impl Running {
             &observer,
             stopping,
             listening,
+            &mailroom,
         );
         let engine = bound.start(
             machines(config, services, observer.observed(), random()?),
@@ -239,12 +245,15 @@ fn services(
     observer: &Observer,
     stopping: Arc<AtomicBool>,
     listening: Vec<engine::Listen>,
+    mailroom: &Mailroom,
 ) -> pbx::Services {
     let observed = observer.observed();
     pbx::Services {
         bindings,
         lines: Arc::new(Lines::new()),
-        watchers: Arc::new(Watchers::new()),
+        mailboxes: Arc::clone(&mailroom.mailboxes),
+        publications: Arc::new(Publications::new()),
+        watchers: Arc::clone(&mailroom.watchers),
         orbits: Arc::default(),
         guesses: Arc::new(store::Guesses::new()),
         calls: Arc::new(AtomicUsize::new(0)),

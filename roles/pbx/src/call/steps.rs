@@ -140,10 +140,8 @@ impl Call {
             let offer = self.offer();
             return streams(offer.as_deref().and_then(|text| Sdp::parse(text).ok()));
         }
-        self.with_invite(|invite, _| {
-            offer_of(invite).map_or(Err(StatusCode(488)), |offer| streams(offer))
-        })
-        .unwrap_or(Err(StatusCode(500)))
+        self.with_invite(|invite, _| offer_of(invite).map_or(Err(StatusCode(488)), streams))
+            .unwrap_or(Err(StatusCode(500)))
     }
 
     /// The ports that a step waited for are there.

@@ -33,6 +33,7 @@
 //! - [`Algorithm`], [`Ha1`]: the hashes, and the secret that may be kept instead of a password.
 //! - [`Challenge`]: WWW-Authenticate and Proxy-Authenticate, written and read.
 //! - [`Credentials`]: Authorization and Proxy-Authorization, read and verified.
+//! - [`Answers`]: what a client remembers from challenge to challenge.
 //! - [`NonceKey`]: nonces that need no memory; [`ReplayGuard`]: the bounded memory against replay.
 //!
 //! `username*`, `userhash`, `domain` and the `-sess` algorithms are not supported: SIP phones do not
@@ -40,6 +41,7 @@
 
 mod algorithm;
 mod challenge;
+mod client;
 mod credentials;
 mod nonce;
 mod params;
@@ -47,6 +49,7 @@ mod replay;
 
 pub use algorithm::{Algorithm, Ha1};
 pub use challenge::{Challenge, Response};
+pub use client::{Account, Answers, Learned};
 pub use credentials::{Credentials, Qop};
 pub use nonce::{Freshness, Nonce, NonceId, NonceKey};
 pub use params::Quoted;

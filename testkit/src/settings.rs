@@ -40,6 +40,7 @@ fn config() -> Config {
         numbers: users.clone(),
         users,
         dialplan: dialplan(),
+        trunks: pbx::Trunks::default(),
         network: Network::default(),
         registrar: RegistrarConfig {
             min_expires: Duration::from_secs(60),
@@ -78,6 +79,7 @@ fn dialplan() -> DialPlan {
         number: number.to_owned(),
         strip: 0,
         steps,
+        ..Extension::default()
     };
     let dial = |number: &str| Step::Dial(number.to_owned());
     let play = || Step::Play("welcome".to_owned());

@@ -46,6 +46,10 @@ impl Folder {
         self.etc().join("dialplan.toml")
     }
 
+    pub(crate) fn trunks_file(&self) -> PathBuf {
+        self.etc().join("trunks.toml")
+    }
+
     /// Where the binding journal is.
     pub(crate) fn state(&self) -> PathBuf {
         self.root.join("state")

@@ -54,6 +54,7 @@ fn write(folder: &Folder, users: &str) -> Result<()> {
     for (path, text) in [
         (folder.users_file(), users),
         (folder.dialplan_file(), DIALPLAN),
+        (folder.trunks_file(), TRUNKS),
         (folder.server_file(), SERVER),
     ] {
         replace_file(&path, text)
@@ -64,6 +65,7 @@ fn write(folder: &Folder, users: &str) -> Result<()> {
 
 pub(crate) const SERVER: &str = include_str!("../assets/dialtone.toml");
 pub(crate) const DIALPLAN: &str = include_str!("../assets/dialplan.toml");
+const TRUNKS: &str = include_str!("../assets/trunks.toml");
 const USERS: &str = include_str!("../assets/users.toml");
 
 #[cfg(test)]

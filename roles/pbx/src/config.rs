@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::DialPlan;
+use crate::trunk::Trunks;
 
 /// One snapshot of everything configurable that the PBX's machines read.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Config {
     pub numbers: HashMap<String, Arc<User>>,
     /// What happens to a dialled number.
     pub dialplan: DialPlan,
+    /// Providers and other switches.
+    pub trunks: Trunks,
     /// Public addresses.
     pub network: Network,
     /// Registration rules.

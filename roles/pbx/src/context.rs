@@ -17,6 +17,7 @@ use store::{Bindings, Guesses, Lines, Mailboxes, Publications, Watchers};
 
 use crate::locate::{Locator, Search};
 use crate::orbits::Orbits;
+use crate::trunk::Errand;
 use crate::{CallRecord, Config, Event};
 
 /// What all slots share.
@@ -167,6 +168,8 @@ pub(crate) enum Owner {
         contact: Box<str>,
         sent: Instant,
     },
+    /// REGISTER or OPTIONS to a trunk.
+    Trunk(Errand),
     /// An INVITE that nobody waits for any more: if it is answered all the same, the answer is
     /// acknowledged and the dialog hung up.
     Abandoned(Box<Abandoned>),
@@ -181,6 +184,8 @@ pub(crate) enum Waiter {
     Call(Token),
     /// A request that is to be forwarded.
     Proxy(ServerKey),
+    /// This trunk, for the proxy with this place in its list.
+    Trunk(Arc<str>, usize),
 }
 
 /// A request that is answered later.

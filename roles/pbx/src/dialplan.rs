@@ -16,7 +16,7 @@ impl DialPlan {
     /// for.
     #[must_use]
     pub fn proxy<'n>(&self, number: &'n str) -> Option<(&str, &'n str)> {
-        let extension = self.extension(number)?;
+        let extension = self.extension(number, None)?;
         match extension.steps.first()? {
             Step::Proxy(target) => Some((target, extension.rest(number))),
             _ => None,
@@ -27,20 +27,32 @@ impl DialPlan {
     /// matches.
     #[must_use]
     pub fn steps(&self, number: &str) -> Vec<Step> {
-        self.extension(number)
-            .map(|extension| {
-                extension
-                    .steps
-                    .iter()
-                    .map(|step| step.filled_in(extension.rest(number)))
-                    .collect()
-            })
-            .unwrap_or_default()
+        self.steps_for(number, None)
     }
 
-    fn extension(&self, number: &str) -> Option<&Extension> {
+    /// [`steps`](Self::steps) for a call that came by this trunk, if by any. Who calls from outside gets
+    /// out again only where the extension allows transit: otherwise anybody could call abroad at our
+    /// expense.
+    #[must_use]
+    pub fn steps_for(&self, number: &str, trunk: Option<&str>) -> Vec<Step> {
+        let Some(extension) = self.extension(number, trunk) else {
+            return Vec::new();
+        };
+        let leaves = |step: &Step| matches!(step, Step::Trunk { .. } | Step::Proxy(_));
+        let barred = |step: &Step| trunk.is_some() && !extension.transit && leaves(step);
+        let step = |step: &Step| {
+            if barred(step) {
+                Step::Hangup(403)
+            } else {
+                step.filled_in(extension.rest(number))
+            }
+        };
+        extension.steps.iter().map(step).collect()
+    }
+
+    fn extension(&self, number: &str, trunk: Option<&str>) -> Option<&Extension> {
         let mut extensions = self.extensions.iter();
-        extensions.find(|extension| extension.matches(number))
+        extensions.find(|extension| extension.is_for(trunk) && extension.matches(number))
     }
 }
 
@@ -54,7 +66,7 @@ pub fn is_uri(target: &str) -> bool {
 }
 
 /// A number or pattern and what happens when it is dialled.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Extension {
     /// Digits, or a pattern: `X` is 0–9, `Z` 1–9, `N` 2–9, a trailing `.` one or more characters of
@@ -65,6 +77,12 @@ pub struct Extension {
     pub strip: usize,
     /// Steps in order; a call that has gone through all of them is hung up.
     pub steps: Vec<Step>,
+    /// Whose calls it is for: names of trunks, `users` for our own; empty: everybody's.
+    #[serde(default)]
+    pub from: Vec<String>,
+    /// Calls from trunks may leave by trunks again.
+    #[serde(default)]
+    pub transit: bool,
 }
 
 impl Extension {
@@ -72,6 +90,12 @@ impl Extension {
     fn rest<'a>(&self, number: &'a str) -> &'a str {
         let start = number.char_indices().nth(self.strip);
         start.map_or("", |(start, _)| &number[start..])
+    }
+
+    /// Whether the extension is for calls that came by this trunk, or for those of users.
+    fn is_for(&self, trunk: Option<&str>) -> bool {
+        let from = trunk.unwrap_or(USERS);
+        self.from.is_empty() || self.from.iter().any(|name| name == from)
     }
 
     /// Whether the extension is for `number`.
@@ -111,6 +135,13 @@ pub enum Step {
     Intercom(String),
     /// `{ pickup = "{number}" }`: answers a call that rings at this number.
     Pickup(String),
+    /// `{ trunk = "provider" }`: the call leaves by the first of these trunks that takes it.
+    Trunk {
+        /// Names of trunks, in the order in which they are tried.
+        trunks: Vec<String>,
+        /// The number that is called there; `{number}` stands for what was dialled.
+        number: String,
+    },
     /// `"echo"`: what the caller says comes back.
     Echo,
     /// `{ tone = 1004.0 }`: a steady tone of so many hertz.
@@ -134,10 +165,20 @@ impl Step {
             Self::Intercom(target) => Self::Intercom(target.replace("{number}", number)),
             Self::Pickup(target) => Self::Pickup(target.replace("{number}", number)),
             Self::Park(orbit) => Self::Park(orbit.replace("{number}", number)),
+            Self::Trunk {
+                trunks,
+                number: target,
+            } => Self::Trunk {
+                trunks: trunks.clone(),
+                number: target.replace("{number}", number),
+            },
             other => other.clone(),
         }
     }
 }
+
+/// Stands for our own users where names of trunks stand.
+pub const USERS: &str = "users";
 
 #[cfg(test)]
 mod tests {
@@ -146,8 +187,7 @@ mod tests {
     fn matches(pattern: &str, number: &str) -> bool {
         Extension {
             number: pattern.to_owned(),
-            strip: 0,
-            steps: Vec::new(),
+            ..Extension::default()
         }
         .matches(number)
     }
@@ -169,8 +209,8 @@ mod tests {
     fn the_first_match_wins_and_the_number_is_filled_in() {
         let extension = |number: &str, step| Extension {
             number: number.to_owned(),
-            strip: 0,
             steps: vec![step],
+            ..Extension::default()
         };
         let plan = DialPlan {
             extensions: vec![
@@ -188,5 +228,37 @@ mod tests {
         let plan = DialPlan { extensions };
         assert_eq!(plan.steps("*81002"), [Step::Pickup("1002".to_owned())]);
         assert!(DialPlan::default().steps("1").is_empty());
+    }
+
+    #[test]
+    fn calls_from_trunks_leave_again_only_where_transit_is_allowed() {
+        let out = Step::Trunk {
+            trunks: vec!["a".into(), "b".into()],
+            number: "+{number}".into(),
+        };
+        let extension = |number: &str, from: &[&str], transit| Extension {
+            number: number.to_owned(),
+            steps: vec![out.clone()],
+            from: from.iter().map(|&name| name.to_owned()).collect(),
+            transit,
+            strip: 0,
+        };
+        let plan = DialPlan {
+            extensions: vec![
+                extension("49.", &["a"], true),
+                extension("1.", &["users"], true),
+                extension(".", &[], false),
+            ],
+        };
+        let left = |number: &str, trunk| match &*plan.steps_for(number, trunk) {
+            [Step::Trunk { number, .. }] => Some(number.clone()),
+            _ => None,
+        };
+        assert_eq!(left("30", None).as_deref(), Some("+30"));
+        assert_eq!(plan.steps_for("30", Some("a")), [Step::Hangup(403)]);
+        assert_eq!(left("4930", Some("a")).as_deref(), Some("+4930"));
+        assert_eq!(plan.steps_for("4930", Some("b")), [Step::Hangup(403)]);
+        assert_eq!(left("11", None).as_deref(), Some("+11"));
+        assert_eq!(plan.steps_for("11", Some("a")), [Step::Hangup(403)]);
     }
 }

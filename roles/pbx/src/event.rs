@@ -36,6 +36,18 @@ pub enum Event {
         /// Where the request came from.
         from: SocketAddr,
     },
+    /// Calls can be expected to get through a trunk, for the first time or again.
+    TrunkUp {
+        /// The trunk's name.
+        trunk: Arc<str>,
+    },
+    /// Calls can't be expected to get through a trunk.
+    TrunkDown {
+        /// The trunk's name.
+        trunk: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+    },
     /// Somebody dials.
     CallStarted {
         /// The call.
@@ -93,6 +105,10 @@ pub struct CallRecord {
     pub number: Arc<str>,
     /// The user who answered, if a phone did.
     pub answered_by: Option<Arc<str>>,
+    /// The trunk that the call came by.
+    pub trunk_in: Option<Arc<str>>,
+    /// The trunk that the call left by, or tried to last.
+    pub trunk_out: Option<Arc<str>>,
     /// When the INVITE came.
     pub started: UnixTime,
     /// When the call was answered, if it was.

@@ -9,6 +9,7 @@
 //!
 //! - [`config`] and [`dialplan`]: the snapshot that all decisions are made by.
 //! - `registrar` and `auth`: who is where, and who is who.
+//! - [`trunk`]: providers and other switches.
 //! - `call`: one call from INVITE to record.
 //! - `proxy`: calls that are forwarded instead of joined.
 //! - `network`: which address a peer is told, and reached at; `locate`: servers that have a name.
@@ -30,6 +31,7 @@ mod network;
 mod orbits;
 mod proxy;
 mod registrar;
+pub mod trunk;
 
 pub use config::{Config, Network, User};
 pub use context::{Services, WayOut};
@@ -37,3 +39,4 @@ pub use dialplan::{DialPlan, Extension, Step};
 pub use event::{CallRecord, Cause, Command, Event};
 pub use machine::{Load, Pbx};
 pub use orbits::Orbits;
+pub use trunk::{Trunk, TrunkSettings, Trunks};

@@ -18,13 +18,14 @@ use sip::{
 use store::Reach;
 
 use crate::auth::{self, Verdict};
-use crate::call::{self, Admission, Admitted, Call, Entrant, Party, requests};
+use crate::call::{self, Admission, Admitted, Call, Caller, Entrant, Party, requests};
 use crate::context::{ALLOW, Abandoned, Context, Index, Owner, Pending, SDP, Services, Waiter};
 use crate::events::{ALLOW_EVENTS, Notifier, Publisher};
 use crate::locate::{Locator, Ways};
 use crate::proxy::{Dialled, Proxy};
 use crate::registrar::{self, Registrar};
-use crate::{Command, Config, Event, User};
+use crate::trunk::{self, Arrival, Channel, Keeper, TrunkLeg};
+use crate::{Command, Config, Event, Trunk, User};
 
 /// The PBX of one slot: the registrations of its users and the calls that live in it.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub struct Pbx {
     registrar: Registrar,
     notifier: Notifier,
     publisher: Publisher,
+    trunks: Keeper,
     guard: ReplayGuard,
     calls: HashMap<Token, Box<Call>>,
     proxy: Proxy,
@@ -72,6 +74,7 @@ impl Machine for Pbx {
             self.transactions.deadline(),
             self.registrar.deadline(),
             self.proxy.deadline(),
+            self.trunks.deadline(),
             self.deadlines.next(),
             self.locator.deadline(),
             self.notifier.deadline(),
@@ -104,6 +107,7 @@ impl Pbx {
             registrar: Registrar::default(),
             notifier: Notifier::default(),
             publisher: Publisher::default(),
+            trunks: Keeper::default(),
             guard: ReplayGuard::new(MOST_NONCES),
             calls: HashMap::new(),
             proxy: Proxy::default(),
@@ -117,6 +121,7 @@ impl Pbx {
         let mut registrar = std::mem::take(&mut pbx.registrar);
         registrar.restore(&mut pbx.context(now, &mut Out::new()));
         pbx.registrar = registrar;
+        pbx.with_trunks(now, &mut Out::new(), |trunks, ctx| trunks.adopt(ctx));
         pbx
     }
 
@@ -310,28 +315,25 @@ impl Pbx {
         }
         let mut guard = std::mem::replace(&mut self.guard, ReplayGuard::new(1));
         let mut ctx = self.context(now, out);
-        let verdict = auth::authenticate(&mut ctx, &mut guard, request, &flow);
-        let alive = match verdict {
-            Verdict::Known(caller) if dialled(&ctx, request).is_some() => {
+        let guest = match trunk::arrival(ctx.config, &flow, request) {
+            Some(arrival) => Ok(Guest::Trunk(arrival)),
+            None => match auth::authenticate(&mut ctx, &mut guard, request, &flow) {
+                Verdict::Known(user) => Ok(Guest::known(&ctx, user, request)),
+                refused => Err(refused),
+            },
+        };
+        let alive = match guest {
+            Ok(Guest::User(user)) if dialled(&ctx, request).is_some() => {
                 self.guard = guard;
-                return self.forward(now, server, flow, request, &caller, out);
+                return self.forward(now, server, flow, request, &user, out);
             }
-            Verdict::Known(caller) if request.header(HeaderName::Replaces).is_some() => {
+            Ok(Guest::User(user)) if request.header(HeaderName::Replaces).is_some() => {
                 self.guard = guard;
-                let party = Party::of_user(&caller);
+                let party = Party::of_user(&user);
                 return self.enter(now, server, flow, request, party, out);
             }
-            Verdict::Known(caller) => {
-                let tag = ctx.mint.token();
-                ctx.transactions.begin(now, server, flow, request);
-                let pending = Pending::new(server, flow, request.bytes());
-                match admit(&mut ctx, &pending, request, tag) {
-                    Some(admitted) => Call::start(&mut ctx, request, pending, admitted, &caller)
-                        .map(|call| call.show(&mut ctx)),
-                    None => None,
-                }
-            }
-            refused => {
+            Ok(guest) => begin(&mut ctx, server, flow, request, guest),
+            Err(refused) => {
                 auth::refuse(&mut ctx, flow, request, &refused);
                 None
             }
@@ -439,6 +441,9 @@ impl Pbx {
                     notifier.answered(ctx, subscription, key, status);
                 });
             }
+            Owner::Trunk(errand) => self.with_trunks(now, out, |trunks, ctx| {
+                trunks.answered(ctx, key, &errand, Some(response));
+            }),
             Owner::Abandoned(leg) => {
                 answered_too_late(&mut self.context(now, out), key, leg, response);
             }
@@ -483,6 +488,9 @@ impl Pbx {
             Owner::Notify { subscription } => {
                 self.with_notifier(now, out, |notifier, ctx| notifier.lost(ctx, subscription));
             }
+            Owner::Trunk(errand) => self.with_trunks(now, out, |trunks, ctx| {
+                trunks.answered(ctx, key, &errand, None);
+            }),
             Owner::Abandoned(_) | Owner::Nobody => {}
         }
     }
@@ -504,6 +512,7 @@ impl Pbx {
         registrar.expire(&mut self.context(now, out));
         self.registrar = registrar;
         self.with_proxy(now, out, Proxy::expire);
+        self.with_trunks(now, out, |trunks, ctx| trunks.expire(ctx));
         while let Some(id) = self.deadlines.pop_due(now) {
             if let Some(call) = self.calls.get_mut(&id) {
                 call.armed = None;
@@ -563,6 +572,7 @@ impl Pbx {
                 }
                 self.with_proxy(now, out, Proxy::hang_up_all);
                 self.with_notifier(now, out, Notifier::end_all);
+                self.with_trunks(now, out, |trunks, ctx| trunks.stop(ctx));
             }
             Command::Look => self.with_notifier(now, out, Notifier::wake),
             Command::Reload(config) => {
@@ -571,6 +581,7 @@ impl Pbx {
                 registrar.forget_strangers(&mut self.context(now, out));
                 self.registrar = registrar;
                 self.with_notifier(now, out, Notifier::forget_strangers);
+                self.with_trunks(now, out, |trunks, ctx| trunks.adopt(ctx));
             }
         }
     }
@@ -616,6 +627,9 @@ impl Pbx {
             Waiter::Proxy(server) => self.with_proxy(now, out, |proxy, ctx| {
                 proxy.located(ctx, *server, ways.clone());
             }),
+            Waiter::Trunk(trunk, proxy) => self.with_trunks(now, out, |trunks, ctx| {
+                trunks.located(ctx, trunk, *proxy, ways.clone());
+            }),
         }
     }
 
@@ -631,6 +645,18 @@ impl Pbx {
                 other => self.lost(now, key, other, out),
             }
         }
+        self.with_trunks(now, out, |trunks, ctx| trunks.unreachable(ctx, flow));
+    }
+
+    fn with_trunks(
+        &mut self,
+        now: Instant,
+        out: &mut Out<Event>,
+        work: impl FnOnce(&mut Keeper, &mut Context<'_>),
+    ) {
+        let mut trunks = std::mem::take(&mut self.trunks);
+        work(&mut trunks, &mut self.context(now, out));
+        self.trunks = trunks;
     }
 
     fn with_proxy<T>(
@@ -692,12 +718,62 @@ pub struct Load {
     pub publications: usize,
 }
 
-/// Checks whether an INVITE of a known user can become a call; refuses it if not.
+/// Who has been let in.
+enum Guest {
+    User(Arc<User>),
+    Trunk(Arrival),
+}
+
+impl Guest {
+    /// Whoever has proved to be this user: a person, or the trunk that bears the name.
+    fn known(ctx: &Context<'_>, user: Arc<User>, request: &Message<'_>) -> Self {
+        let is_peer = |trunk: &&Arc<Trunk>| trunk.peer.as_deref() == Some(&*user.name);
+        match ctx.config.trunks.iter().find(is_peer) {
+            Some(trunk) => Self::Trunk(Arrival::new(trunk, request)),
+            None => Self::User(user),
+        }
+    }
+}
+
+/// Begins the call of somebody who has been let in, if there is room for it.
+fn begin(
+    ctx: &mut Context<'_>,
+    server: ServerKey,
+    flow: Flow,
+    request: &Message<'_>,
+    guest: Guest,
+) -> call::Alive {
+    let tag = ctx.mint.token();
+    ctx.transactions.begin(ctx.now, server, flow, request);
+    let pending = Pending::new(server, flow, request.bytes());
+    let dialled = match &guest {
+        Guest::User(_) => call::dialled_number(request),
+        Guest::Trunk(arrival) => Some(arrival.extension.clone()).filter(|n| !n.is_empty()),
+    };
+    let admitted = admit(ctx, &pending, request, tag, dialled)?;
+    let caller = match guest {
+        Guest::User(user) => Caller::of_user(&user, request),
+        Guest::Trunk(arrival) => {
+            let Some(channel) = Channel::take(&arrival.trunk) else {
+                ctx.refuse(server, &flow, request, 503, tag.as_str());
+                return None;
+            };
+            Caller {
+                party: Party::of_caller(&arrival.caller),
+                trunk: Some(TrunkLeg::new(arrival.trunk, channel)),
+            }
+        }
+    };
+    Call::start(ctx, request, pending, admitted, caller).map(|call| call.show(ctx))
+}
+
+/// Checks whether an INVITE of a known caller can become a call; refuses it if not.
 fn admit(
     ctx: &mut Context<'_>,
     pending: &Pending,
     request: &Message<'_>,
     tag: Token,
+    dialled: Option<String>,
 ) -> Option<Admitted> {
     let refusal = |ctx: &mut Context<'_>, status: u16, name: HeaderName, value: &str| {
         ctx.respond(
@@ -731,7 +807,7 @@ fn admit(
     let Ok(dialog) = Dialog::of_request(request, pending.flow, tag) else {
         return refusal(ctx, 400, HeaderName::Other, "");
     };
-    let Some(number) = call::dialled_number(request) else {
+    let Some(number) = dialled else {
         return refusal(ctx, 484, HeaderName::Other, "");
     };
     let full = ctx.services.calls.load(Ordering::Relaxed) >= ctx.config.calls.max_calls;

@@ -166,7 +166,8 @@ pub(crate) fn contact(user: &str, address: SocketAddr, protocol: Protocol) -> St
     }
 }
 
-fn contains(network: IpAddr, length: u8, address: IpAddr) -> bool {
+/// Whether an address is in a network with this prefix length.
+pub(crate) fn contains(network: IpAddr, length: u8, address: IpAddr) -> bool {
     match (network, address) {
         (IpAddr::V4(network), IpAddr::V4(address)) => {
             let mask = u32::MAX

@@ -146,9 +146,9 @@ impl api::Server for Control {
         let traced = self.trace.configure(&loaded.settings.server.trace);
         traced.map_err(|error| Refusal::new(format!("messages can't be exported: {error}")))?;
         let restart = needs_restart(&self.settings.load().server, &loaded.settings.server);
-        let secret = self.config.load().nonce_secret;
-        self.config
-            .store(Arc::new(snapshot::snapshot(&loaded.settings, secret)));
+        let before = self.config.load_full();
+        let config = snapshot::snapshot(&loaded.settings, before.nonce_secret, &before.trunks);
+        self.config.store(Arc::new(config));
         let users = loaded.settings.users.len();
         self.settings.store(Arc::new(loaded.settings));
         let config = self.config.load_full();

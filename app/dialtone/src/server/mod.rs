@@ -106,7 +106,11 @@ impl Running {
         let trace = Hub::start(bound.handle().clone(), legs)?;
         trace.configure(&settings.server.trace)?;
         let secret = random()?;
-        let config = Arc::new(ArcSwap::from_pointee(snapshot::snapshot(&settings, secret)));
+        let config = Arc::new(ArcSwap::from_pointee(snapshot::snapshot(
+            &settings,
+            secret,
+            &pbx::Trunks::default(),
+        )));
         let stopping = Arc::new(AtomicBool::new(false));
         let control = Arc::new(Control {
             folder: folder.clone(),

@@ -204,6 +204,8 @@ fn handle(observed: &Observed, refusals: &mut Throttle, event: Event) {
                 tracing::warn!(user = %Pii(user), peer = %from, unlogged, "wrong credentials");
             }
         }
+        Event::TrunkUp { trunk } => tracing::info!(%trunk, "trunk up"),
+        Event::TrunkDown { trunk, reason } => tracing::warn!(%trunk, %reason, "trunk down"),
         Event::CallStarted {
             call,
             caller,
@@ -321,6 +323,8 @@ mod tests {
             caller: "1001".into(),
             number: "1002".into(),
             answered_by: None,
+            trunk_in: None,
+            trunk_out: None,
             started: UnixTime(1_795_236_356),
             answered: None,
             ended: UnixTime(1_795_236_358),

@@ -15,6 +15,8 @@ pub(super) fn line(record: &CallRecord) -> String {
         caller: &record.caller,
         number: &record.number,
         answered_by: record.answered_by.as_deref(),
+        trunk_in: record.trunk_in.as_deref(),
+        trunk_out: record.trunk_out.as_deref(),
         started: time(record.started),
         answered: record.answered.map(time),
         ended: time(record.ended),
@@ -36,6 +38,8 @@ pub(super) fn line_of_lost(call: &Call, ended: UnixTime) -> String {
         caller: &call.caller,
         number: &call.callee,
         answered_by: None,
+        trunk_in: None,
+        trunk_out: None,
         started: time(UnixTime(call.started)),
         answered: answered.map(time),
         ended: time(ended),
@@ -63,6 +67,10 @@ struct Line<'a> {
     caller: &'a str,
     number: &'a str,
     answered_by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trunk_in: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trunk_out: Option<&'a str>,
     started: String,
     answered: Option<String>,
     ended: String,

@@ -1,14 +1,15 @@
 //! `etc/dialplan.toml`.
 
-use pbx::{DialPlan, Extension, Step};
+use pbx::{DialPlan, Extension, Step, TrunkSettings};
 
-use super::document::{Kind, Table, Value};
+use super::document::{Key, Kind, Table, Value};
 use super::reader::{Section, expected, table};
 use super::report::{Fault, Report, similar};
-use super::values::{self, text};
+use super::trunks::check_known;
+use super::values::{self, boolean, list, text};
 
 /// Reads `[[extension]]` tables in order.
-pub(crate) fn read(file: Table, report: &Report) -> DialPlan {
+pub(crate) fn read(file: Table, trunks: &[TrunkSettings], report: &Report) -> DialPlan {
     let mut top = Section::new("", file, report);
     let extensions = top.read("extension", Vec::new(), |value| match &value.kind {
         Kind::List(list) => Ok(list.clone()),
@@ -19,13 +20,13 @@ pub(crate) fn read(file: Table, report: &Report) -> DialPlan {
         }
     });
     top.finish();
-    let read = |value| extension(value, report);
+    let read = |value| extension(value, trunks, report);
     DialPlan {
         extensions: extensions.iter().filter_map(read).collect(),
     }
 }
 
-fn extension(value: &Value, report: &Report) -> Option<Extension> {
+fn extension(value: &Value, trunks: &[TrunkSettings], report: &Report) -> Option<Extension> {
     let fields = table(value)
         .map_err(|fault| report.error("extension", &value.origin, fault))
         .ok()?;
@@ -36,15 +37,19 @@ fn extension(value: &Value, report: &Report) -> Option<Extension> {
         check_pattern(number).map(|()| number.to_owned())
     });
     let remedy = "say what happens: steps = [\"echo\"] or [{ dial = \"{number}\" }]";
-    let steps = section.required("steps", remedy, steps);
     let strip = section.read("strip", 0, |value| {
         values::number(0..=63)(value).map(|n| n as usize)
     });
+    let steps = section.required("steps", remedy, |value| steps(value, trunks));
+    let from = section.read("from", Vec::new(), list(1, |value| from(value, trunks)));
+    let transit = section.read("transit", false, boolean);
     section.finish();
     Some(Extension {
         strip,
         number: number?,
         steps: steps?,
+        from,
+        transit,
     })
 }
 
@@ -73,7 +78,16 @@ fn legal(c: char) -> bool {
     c.is_ascii_alphanumeric() || "+*#-_.".contains(c)
 }
 
-fn steps(value: &Value) -> Result<Vec<Step>, Fault> {
+/// Whose calls an extension is for.
+fn from(value: &Value, trunks: &[TrunkSettings]) -> Result<String, Fault> {
+    let name = text(value)?;
+    if name != pbx::dialplan::USERS {
+        check_known(name, trunks)?;
+    }
+    Ok(name.to_owned())
+}
+
+fn steps(value: &Value, trunks: &[TrunkSettings]) -> Result<Vec<Step>, Fault> {
     let Kind::List(list) = &value.kind else {
         return Err(expected("a list of steps", &value.kind));
     };
@@ -86,7 +100,7 @@ fn steps(value: &Value) -> Result<Vec<Step>, Fault> {
     let mut steps = Vec::with_capacity(list.len());
     let alone = list.len() == 1;
     for (place, value) in list.iter().enumerate() {
-        let step = step(value).map_err(|fault| fault.at(&value.origin))?;
+        let step = step(value, trunks).map_err(|fault| fault.at(&value.origin))?;
         if matches!(step, Step::Proxy(_)) && !alone {
             let message = "hands the whole call over, so nothing can happen before or after it";
             let remedy = "make it the only step, or use { dial = … }";
@@ -107,11 +121,12 @@ fn never_ends(step: &Step) -> bool {
     matches!(step, Step::Echo | Step::Tone(_) | Step::Hangup(_))
 }
 
-fn step(value: &Value) -> Result<Step, Fault> {
+fn step(value: &Value, trunks: &[TrunkSettings]) -> Result<Step, Fault> {
     match &value.kind {
         Kind::Text(word) if word == "echo" => Ok(Step::Echo),
         Kind::Text(word) => Err(unknown_step(word)),
         Kind::Table(table) => match table.entries.as_slice() {
+            entries if entries.iter().any(|(key, _)| key.name == "trunk") => trunk(entries, trunks),
             [(key, value)] => parameter(&key.name, value).map_err(|f| f.at(&value.origin)),
             _ => Err(Fault::new(
                 "a step is one thing",
@@ -142,7 +157,7 @@ fn parameter(name: &str, value: &Value) -> Result<Step, Fault> {
 
 fn unknown_step(word: &str) -> Fault {
     const STEPS: &[&str] = &[
-        "dial", "intercom", "pickup", "park", "proxy", "echo", "tone", "play", "hangup",
+        "dial", "trunk", "intercom", "pickup", "park", "proxy", "echo", "tone", "play", "hangup",
     ];
     let remedy = match similar(word, STEPS) {
         Some("echo") => "did you mean “echo”?".to_owned(),
@@ -152,6 +167,7 @@ fn unknown_step(word: &str) -> Fault {
     Fault::new(format!("“{word}” is no step"), remedy)
 }
 
+/// A number, or what was dialled.
 fn target(value: &Value) -> Result<String, Fault> {
     let target = text(value)?;
     let plain = target.replace("{number}", "");
@@ -188,6 +204,31 @@ fn proxy(value: &Value) -> Result<Step, Fault> {
             "write it like “sip:{number}@192.0.2.1:5060;transport=tcp”",
         )),
     }
+}
+
+/// `{ trunk = "provider" }`, with `number = "…"` if another number is called than was dialled.
+fn trunk(entries: &[(Key, Value)], trunks: &[TrunkSettings]) -> Result<Step, Fault> {
+    let (mut names, mut number) = (Vec::new(), "{number}".to_owned());
+    for (key, value) in entries {
+        let read = match &*key.name {
+            "trunk" => list(1, |value| from_trunk(value, trunks))(value).map(|list| names = list),
+            "number" => target(value).map(|target| number = target),
+            other => {
+                let message = format!("a trunk step has no “{other}”");
+                return Err(Fault::new(message, "there are trunk and number").at(&key.origin));
+            }
+        };
+        read.map_err(|fault| fault.at(&value.origin))?;
+    }
+    Ok(Step::Trunk {
+        trunks: names,
+        number,
+    })
+}
+
+fn from_trunk(value: &Value, trunks: &[TrunkSettings]) -> Result<String, Fault> {
+    let name = text(value)?;
+    check_known(name, trunks).map(|()| name.to_owned())
 }
 
 fn tone(value: &Value) -> Result<Step, Fault> {

@@ -3,7 +3,7 @@
 //! - [`document`]: TOML whose values know their place.
 //! - [`report`]: what is wrong, where, and what to do.
 //! - [`reader`], [`values`]: keys and kinds of values.
-//! - [`server`], with [`tls`]; [`users`], [`dialplan`]: the three files.
+//! - [`server`], with [`tls`]; [`users`], [`trunks`], [`dialplan`]: the files.
 //! - [`overrides`]: `--set` and the environment.
 //! - [`snapshot`]: what the PBX gets of it all.
 
@@ -15,6 +15,7 @@ pub(crate) mod report;
 pub(crate) mod server;
 pub(crate) mod snapshot;
 pub(crate) mod tls;
+pub(crate) mod trunks;
 pub(crate) mod users;
 pub(crate) mod values;
 
@@ -38,6 +39,7 @@ pub(crate) use tls::Tls;
 pub(crate) struct Settings {
     pub(crate) server: Server,
     pub(crate) users: Vec<pbx::User>,
+    pub(crate) trunks: Vec<pbx::TrunkSettings>,
     pub(crate) dialplan: pbx::DialPlan,
 }
 
@@ -75,11 +77,13 @@ pub(crate) fn load(folder: &Folder, overrides: &[Override]) -> Result<Loaded, In
     let server = read(&folder.server_file(), Absent::Fine, &report);
     let users = read(&folder.users_file(), Absent::Wrong(NO_USERS), &report);
     let dialplan = read(&folder.dialplan_file(), Absent::Wrong(NO_DIALPLAN), &report);
-    let (mut server, mut users) = (server, users);
-    overrides::apply(overrides, &mut server, &mut users, &report);
+    let trunks = read(&folder.trunks_file(), Absent::Fine, &report);
+    let (mut server, mut users, mut trunks) = (server, users, trunks);
+    overrides::apply(overrides, &mut server, &mut users, &mut trunks, &report);
     let server = server::read(server, folder.root(), &report);
     let users = users::read(users, server.registrar.max_contacts, &report);
-    let dialplan = dialplan::read(dialplan, &report);
+    let trunks = trunks::read(trunks, &users, &report);
+    let dialplan = dialplan::read(dialplan, &trunks, &report);
     let problems = report.into_problems();
     if problems.iter().any(|p| p.severity == Severity::Error) {
         return Err(Invalid(problems));
@@ -87,6 +91,7 @@ pub(crate) fn load(folder: &Folder, overrides: &[Override]) -> Result<Loaded, In
     let settings = Settings {
         server,
         users,
+        trunks,
         dialplan,
     };
     Ok(Loaded {

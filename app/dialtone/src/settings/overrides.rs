@@ -69,6 +69,7 @@ pub(crate) fn apply(
     overrides: &[Override],
     server: &mut Table,
     users: &mut Table,
+    trunks: &mut Table,
     report: &Report,
 ) {
     for one in overrides {
@@ -79,6 +80,7 @@ pub(crate) fn apply(
                 let fault = Fault::new(message, "edit etc/dialplan.toml");
                 report.error(&one.path, &Origin::start(&one.source), fault);
             }
+            "trunk" => trunks.set(&path, one.parse()),
             "user" => users.set(&path, one.parse()),
             _ => server.set(&path, one.parse()),
         }

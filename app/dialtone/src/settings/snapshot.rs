@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use pbx::config::{CallConfig, RegistrarConfig};
-use pbx::{Config, Network, User};
+use pbx::{Config, Network, Trunks, User};
 
 use super::Settings;
 
 /// The snapshot for the PBX. `nonce_secret` lasts as long as the process, so that a reload doesn't
-/// make phones authenticate again.
-pub(crate) fn snapshot(settings: &Settings, nonce_secret: [u8; 32]) -> Config {
+/// make phones authenticate again; trunks that were there `before` keep their state.
+pub(crate) fn snapshot(settings: &Settings, nonce_secret: [u8; 32], before: &Trunks) -> Config {
     let server = &settings.server;
     let users: Vec<_> = settings.users.iter().cloned().map(Arc::new).collect();
     let by = |key: fn(&User) -> &String| {
@@ -28,6 +28,7 @@ pub(crate) fn snapshot(settings: &Settings, nonce_secret: [u8; 32]) -> Config {
         users: by(|user| &user.name),
         numbers: by(|user| &user.number),
         dialplan: settings.dialplan.clone(),
+        trunks: Trunks::new(settings.trunks.clone(), before),
         network: Network {
             signalling: server.sip.advertise,
             media: server.media.advertise.or(server.sip.advertise),

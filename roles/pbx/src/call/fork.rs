@@ -1,7 +1,7 @@
 //! Ringing: one INVITE for each phone of the callee; the first to answer wins.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base::Token;
 use media::Side;
@@ -9,10 +9,12 @@ use sdp::Sdp;
 use sip::{ClientKey, Dialog, Flow, HeaderName, Message, Method, StatusCode, Writer};
 
 use super::divert::{Vain, put_history};
+use super::hunt::{Outward, Progress};
 use super::leg::{Leg, Party, put_capabilities};
 use super::steps::offer_of;
 use super::{Alive, CALLER, Call, LateAck, Session, Stage};
 use crate::context::{Abandoned, Context, HungUp, Owner, Pending, SDP};
+use crate::trunk::Outgoing;
 use crate::{Cause, Event};
 
 /// What a phone's provisional response tells the caller.
@@ -35,6 +37,8 @@ pub(super) struct Fork {
     interval: u64,
     /// Value of a Replaces header field.
     replaces: Option<Box<str>>,
+    /// For an INVITE to a trunk.
+    outward: Option<Box<(Outgoing, Progress)>>,
 }
 
 /// Whom an INVITE goes to.
@@ -48,6 +52,25 @@ pub(super) struct Target<'a> {
     pub(super) path: &'a [String],
     /// Value of a Replaces header field (RFC 3891).
     pub(super) replaces: Option<Box<str>>,
+    /// It is a trunk.
+    pub(super) outward: Option<Box<Outward>>,
+}
+
+impl Fork {
+    /// The next INVITE is as the first one was, but for its CSeq.
+    pub(super) fn begin_again(&mut self) {
+        let dialog = &mut self.leg.dialog;
+        dialog.remote_tag = Box::default();
+        if let Some(outward) = &self.outward {
+            dialog.remote_target = outward.0.target.as_str().into();
+            dialog.route_set = outward.0.routes.clone();
+        }
+    }
+
+    /// When it is given up because nobody says anything.
+    pub(super) fn give_up(&self) -> Option<Instant> {
+        self.outward.as_ref()?.1.give_up
+    }
 }
 
 impl Fork {
@@ -68,7 +91,21 @@ impl Call {
         let host = host_of(ctx.config.network.signalling_address(&flow).ip());
         let tag = ctx.mint.token();
         let call_id = ctx.mint.token();
-        let (local, remote) = (party.address(&host), target.party.uri(&host));
+        let (outgoing, trunk) = match target.outward.map(|outward| *outward) {
+            Some(Outward {
+                outgoing,
+                leg,
+                progress,
+            }) => (Some(Box::new((outgoing, progress))), Some(Box::new(leg))),
+            None => (None, None),
+        };
+        let (local, remote) = match &outgoing {
+            Some(outward) => (outward.0.local.clone(), outward.0.remote.clone()),
+            None => (party.address(&host), target.party.uri(&host)),
+        };
+        let user = trunk
+            .as_ref()
+            .map_or_else(|| party.number.clone(), |leg| leg.trunk.user.clone());
         let mut dialog = Dialog::begin(call_id.as_str(), tag, &local, &remote, target.uri, flow);
         dialog.route_set = target
             .path
@@ -91,13 +128,20 @@ impl Call {
             let session = Session::allocate(ctx, self.id, side, from, towards, streams);
             self.sessions.push(session);
         }
-        self.forks.push(Fork {
-            leg: Leg::new(dialog, side, target.party, &party.number, described),
+        let mut leg = Leg::new(dialog, side, target.party, &user, described);
+        leg.trunk = trunk;
+        let mut fork = Fork {
+            leg,
             client: None,
             towards,
             interval: ctx.config.calls.session_expires.as_secs(),
             replaces: target.replaces,
-        });
+            outward: outgoing,
+        };
+        if fork.outward.is_some() {
+            fork.begin_again();
+        }
+        self.forks.push(fork);
     }
 
     /// Sends the INVITEs.
@@ -137,7 +181,7 @@ impl Call {
         wished.map_or(longest, |wished| wished.min(longest))
     }
 
-    fn invite_fork(&mut self, ctx: &mut Context<'_>, index: usize, offer: Option<&str>) {
+    pub(super) fn invite_fork(&mut self, ctx: &mut Context<'_>, index: usize, offer: Option<&str>) {
         let invite = self.invite.clone();
         let request = invite.as_ref().and_then(Pending::message);
         let Some(fork) = self.forks.get_mut(index) else {
@@ -162,8 +206,16 @@ impl Call {
             .transfer
             .as_ref()
             .and_then(|t| t.referred_by.as_deref());
+        let cnonce = ctx.mint.token();
+        let outward = fork.outward.as_deref();
+        let trunk = fork.leg.trunk.as_deref_mut();
         let client = ctx.request(&mut fork.leg.dialog, Method::Invite, owner, |mut writer| {
             put_capabilities(&mut writer, &contact);
+            if let Some(((outgoing, _), trunk)) = outward.zip(trunk) {
+                let body = sdp.as_deref().unwrap_or("").as_bytes();
+                outgoing.put(&mut writer);
+                trunk.prove(&mut writer, Method::Invite, &outgoing.target, body, cnonce);
+            }
             if interval > 0 {
                 writer
                     .header(HeaderName::SessionExpires, interval)
@@ -187,6 +239,9 @@ impl Call {
             }
         });
         fork.client = Some(client);
+        if let Some(outward) = &mut fork.outward {
+            outward.1.sent(ctx.now);
+        }
     }
 
     /// The offer with which somebody is sought for the subject: the caller's own, or for a party that has
@@ -213,6 +268,9 @@ impl Call {
             self.acknowledge_again(ctx, status, response);
             return Some(self);
         };
+        if let Some(outward) = self.forks.get_mut(index).and_then(|f| f.outward.as_mut()) {
+            outward.1.heard(status);
+        }
         if status == StatusCode(100) {
             return Some(self);
         }
@@ -225,7 +283,9 @@ impl Call {
         if status == StatusCode(422) && self.ask_longer(ctx, index, response) {
             return Some(self);
         }
+        let ours = self.forks.get(index).is_some_and(|f| f.outward.is_none());
         if status.0 / 100 == 3
+            && ours
             && let Some(target) = self.redirection(ctx, response)
         {
             let fork = self.forks.swap_remove(index);
@@ -233,15 +293,29 @@ impl Call {
             self.abandon_forks(ctx, None);
             return self.deflect(ctx, &target);
         }
-        self.fork_fails(ctx, index, status)
+        if matches!(status.0, 401 | 407) && self.prove(ctx, index, response) {
+            return Some(self);
+        }
+        self.fork_fails(ctx, index, status, Some(response))
     }
 
     /// A phone did not answer, or could not be reached.
     pub(crate) fn fork_lost(self: Box<Self>, ctx: &mut Context<'_>, key: ClientKey) -> Alive {
         match self.forks.iter().position(|fork| fork.client == Some(key)) {
-            Some(index) => self.fork_fails(ctx, index, StatusCode(480)),
+            Some(index) => self.fork_fails(ctx, index, StatusCode(408), None),
             None => Some(self),
         }
+    }
+
+    /// A trunk has not said a word for too long. Should it answer later, it is hung up.
+    pub(super) fn fork_silent(mut self: Box<Self>, ctx: &mut Context<'_>, index: usize) -> Alive {
+        if let Some(fork) = self.forks.get_mut(index)
+            && let Some(client) = fork.client.take()
+        {
+            let dialog = fork.leg.dialog.clone();
+            give_up(ctx, dialog, client, None);
+        }
+        self.fork_fails(ctx, index, StatusCode(408), None)
     }
 
     fn fork_rings(
@@ -521,9 +595,18 @@ impl Call {
         ctx: &mut Context<'_>,
         index: usize,
         status: StatusCode,
+        response: Option<&Message<'_>>,
     ) -> Alive {
         let fork = self.forks.swap_remove(index);
         ctx.index.legs.remove(&fork.leg.tag());
+        let outward = fork.outward.as_deref();
+        let takes_next =
+            outward.is_some_and(|(_, way)| self.takes_next_way(ctx, way, status, response));
+        if takes_next && self.forks.is_empty() {
+            // Its channel is free before the next one is taken.
+            drop(fork);
+            return self.hunt_on(ctx, passed_on(status));
+        }
         self.refusal = Some(better(self.refusal, passed_on(status)));
         if status.0 >= 600 {
             // RFC 3261 §16.7: a refusal for the whole of the callee ends the search.
@@ -551,16 +634,20 @@ impl Call {
     pub(super) fn abandon_forks(&mut self, ctx: &mut Context<'_>, reason: Option<&str>) {
         for fork in self.forks.drain(..) {
             ctx.index.legs.remove(&fork.leg.tag());
-            let Some(client) = fork.client else { continue };
-            if let Some(owner) = ctx.transactions.client(client) {
-                *owner = Owner::Abandoned(Box::new(Abandoned {
-                    dialog: fork.leg.dialog,
-                    hung_up: HungUp::default(),
-                }));
+            if let Some(client) = fork.client {
+                give_up(ctx, fork.leg.dialog, client, reason);
             }
-            ctx.transactions.cancel(ctx.now, client, reason, ctx.out);
         }
     }
+}
+
+/// Cancels an INVITE; whoever answers all the same is hung up.
+fn give_up(ctx: &mut Context<'_>, dialog: Dialog, client: ClientKey, reason: Option<&str>) {
+    if let Some(owner) = ctx.transactions.client(client) {
+        let hung_up = HungUp::default();
+        *owner = Owner::Abandoned(Box::new(Abandoned { dialog, hung_up }));
+    }
+    ctx.transactions.cancel(ctx.now, client, reason, ctx.out);
 }
 
 /// What the caller is told for a phone's refusal: what only concerns us and the phone is not passed on
@@ -613,7 +700,8 @@ fn put_intercom(writer: &mut Writer<'_>, host: &str) {
         .other_header("Call-Info", format_args!("<sip:{host}>;answer-after=0"));
 }
 
-fn host_of(address: IpAddr) -> String {
+/// An address as the host of a URI.
+pub(super) fn host_of(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("[{address}]"),

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 
 use super::session::Session;
 use crate::context::{ALLOW, Abandoned, Context, HungUp, Owner, Pending, SDP};
+use crate::trunk::{ANONYMOUS_ADDRESS, CallerId, TrunkLeg};
 use crate::{Config, User, network};
 
 /// The leg between us and one party.
@@ -50,6 +51,8 @@ pub(crate) struct Leg {
     pub(super) referred: Option<u32>,
     /// Phones behind the same contact that answered too.
     pub(super) turned_away: HungUp,
+    /// The party is behind a trunk.
+    pub(super) trunk: Option<Box<TrunkLeg>>,
 }
 
 /// Who is at the other end of a leg, as others are told.
@@ -61,6 +64,8 @@ pub(crate) struct Party {
     pub(crate) number: Box<str>,
     /// Shown beside the number; empty: none.
     pub(crate) display: Box<str>,
+    /// Wants to stay unknown to the others (RFC 3323).
+    pub(crate) private: bool,
 }
 
 impl Party {
@@ -69,6 +74,37 @@ impl Party {
             name: user.name.as_str().into(),
             number: user.number.as_str().into(),
             display: user.display_name.replace(['"', '\\'], "").into(),
+            private: false,
+        }
+    }
+
+    /// Somebody out there with this number.
+    pub(crate) fn of_number(number: &str) -> Self {
+        Self {
+            name: number.into(),
+            number: number.into(),
+            ..Self::default()
+        }
+    }
+
+    /// A caller from a trunk.
+    pub(crate) fn of_caller(caller: &CallerId) -> Self {
+        let unknown = caller.number.is_empty();
+        let name = if unknown { "anonymous" } else { &caller.number };
+        Self {
+            name: name.into(),
+            number: name.into(),
+            display: caller.display.as_str().into(),
+            private: caller.private || unknown,
+        }
+    }
+
+    /// The party as a trunk is told.
+    pub(super) fn caller_id(&self) -> CallerId {
+        CallerId {
+            number: self.number.to_string(),
+            display: self.display.to_string(),
+            private: self.private,
         }
     }
 
@@ -85,13 +121,16 @@ impl Party {
                 name: number.as_str().into(),
                 number: number.into(),
                 display: from.display_name().into(),
+                private: false,
             },
         }
     }
 
     /// The party as an address at `host`, in the form of From and To.
     pub(super) fn address(&self, host: &str) -> String {
-        if self.display.is_empty() {
+        if self.private {
+            ANONYMOUS_ADDRESS.to_owned()
+        } else if self.display.is_empty() {
             self.uri(host)
         } else {
             format!("\"{}\" {}", self.display, self.uri(host))
@@ -154,6 +193,7 @@ impl Leg {
             invite: None,
             referred: None,
             turned_away: HungUp::default(),
+            trunk: None,
         }
     }
 

@@ -6,6 +6,7 @@
 //! - `steps`: the dial plan's steps, one after the other, until one of them settles the call.
 //! - `fork`: phones ring, one answers, the others are told.
 //! - `divert`: forwarding, do not disturb, phones that redirect.
+//! - `hunt`: calls that leave by trunks, one way after the other.
 //! - `serve`: calls that end at us: echo, tones, prompts.
 //! - `change`: hold, codec changes, session refreshes after the answer.
 //! - `transfer`: REFER: a party is sent to somebody else.
@@ -19,6 +20,7 @@
 mod change;
 mod divert;
 mod fork;
+mod hunt;
 mod lamps;
 pub(crate) mod leg;
 mod park;
@@ -39,10 +41,12 @@ use media::{Format, Side, Source};
 use sip::{Dialog, Flow, HeaderName, Message, StatusCode};
 
 use crate::context::{Context, Lingering, Pending};
+use crate::trunk::{CallerId, TrunkLeg};
 use crate::{CallRecord, Cause, Event, Step, User};
 use change::{Exchange, LateAck, Waiting};
 use divert::Diversion;
 use fork::{Fork, News};
+use hunt::Hunt;
 use leg::Leg;
 pub(crate) use leg::Party;
 use park::Parking;
@@ -74,6 +78,8 @@ pub(crate) struct Call {
     /// The number that is dialled while a server is looked for.
     locating: Option<Box<str>>,
     forks: Vec<Fork>,
+    /// Ways through trunks that are left.
+    hunt: Option<Hunt>,
     /// While phones ring, one for each local address that they are reached from.
     sessions: Vec<Session>,
     /// The media of those who talk, or of whom we serve.
@@ -139,6 +145,28 @@ pub(crate) struct Admitted {
     pub(crate) admission: Admission,
 }
 
+/// Who begins a call.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) party: Party,
+    /// The call comes from a trunk.
+    pub(crate) trunk: Option<TrunkLeg>,
+}
+
+impl Caller {
+    /// A user of ours.
+    pub(crate) fn of_user(user: &User, request: &Message<'_>) -> Self {
+        let private = CallerId::of_user(user, request).private;
+        Self {
+            party: Party {
+                private,
+                ..Party::of_user(user)
+            },
+            trunk: None,
+        }
+    }
+}
+
 /// A call's place among those that there may be at once; given back however the call goes.
 #[derive(Debug)]
 pub(crate) struct Admission(Arc<AtomicUsize>);
@@ -169,7 +197,7 @@ impl Call {
         request: &Message<'_>,
         pending: Pending,
         admitted: Admitted,
-        caller: &Arc<User>,
+        caller: Caller,
     ) -> Alive {
         let Admitted {
             dialog,
@@ -178,22 +206,20 @@ impl Call {
         } = admitted;
         let id = dialog.local_tag;
         let described = u64::from(ctx.mint.number());
-        let mut leg = Leg::new(
-            dialog,
-            Side::Caller,
-            Party::of_user(caller),
-            &number,
-            described,
-        );
+        let mut leg = Leg::new(dialog, Side::Caller, caller.party, &number, described);
+        leg.trunk = caller.trunk.map(Box::new);
         leg.learn(request, pending.flow);
         leg.hear(request);
-        let steps = ctx.config.dialplan.steps(&number).into_iter();
+        let trunk = leg.trunk.as_ref().map(|leg| Arc::clone(&leg.trunk.name));
+        let steps = ctx.config.dialplan.steps_for(&number, trunk.as_deref());
         let record = CallRecord {
             call: id,
             call_id: request.call_id().into(),
-            caller: caller.name.as_str().into(),
+            caller: (&*leg.party.name).into(),
             number: number.as_str().into(),
             answered_by: None,
+            trunk_in: trunk,
+            trunk_out: None,
             started: ctx.clock.unix(ctx.now),
             answered: None,
             ended: UnixTime(0),
@@ -225,9 +251,10 @@ impl Call {
             seeking: None,
             diversions: Vec::new(),
             intercom: false,
-            steps,
+            steps: steps.into_iter(),
             locating: None,
             forks: Vec::new(),
+            hunt: None,
             sessions: Vec::new(),
             session: None,
             transfer: None,
@@ -415,7 +442,7 @@ pub(crate) fn dialled_number(request: &Message<'_>) -> Option<String> {
 }
 
 /// The number in a URI, if it is one that can be dialled.
-fn plain_number(uri: &sip::Uri<'_>) -> Option<String> {
+pub(crate) fn plain_number(uri: &sip::Uri<'_>) -> Option<String> {
     let user = uri.user_name();
     // RFC 3966 §5.1.1: visual separators of a global number don't count.
     let number = if uri.scheme == sip::Scheme::Tel || user.starts_with('+') {

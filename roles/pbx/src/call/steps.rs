@@ -47,6 +47,7 @@ impl Call {
             Step::Hangup(_) if self.invite.is_none() && self.transfer.is_none() => {
                 self.end(ctx, Cause::Completed, None)
             }
+            Step::Trunk { trunks, number } => self.dial_out(ctx, &trunks, &number),
             Step::Hangup(status) => self.refuse(ctx, StatusCode(status), Cause::Refused),
             served => self.serve(ctx, &served),
         }
@@ -82,6 +83,7 @@ impl Call {
                 flow,
                 path: &contact.path,
                 replaces: None,
+                outward: None,
             };
             self.add_fork(ctx, target, streams);
         }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use media::Side;
 
+use super::fork::Fork;
 use super::{Alive, Call, Stage};
 use crate::Cause;
 use crate::context::Context;
@@ -26,8 +27,10 @@ impl Call {
         let exchange = self.exchange.as_ref().map(|exchange| exchange.until);
         let waiting = self.waiting.as_ref().and_then(|waiting| waiting.until);
         let parked = self.parked.as_ref().and_then(|parked| parked.until);
+        let silent = self.forks.iter().filter_map(Fork::give_up);
         sessions
             .chain(ringing)
+            .chain(silent)
             .chain(exchange)
             .chain(waiting)
             .chain(parked)
@@ -41,6 +44,10 @@ impl Call {
             && until <= ctx.now
         {
             return self.ring_timeout(ctx);
+        }
+        let silent = |fork: &Fork| fork.give_up().is_some_and(|at| at <= ctx.now);
+        if let Some(index) = self.forks.iter().position(silent) {
+            return self.fork_silent(ctx, index);
         }
         if self.ends_at.is_some_and(|at| at <= ctx.now) {
             return self.end(ctx, Cause::MaxDuration, None);

@@ -1,6 +1,7 @@
 //! Transfer: REFER, blind and attended (RFC 3515, RFC 5589), and what the transferor is told.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use base::Token;
 use media::Side;
@@ -142,10 +143,22 @@ impl Call {
                 self.dial_dialog(ctx, &destination.number, replaces)
             }
             None => {
-                self.steps = ctx.config.dialplan.steps(&destination.number).into_iter();
+                // Whoever is outside sends a call no further than it could call itself.
+                let trunk = self.transferor_trunk();
+                let plan = &ctx.config.dialplan;
+                let steps = plan.steps_for(&destination.number, trunk.as_deref());
+                self.steps = steps.into_iter();
                 self.next_step(ctx)
             }
         }
+    }
+
+    /// The trunk behind which the party is that sent a REFER; an operator has none.
+    fn transferor_trunk(&self) -> Option<Arc<str>> {
+        let transfer = self.transfer.as_ref()?;
+        transfer.referred_by.as_ref()?;
+        let leg = self.legs[transfer.by.index()].as_ref()?.trunk.as_ref()?;
+        Some(Arc::clone(&leg.trunk.name))
     }
 
     /// Seeks the place of a party in another call of ours.
@@ -167,11 +180,7 @@ impl Call {
         };
         let party = match ctx.config.user_at(number) {
             Some(user) => Party::of_user(user),
-            None => Party {
-                name: number.into(),
-                number: number.into(),
-                display: Box::default(),
-            },
+            None => Party::of_number(number),
         };
         let target = Target {
             party,
@@ -179,6 +188,7 @@ impl Call {
             flow: INSIDE,
             path: &[],
             replaces: Some(ours.to_string().into()),
+            outward: None,
         };
         self.add_fork(ctx, target, streams);
         self.stage = Stage::Allocating;

@@ -54,6 +54,8 @@ impl Forwarded {
             caller: caller.name.as_str().into(),
             number: number.into(),
             answered_by: None,
+            trunk_in: None,
+            trunk_out: None,
             started: ctx.clock.unix(ctx.now),
             answered: None,
             ended: UnixTime(0),

@@ -292,7 +292,10 @@ mod tests {
         let mut answers = Answers::default();
         assert_eq!(learn(&mut answers, &[odd, sha, md5]), Learned::TryAgain);
         let text = sent(&mut answers);
-        assert!(text.contains("SHA-512-256") && !text.contains("MD5"), "{text}");
+        assert!(
+            text.contains("SHA-512-256") && !text.contains("MD5"),
+            "{text}"
+        );
         assert_eq!(learn(&mut Answers::default(), &[odd]), Learned::Refused);
         assert_eq!(learn(&mut Answers::default(), &[]), Learned::Refused);
     }

@@ -116,7 +116,7 @@ impl HeaderName {
 type Entry = (u8, &'static str, HeaderName);
 
 /// Long names by their length; the first field is the lower-case initial, which settles most misses.
-const BY_LENGTH: [&[Entry]; 20] = {
+const BY_LENGTH: [&[Entry]; 21] = {
     use HeaderName as N;
     [
         &[],
@@ -199,6 +199,7 @@ const BY_LENGTH: [&[Entry]; 20] = {
             (b'c', "Content-Disposition", N::ContentDisposition),
             (b'a', "Authentication-Info", N::AuthenticationInfo),
         ],
+        &[(b'p', "P-Preferred-Identity", N::PPreferredIdentity)],
     ]
 };
 
@@ -232,6 +233,14 @@ mod tests {
                 assert_eq!(known.as_str(), *name);
             }
         }
+    }
+
+    #[test]
+    fn every_name_has_a_spelling() {
+        let missing = |spelling: &&&str| spelling.is_empty();
+        let without = SPELLINGS.iter().filter(missing).count();
+        // The one is that of any other name.
+        assert_eq!(without, 1);
     }
 
     #[test]

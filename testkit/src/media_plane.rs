@@ -98,15 +98,20 @@ impl MediaPlane {
     /// each other.
     #[must_use]
     pub fn reaches(&self, port: u16) -> Option<SocketAddr> {
-        let mut address = self.relays_to(port)?;
+        self.relays_to(self.last(port))
+    }
+
+    /// The port of the last call in the chain that begins at `port`.
+    fn last(&self, port: u16) -> u16 {
+        let mut port = port;
         // No chain is longer than there are sessions.
         for _ in 0..self.sessions.len() {
-            if !address.ip().is_loopback() {
-                break;
+            match self.relays_to(port) {
+                Some(address) if address.ip().is_loopback() => port = address.port(),
+                _ => break,
             }
-            address = self.relays_to(address.port())?;
         }
-        Some(address)
+        port
     }
 
     /// Where `port` sends to: the address of its own side.
@@ -118,9 +123,10 @@ impl MediaPlane {
         })
     }
 
-    /// Whether the session of `port` plays something.
+    /// Whether whoever sends to `port` hears something that we play.
     #[must_use]
     pub fn is_served(&self, port: u16) -> bool {
+        let port = self.last(port);
         let mut sessions = self.sessions.values();
         sessions.any(|session| session.served.is_some() && session.find(port).is_some())
     }

@@ -70,7 +70,7 @@ pub fn walk(world: &mut World, seed: u64) {
     }
     world.run(Duration::from_secs(4));
     if dice.chance(40) {
-        converse(world, &mut dice, &phones, true);
+        converse(world, &mut dice, &phones);
         return;
     }
     for _ in 0..dice.number(3..25) {
@@ -106,9 +106,10 @@ pub fn walk_politely(world: &mut World, seed: u64) {
         world.tell(*phone, Command::Register);
     }
     world.run(Duration::from_secs(20));
-    converse(world, &mut dice, &phones, false);
+    converse(world, &mut dice, &phones);
     world.set_weather(Weather::calm());
-    world.run(Duration::from_secs(120));
+    // Long enough for a parked call to come back, and for a user who thinks about it.
+    world.run(Duration::from_secs(200));
     world.check_calls();
 }
 
@@ -124,8 +125,8 @@ pub fn polite_settings(seed: u64) -> Settings {
     settings
 }
 
-/// Few calls in which much happens; with `transfers` parties are sent elsewhere, too.
-fn converse(world: &mut World, dice: &mut Dice, phones: &[PhoneId], transfers: bool) {
+/// Few calls in which much happens.
+fn converse(world: &mut World, dice: &mut Dice, phones: &[PhoneId]) {
     for phone in phones {
         let manner = world.at_mut(*phone).manner();
         manner.reply = Reply::Answer(dice.millis(0..3000));
@@ -144,7 +145,7 @@ fn converse(world: &mut World, dice: &mut Dice, phones: &[PhoneId], transfers: b
         let number = dice
             .pick(&["1001", "1002", "1003", "600", "711"])
             .to_owned();
-        let command = match dice.number(0..if transfers { 15 } else { 12 }) {
+        let command = match dice.number(0..15) {
             12 => Command::Transfer(number),
             13 => Command::TransferAttended,
             14 if dice.chance(50) => Command::Dial(number),

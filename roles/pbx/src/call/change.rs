@@ -221,7 +221,10 @@ impl Call {
         asker: Asker,
     ) -> Alive {
         let until = None;
-        self.waiting = Some(Waiting { from, asker, until });
+        let earlier = self.waiting.replace(Waiting { from, asker, until });
+        if let Some(earlier) = earlier {
+            earlier.refuse(ctx, 491);
+        }
         self.resume_change(ctx)
     }
 

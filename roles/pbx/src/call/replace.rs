@@ -181,6 +181,8 @@ impl Call {
         });
         ctx.transactions.keep(pending.server, leg.tag());
         if let Some(request) = pending.message() {
+            // Whoever stays may think for a while, and ports have to be found.
+            ctx.refuse(pending.server, &pending.flow, &request, 100, "");
             leg.learn(&request, pending.flow);
             leg.hear(&request);
         }

@@ -88,7 +88,7 @@ impl Call {
         match sdp::agree(answer, &CODECS) {
             Some(agreed) => {
                 self.connect_served(ctx, answer, agreed);
-                Some(self)
+                self.resume_change(ctx)
             }
             None => self.end(ctx, Cause::Refused, None),
         }

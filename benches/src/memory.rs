@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::resource::{Resource, getrlimit};
 use ue::load::{Accounts, Job, LoadOptions, Phase, Report, run};
 
 use crate::peers::kamailio::{self, KAMAILIO, Role};
@@ -35,17 +36,18 @@ pub fn contact(binary: &Path) -> Result<Row> {
 /// # Errors
 /// If a server does not come up, or not every call succeeds.
 pub fn call(binary: &Path) -> Result<Row> {
-    let mut row = row("call in memory, answered", "bytes", CALLS);
+    let many = calls_at_once()?;
+    let mut row = row("call in memory, answered", "bytes", many);
     let ours = dialtone::start(binary, USERS)?;
-    row.ours.push(grown_by(&ours, &calls(&ours), CALLS)?);
+    row.ours.push(grown_by(&ours, &calls(&ours, many), many)?);
     drop(ours);
     if let Some((_, figures)) = &mut row.peer {
         let peer = kamailio::start(Role::Dialog, 0)?;
         let options = LoadOptions {
             proxy: true,
-            ..calls(&peer)
+            ..calls(&peer, many)
         };
-        figures.push(grown_by(&peer, &options, CALLS)?);
+        figures.push(grown_by(&peer, &options, many)?);
     }
     Ok(row)
 }
@@ -73,15 +75,15 @@ fn registrations(server: &Server) -> LoadOptions {
     }
 }
 
-fn calls(server: &Server) -> LoadOptions {
+fn calls(server: &Server, many: u32) -> LoadOptions {
     LoadOptions {
         domain: Some(DOMAIN.to_owned()),
         callers: users(FIRST_CALLER, USERS),
         callees: users(FIRST_CALLEE, USERS),
-        window: Some(CALLS as usize),
+        window: Some(many as usize),
         // Not faster than the two ends can take, so that nothing is repeated.
         rate: Some(1000.0),
-        count: Some(u64::from(CALLS)),
+        count: Some(u64::from(many)),
         duration: Duration::from_secs(120),
         hold: HOLD,
         ..LoadOptions::new(Job::Call, server.address.to_string())
@@ -127,8 +129,12 @@ fn grown_by(server: &Server, options: &LoadOptions, many: u32) -> Result<f64> {
 /// Users, with a phone each.
 const CONTACTS: u32 = 100_000;
 
-/// Calls at once.
-const CALLS: u32 = 10_000;
+/// Calls at once: 10,000, or as many as descriptors allow, since each has four sockets for its media.
+fn calls_at_once() -> Result<u32> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let calls = most.saturating_sub(1000) / 4;
+    Ok(u32::try_from(calls).unwrap_or(u32::MAX).min(10_000))
+}
 
 /// How long each call lasts: so long that all are up, and their transactions over.
 const HOLD: Duration = Duration::from_secs(55);

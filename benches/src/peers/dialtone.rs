@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use nix::unistd::geteuid;
 
 use super::{DOMAIN, FIRST_CALLEE, FIRST_CALLER};
 use crate::server::{Folder, Probe, Server, free_address};
@@ -47,14 +46,7 @@ pub fn start(binary: &Path, users: u32) -> Result<Server> {
     fs::create_dir_all(&etc)?;
     fs::write(etc.join("users.toml"), user_file(users)?)?;
     fs::write(etc.join("dialplan.toml"), DIALPLAN)?;
-    // Each call has four sockets for its media.
-    let mut command = if geteuid().is_root() {
-        let mut command = Command::new("prlimit");
-        command.arg("--nofile=200000:200000").arg(binary);
-        command
-    } else {
-        Command::new(binary)
-    };
+    let mut command = Command::new(binary);
     command
         .arg("run")
         .arg("--data")

@@ -57,7 +57,9 @@ pub struct Bindings {
     stripes: Box<[RwLock<Stripe>]>,
 }
 
-type Stripe = HashMap<Box<str>, Arc<[Contact]>>;
+/// Users with their contacts as [`record::pack`] writes them: most are never looked at between two
+/// registrations.
+type Stripe = HashMap<Box<str>, Box<[u8]>>;
 
 impl Bindings {
     /// An empty directory.
@@ -72,21 +74,22 @@ impl Bindings {
     #[must_use]
     pub fn lookup(&self, user: &str) -> Option<Arc<[Contact]>> {
         self.read(Slot::of_key(user.as_bytes()), |stripe| {
-            stripe.get(user).map(Arc::clone)
+            stripe.get(user).map(|packed| record::unpack(packed).into())
         })
     }
 
     /// Makes `contacts` all that `user` has; none removes the user.
-    pub fn replace(&self, user: &str, contacts: Vec<Contact>) {
+    pub fn replace(&self, user: &str, contacts: &[Contact]) {
+        let packed = record::pack(contacts);
         let mut stripe = self.stripes[Slot::of_key(user.as_bytes()).index()]
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         if contacts.is_empty() {
             stripe.remove(user);
         } else if let Some(entry) = stripe.get_mut(user) {
-            *entry = contacts.into();
+            *entry = packed;
         } else {
-            stripe.insert(user.into(), contacts.into());
+            stripe.insert(user.into(), packed);
         }
     }
 
@@ -102,7 +105,7 @@ impl Bindings {
     pub fn for_each_in(&self, slot: Slot, mut visit: impl FnMut(&str, &Arc<[Contact]>)) {
         self.read(slot, |stripe| {
             for (user, contacts) in stripe {
-                visit(user, contacts);
+                visit(user, &record::unpack(contacts).into());
             }
         });
     }
@@ -128,7 +131,7 @@ impl Bindings {
             match record::decode(bytes) {
                 Ok((user, mut contacts)) => {
                     contacts.retain(|contact| contact.expires > now);
-                    self.replace(&user, contacts);
+                    self.replace(&user, &contacts);
                 }
                 Err(_) => strange += 1,
             }
@@ -178,22 +181,40 @@ pub(crate) mod tests {
     fn a_replaced_user_is_found_until_emptied() {
         let bindings = Bindings::new();
         assert!(bindings.is_empty() && bindings.lookup("1001").is_none());
-        bindings.replace("1001", vec![contact("sip:a@h"), contact("sip:b@h")]);
-        bindings.replace("1002", vec![contact("sip:c@h")]);
+        bindings.replace("1001", &[contact("sip:a@h"), contact("sip:b@h")]);
+        bindings.replace("1002", &[contact("sip:c@h")]);
         assert_eq!(bindings.lookup("1001").unwrap().len(), 2);
         assert_eq!(bindings.len(), 2);
-        bindings.replace("1001", vec![contact("sip:b@h")]);
+        bindings.replace("1001", &[contact("sip:b@h")]);
         assert_eq!(&*bindings.lookup("1001").unwrap()[0].uri, "sip:b@h");
-        bindings.replace("1001", Vec::new());
+        bindings.replace("1001", &[]);
         assert!(bindings.lookup("1001").is_none());
         assert_eq!(bindings.len(), 1);
+    }
+
+    #[test]
+    fn what_is_kept_in_memory_is_what_was_given() {
+        let bindings = Bindings::new();
+        let mut first = contact("sip:a@h");
+        first.flow.connection = Some(sip::ConnectionId(u64::MAX - 1));
+        first.flow.tls = sip::TlsPeer(7);
+        first.reach = Reach::Unreachable;
+        let mut second = contact("sip:b@[2001:db8::1]");
+        second.path.clear();
+        second.instance = None;
+        second.reach = Reach::Reachable {
+            rtt: Duration::from_micros(1500),
+        };
+        let both = [first, second];
+        bindings.replace("1001", &both);
+        assert_eq!(*bindings.lookup("1001").unwrap(), both);
     }
 
     #[test]
     fn a_slot_sees_exactly_its_own_users() {
         let bindings = Bindings::new();
         for number in 0..500 {
-            bindings.replace(&number.to_string(), vec![contact("sip:a@h")]);
+            bindings.replace(&number.to_string(), &[contact("sip:a@h")]);
         }
         let (mut all, mut by_slot) = (0, 0);
         bindings.for_each(|_, _| all += 1);

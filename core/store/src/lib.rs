@@ -9,7 +9,7 @@
 //! bindings.restore(&records, base::UnixTime(1_700_000_000));
 //! journal.maintain(Arc::clone(&bindings))?;
 //! // A signalling thread: change the directory first, then the journal, then send the 200.
-//! bindings.replace("1001", Vec::new());
+//! bindings.replace("1001", &[]);
 //! journal.append(&[store::record::encode("1001", &[])])?;
 //! # Ok(()) }
 //! ```

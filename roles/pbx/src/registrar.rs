@@ -156,7 +156,7 @@ impl Registrar {
         make_room(&mut contacts, user.max_contacts)?;
         let news = self.announce(ctx, user, before.as_deref().unwrap_or(&[]), &contacts);
         ctx.out.records.push(record::encode(&user.name, &contacts));
-        ctx.services.bindings.replace(&user.name, contacts.clone());
+        ctx.services.bindings.replace(&user.name, &contacts);
         if news {
             ctx.changed(&user.name);
         }
@@ -266,7 +266,7 @@ impl Registrar {
                 });
             }
             ctx.out.records.push(record::encode(&user, &[]));
-            ctx.services.bindings.replace(&user, Vec::new());
+            ctx.services.bindings.replace(&user, &[]);
             ctx.changed(&user);
         }
     }
@@ -317,7 +317,7 @@ pub(crate) fn qualified(ctx: &Context<'_>, user: &str, uri: &str, reach: Reach) 
     for contact in contacts.iter_mut().filter(|contact| &*contact.uri == uri) {
         contact.reach = reach;
     }
-    ctx.services.bindings.replace(user, contacts);
+    ctx.services.bindings.replace(user, &contacts);
 }
 
 /// Asks a phone whether it is there.
@@ -366,7 +366,7 @@ fn drop_expired(ctx: &mut Context<'_>, user: &Arc<str>) -> Arc<[Contact]> {
         ctx.out.events.push(event);
     }
     ctx.out.records.push(record::encode(user, &left));
-    ctx.services.bindings.replace(user, left.clone());
+    ctx.services.bindings.replace(user, &left);
     ctx.changed(user);
     left.into()
 }

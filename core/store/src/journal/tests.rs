@@ -92,7 +92,7 @@ fn compaction_leaves_one_snapshot_and_one_journal() {
     let bindings = Bindings::new();
     let (journal, _) = Journal::open(folder.path()).unwrap();
     for cseq in 0..100 {
-        bindings.replace("1001", vec![contact("sip:a@h")]);
+        bindings.replace("1001", &[contact("sip:a@h")]);
         journal.append(&[full("1001", cseq)]).unwrap();
     }
     journal.append(&[record::encode("1002", &[])]).unwrap();
@@ -152,7 +152,7 @@ fn a_full_disk_is_an_error_and_heals_with_the_whole_state() {
     let folder = tempfile::tempdir().unwrap();
     let bindings = Arc::new(Bindings::new());
     let journal = on_a_full_disk(folder.path());
-    bindings.replace("1001", vec![contact("sip:a@h")]);
+    bindings.replace("1001", &[contact("sip:a@h")]);
     let error = journal.append(&[full("1001", 1826)]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert!(!journal.healthy());
@@ -173,7 +173,7 @@ fn a_compaction_that_fails_keeps_everything_and_can_be_repeated() {
     let bindings = Bindings::new();
     let (journal, _) = Journal::open(folder.path()).unwrap();
     journal.append(&[full("1001", 1826)]).unwrap();
-    bindings.replace("1001", vec![contact("sip:a@h")]);
+    bindings.replace("1001", &[contact("sip:a@h")]);
     // A folder where the temporary file should be: opening it fails.
     let obstacle = folder.path().join("bindings.tmp");
     fs::create_dir(&obstacle).unwrap();
@@ -217,7 +217,7 @@ fn threads_append_while_the_journal_is_compacted() {
                         let user = format!("{}", thread * 100 + cseq % 50);
                         let mut contact = contact("sip:a@h");
                         contact.cseq = cseq;
-                        bindings.replace(&user, vec![contact]);
+                        bindings.replace(&user, &[contact]);
                         journal.append(&[full(&user, cseq)]).unwrap();
                     }
                 })

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use base::Token;
+
 use super::best::{Best, Chosen};
 use super::check::{breadth, loop_mark};
 use super::forward::{Forward, write_response};
@@ -263,7 +265,7 @@ impl Context {
             return Progress::Quiet;
         }
         env.scratch.clear();
-        if !write_response(response, &[], env.scratch) {
+        if !write_response(response, &[], None, env.scratch) {
             return Progress::Quiet;
         }
         env.transactions
@@ -278,7 +280,7 @@ impl Context {
         response: &Message<'_>,
     ) -> Progress {
         env.scratch.clear();
-        if !write_response(response, &[], env.scratch) {
+        if !write_response(response, &[], None, env.scratch) {
             return Progress::Quiet;
         }
         if self.method == Method::Invite {
@@ -380,14 +382,28 @@ impl Context {
         if status == StatusCode(503) || status == StatusCode(408) && self.method != Method::Invite {
             return self.finish_with(env, status);
         }
+        let tag = self.own_tag(env, response);
         env.scratch.clear();
-        if !write_response(response, self.best.lines(status), env.scratch) {
+        if !write_response(response, self.best.lines(status), tag, env.scratch) {
             return self.finish_with(env, status);
         }
         self.finish();
         env.transactions
             .respond(env.now, self.server, status, env.scratch, env.out);
         Progress::Refused(status)
+    }
+
+    /// The tag that a refusal is passed on with, if its own will not do: if a server like us, or we
+    /// ourselves, gave it, it names a slot, and the ACK, which has no Route, would be taken there. No
+    /// dialog comes of a refusal, so nobody else needs the tag.
+    fn own_tag<P: Policy>(&self, env: &Env<'_, P>, response: &Message<'_>) -> Option<Token> {
+        let given = Token::parse(response.to().ok()?.tag()?)?;
+        if self.method != Method::Invite || given.slot() == env.mint.slot() {
+            return None;
+        }
+        let request = Message::parse(&self.request).ok()?;
+        let is_first = request.to().is_ok_and(|to| to.tag().is_none());
+        is_first.then(|| env.transactions.stateless_tag(env.mint.slot(), &request))
     }
 
     /// Answers the request ourselves.

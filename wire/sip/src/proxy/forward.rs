@@ -218,32 +218,67 @@ fn put_content_length(message: &Message<'_>, writer: &mut Writer<'_>) {
     }
 }
 
-/// Writes a response without its topmost Via, which was ours, and with further header lines. `false`:
-/// there is no other Via, so the response was for us (RFC 3261 §16.7 step 3).
+/// Writes a response without its topmost Via, which was ours, with further header lines, and with
+/// another tag in To if one is given. `false`: there is no other Via, so the response was for us (RFC
+/// 3261 §16.7 step 3).
 pub(super) fn write_response(
     response: &Message<'_>,
     lines: &[Box<str>],
+    tag: Option<Token>,
     bytes: &mut Vec<u8>,
 ) -> bool {
-    let mut vias = response.fields().iter().enumerate();
-    let via = vias.find(|(_, field)| field.name == HeaderName::Via);
-    let Some((index, field)) = via.filter(|_| response.values(HeaderName::Via).nth(1).is_some())
-    else {
+    if response.values(HeaderName::Via).nth(1).is_none() {
         return false;
-    };
+    }
     let mut copy = Copy::from_start(response, bytes);
     let mut writer = Writer::resume(bytes);
     for line in lines {
         writer.put(line);
     }
     put_content_length(response, &mut writer);
-    copy.replace(index, bytes);
-    let (_, rest) = split_first(field.value);
-    if !rest.is_empty() {
-        Writer::resume(bytes).text(HeaderName::Via, rest);
+    let mut top = true;
+    for (index, field) in response.fields().iter().enumerate() {
+        match (field.name, tag) {
+            (HeaderName::Via, _) if std::mem::take(&mut top) => {
+                copy.replace(index, bytes);
+                let (_, rest) = split_first(field.value);
+                if !rest.is_empty() {
+                    Writer::resume(bytes).text(HeaderName::Via, rest);
+                }
+                if tag.is_none() {
+                    break;
+                }
+            }
+            (HeaderName::To, Some(tag)) => {
+                copy.replace(index, bytes);
+                put_retagged(field.value, tag, &mut Writer::resume(bytes));
+            }
+            _ => {}
+        }
     }
     copy.finish(bytes);
     true
+}
+
+/// To with another tag.
+fn put_retagged(value: &str, tag: Token, writer: &mut Writer<'_>) {
+    let Ok(address) = NameAddr::parse(value) else {
+        writer.text(HeaderName::To, value);
+        return;
+    };
+    let head = value.len() - address.params.0.len();
+    let head = value[..head].trim_ascii_end().trim_end_matches(';');
+    writer.put("To: ").put(head);
+    for (name, value) in address.params.iter() {
+        if name.eq_ignore_ascii_case("tag") {
+            continue;
+        }
+        writer.put(";").put(name);
+        if !value.is_empty() {
+            writer.put("=").put(value);
+        }
+    }
+    writer.put(";tag=").put(tag.as_str()).put("\r\n");
 }
 
 /// Forwards a request without keeping anything: the ACK of a 2xx, which nobody answers. A repetition
@@ -283,7 +318,7 @@ pub fn relay_late<P: Policy>(env: &mut Env<'_, P>, server: ServerKey, response: 
         return;
     }
     env.scratch.clear();
-    if write_response(response, &[], env.scratch) {
+    if write_response(response, &[], None, env.scratch) {
         env.transactions
             .relay_success(env.now, server, env.scratch, env.out);
     }

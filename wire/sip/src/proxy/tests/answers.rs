@@ -295,3 +295,22 @@ fn a_request_without_targets_is_refused() {
     assert!(sent[1].starts_with("SIP/2.0 480"));
     assert!(world.is_over());
 }
+
+/// RFC 3261 §17.1.1.3: the ACK of a refusal has its To, and the INVITE's Route, which is not ours.
+#[test]
+fn a_refusal_with_a_tag_that_would_lead_its_ack_astray_gets_another_one() {
+    let given = "tag=7f-0123456789abcdef";
+    for (status, kept) in [(486, false), (180, true), (200, true)] {
+        let mut world = World::new();
+        let copy = ringing(&mut world, &[2]).remove(0);
+        let answer = response(&copy, status, "").replace("tag=callee", &format!("{given};x=y"));
+        world.hear(&answer);
+        let sent = world.sent();
+        let to = lines(sent.last().unwrap(), "To")[0].to_owned();
+        assert_eq!(to.contains(given), kept, "{to}");
+        assert!(
+            kept || to.starts_with("<sip:bob@example.com>;x=y;tag=2a-"),
+            "{to}"
+        );
+    }
+}

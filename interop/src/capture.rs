@@ -95,6 +95,15 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// A capture that somebody else has written, and that says itself what is SIP.
+    #[must_use]
+    pub fn of(file: &Path) -> Self {
+        Self {
+            file: file.to_path_buf(),
+            sip_ports: Vec::new(),
+        }
+    }
+
     /// Checks that no dissector complains about anything sent from our ports.
     ///
     /// # Errors

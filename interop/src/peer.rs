@@ -53,6 +53,12 @@ pub const JSSIP: Peer = Peer {
     source: Source::Npm(&["jssip@3.13.8", "ws@8"]),
 };
 
+/// What capture servers written for Node understand HEP with; needs [`NODE`].
+pub const HEP_JS: Peer = Peer {
+    program: "hep-js-1.0.22",
+    source: Source::Npm(&["hep-js@1.0.22"]),
+};
+
 const fn debian(program: &'static str, package: &'static str) -> Peer {
     let source = Source::Debian(package);
     Peer { program, source }

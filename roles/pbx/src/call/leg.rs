@@ -397,6 +397,7 @@ impl Leg {
             self.origin.1 += 1;
         }
         self.sent = make(self.origin);
+        self.sent.shrink_to_fit();
         self.sent.clone()
     }
 

@@ -18,7 +18,7 @@ mod client;
 mod server;
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{DefaultHasher, Hash as StdHash, Hasher};
 use std::time::{Duration, Instant};
 
 use base::{Deadlines, Mint, Slot, Token};
@@ -361,6 +361,7 @@ impl<C, S: Clone> Transactions<C, S> {
             }
             Fate::Over => {
                 self.clients.remove(&key);
+                give_back(&mut self.clients);
                 None
             }
             Fate::TimedOut => {
@@ -385,6 +386,7 @@ impl<C, S: Clone> Transactions<C, S> {
             }
             Fate::Over => {
                 self.servers.remove(&key);
+                give_back(&mut self.servers);
                 None
             }
             Fate::TimedOut if server.is_provisional() => {
@@ -636,6 +638,16 @@ impl Hash {
         }
     }
 }
+
+/// Gives room back that a rush has taken. An eighth is left, so that it is not taken anew at once.
+fn give_back<K: Eq + StdHash, V>(table: &mut HashMap<K, V, Keyed>) {
+    if table.capacity() > LEAST_ROOM && table.len() * 8 < table.capacity() {
+        table.shrink_to(table.len() * 2);
+    }
+}
+
+/// Transactions of a slot for which there is always room.
+const LEAST_ROOM: usize = 32;
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -18,7 +19,7 @@ use crate::services::Services;
 use crate::shared::{Ends, Shared};
 use crate::socket::{check_free, open_shared};
 use crate::stats::Stats;
-use crate::tcp::local_address;
+use crate::tcp::{Upgraded, local_address};
 use crate::thread::{Parts, Thread};
 use crate::tls::Tls;
 use crate::transports::Key;
@@ -266,6 +267,19 @@ impl<C> Handle<C> {
         let mailbox = self.shared.mailbox_of(answer.id.slot());
         match mailbox.put(Mail::Answer(answer)) {
             Err(Mail::Answer(answer)) => Err(Full(answer)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes in a WebSocket that a web server has opened for SIP.
+    ///
+    /// # Errors
+    /// [`Full`] with the connection, if too much waits for the thread that should have it.
+    pub fn adopt(&self, upgraded: Box<Upgraded>) -> Result<(), Full<Box<Upgraded>>> {
+        // Descriptors are dealt out evenly, so their numbers are too.
+        let thread = upgraded.socket.as_raw_fd() as usize % self.shared.threads();
+        match self.shared.mailboxes[thread].put(Mail::Adopt(upgraded)) {
+            Err(Mail::Adopt(upgraded)) => Err(Full(upgraded)),
             _ => Ok(()),
         }
     }

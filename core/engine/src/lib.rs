@@ -100,5 +100,6 @@ pub use services::{PublishEvents, Services, SubmitMedia, TakeQuestions, WriteRec
 pub use socket::raise_descriptor_limit;
 pub use stats::{Counter, Stats};
 pub use steer::{slot_of_user, steer};
+pub use tcp::Upgraded;
 pub use tls::Tls;
 pub use wiretap::{Batch, Direction, Tapped, Wiretap};

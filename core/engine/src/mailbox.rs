@@ -13,6 +13,7 @@ use sip::Flow;
 use crate::config::Limits;
 use crate::machine::Answer;
 use crate::poll::Waker;
+use crate::tcp::Upgraded;
 
 /// What one thread is told.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) enum Mail<C> {
     Transmit(Box<Parcel>),
     /// Messages of slots, here or elsewhere, for machines of this thread.
     Local(Box<Parcel>),
+    /// A WebSocket that a web server has opened.
+    Adopt(Box<Upgraded>),
     /// An operator's wish.
     Command(Slot, C),
     /// A media worker's word.

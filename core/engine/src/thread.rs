@@ -19,7 +19,7 @@ use crate::residents::Residents;
 use crate::seldom::Seldom;
 use crate::shared::{Ends, Shared};
 use crate::stats::{Counter, Tally};
-use crate::tcp::{Connections, Listeners, Outcome, Received, Stage, read};
+use crate::tcp::{Connections, Listeners, Outcome, Received, Stage, Upgraded, read};
 use crate::transports::{Key, Transports};
 use crate::udp::{Inbox, UdpSocket};
 
@@ -173,14 +173,24 @@ impl<M: Machine> Thread<M> {
         let Some(connection) = connections.connection(id) else {
             return;
         };
-        let (octets, last) = match connection.receive(&mut self.buffer) {
+        let (count, last) = match connection.receive(&mut self.buffer) {
             Err(error) if is_passing(&error) => return,
             Err(_) | Ok(Received::End) => return connections.close(id, poll, tally),
             Ok(Received::Fault(fault)) => return self.fail_session(now, id, &fault),
-            Ok(Received::Nothing) => (&[][..], false),
-            Ok(Received::Octets { count, last }) => (&self.buffer[..count], last),
+            Ok(Received::Nothing) => (0, false),
+            Ok(Received::Octets { count, last }) => (count, last),
         };
         connections.was_secured(now, id, tally);
+        self.read_octets(now, id, count, last);
+    }
+
+    /// Reads the first `count` octets of the buffer, which a connection has brought.
+    fn read_octets(&mut self, now: Instant, id: ConnectionId, count: usize, last: bool) {
+        let Transports {
+            poll, connections, ..
+        } = &mut self.transports;
+        let tally = &self.shared.tallies[self.index];
+        let octets = &self.buffer[..count];
         let Some(connection) = connections.connection(id) else {
             return;
         };
@@ -202,12 +212,32 @@ impl<M: Machine> Thread<M> {
         }
         connections.was_read(id, poll, tally);
         self.commit(now);
-        if let Outcome::Refuse(fault) = reading.outcome {
-            self.log_closed(now, &flow, &fault);
-            self.drain(now, id);
-        } else if last {
-            self.drain(now, id);
+        match reading.outcome {
+            Outcome::Continue if !last => return,
+            Outcome::Continue | Outcome::End => {}
+            Outcome::Refuse(fault) => self.log_closed(now, &flow, &fault),
+            Outcome::Fault => self.log_closed(now, &flow, &"it breaks the rules of WebSockets"),
         }
+        self.drain(now, id);
+    }
+
+    /// A WebSocket comes from the web server: what that has read of it already is read first.
+    fn adopt(&mut self, now: Instant, mut upgraded: Upgraded) {
+        let tally = &self.shared.tallies[self.index];
+        let Transports {
+            poll, connections, ..
+        } = &mut self.transports;
+        let early = std::mem::take(&mut upgraded.early);
+        let Ok(Ok(id)) = connections.adopt(now, upgraded, poll, tally) else {
+            return tally.one(Counter::ConnectionsRefused);
+        };
+        for octets in early.chunks(BUFFER) {
+            self.buffer[..octets.len()].copy_from_slice(octets);
+            self.read_octets(now, id, octets.len(), false);
+        }
+        let connection = self.transports.connections.connection(id);
+        let count = connection.map_or(0, |open| open.receive_early(&mut self.buffer));
+        self.read_octets(now, id, count, false);
     }
 
     /// A TLS session cannot go on: the peer is told why, if it listens, and the connection ends.
@@ -256,7 +286,7 @@ impl<M: Machine> Thread<M> {
             tally,
         };
         let flow = connection.flow;
-        reception.refuse(flow, connection.framer.unfinished(), TIMEOUT);
+        reception.refuse(flow, connection.unfinished(), TIMEOUT);
         self.commit(now);
         self.log_closed(now, &flow, &"a message was not finished in time");
         self.drain(now, id);
@@ -324,6 +354,7 @@ impl<M: Machine> Thread<M> {
             Mail::Received(parcel) => self.open_received(now, parcel),
             Mail::Transmit(parcel) => self.open_transmit(now, parcel),
             Mail::Local(parcel) => self.open_local(now, parcel),
+            Mail::Adopt(upgraded) => self.adopt(now, *upgraded),
             Mail::Command(slot, command) => self.deliver(now, slot, Input::Command(command)),
             Mail::Media(event) => self.deliver(now, event.session().slot(), Input::Media(event)),
             Mail::Answer(answer) => self.deliver(now, answer.id.slot(), Input::Answer(answer)),

@@ -12,6 +12,7 @@ use socket2::{Domain, Socket, TcpKeepalive, Type};
 use super::alarm::Alarm;
 use super::directory::Target;
 use super::session::Session;
+use super::websocket::WebSocket;
 use crate::config::Limits;
 use crate::slot_set::SlotSet;
 
@@ -23,7 +24,7 @@ pub(crate) struct Connection {
     session: Option<Box<Session>>,
     pub(crate) flow: Flow,
     pub(crate) stage: Stage,
-    pub(crate) framer: Framer,
+    pub(crate) framing: Framing,
     unsent: Vec<u8>,
     /// How much at the front of `unsent` has been sent.
     sent: usize,
@@ -40,6 +41,15 @@ pub(crate) struct Connection {
     pub(crate) alias: Option<Target>,
     /// Whether the thread waits for the socket to be writable.
     watched: bool,
+}
+
+/// How messages are cut out of what a connection brings.
+#[derive(Debug)]
+pub(crate) enum Framing {
+    /// By their own length (RFC 3261 §18.3).
+    Stream(Framer),
+    /// Each in a WebSocket message (RFC 7118 §4.2).
+    WebSocket(Box<WebSocket>),
 }
 
 /// What a connection has brought.
@@ -78,9 +88,9 @@ impl Connection {
         now: Instant,
     ) -> Self {
         tune(&socket);
-        let stage = match session {
-            Some(_) => Stage::Handshaking,
-            None => Stage::Open,
+        let stage = match &session {
+            Some(session) if !session.is_open() => Stage::Handshaking,
+            _ => Stage::Open,
         };
         Self::new(socket, session, flow, stage, limits, now)
     }
@@ -127,16 +137,19 @@ impl Connection {
         limits: &Limits,
         now: Instant,
     ) -> Self {
-        let framing = framing::Limits {
-            head: limits.message,
-            body: limits.message,
+        let framing = match flow.protocol.is_websocket() {
+            true => Framing::WebSocket(Box::new(WebSocket::new(2 * limits.message))),
+            false => Framing::Stream(Framer::new(framing::Limits {
+                head: limits.message,
+                body: limits.message,
+            })),
         };
         Self {
             socket,
             session: session.map(Box::new),
             flow,
             stage,
-            framer: Framer::new(framing),
+            framing,
             unsent: Vec::new(),
             sent: 0,
             users: SlotSet::default(),
@@ -175,6 +188,12 @@ impl Connection {
         })
     }
 
+    /// Takes octets that were decrypted before the connection came here.
+    pub(crate) fn receive_early(&mut self, buffer: &mut [u8]) -> usize {
+        let session = self.session.as_mut();
+        session.map_or(0, |session| session.take(buffer))
+    }
+
     /// Whether the handshake has just come to its end. Until then the peer's octets don't prolong the
     /// time that it has for it.
     pub(crate) fn finish_handshake(&mut self, now: Instant) -> bool {
@@ -199,24 +218,58 @@ impl Connection {
     pub(crate) fn heard(&mut self, now: Instant, finished: bool) {
         self.heard = now;
         self.begun = match self.begun {
-            _ if self.framer.is_idle() => None,
+            _ if self.is_between_messages(finished) => None,
             Some(begun) if !finished => Some(begun),
             _ => Some(now),
         };
     }
 
+    /// A WebSocket does not tell whether it has a part of a message. So it is taken for that if octets
+    /// came that finished nothing; a part that follows a message is noticed with its next octets.
+    fn is_between_messages(&self, finished: bool) -> bool {
+        match &self.framing {
+            Framing::Stream(framer) => framer.is_idle(),
+            Framing::WebSocket(_) => finished,
+        }
+    }
+
+    /// What has come of an unfinished request, as far as it could be answered.
+    pub(crate) fn unfinished(&self) -> &[u8] {
+        match &self.framing {
+            Framing::Stream(framer) => framer.unfinished(),
+            Framing::WebSocket(_) => &[],
+        }
+    }
+
     /// Has octets sent with the next [`flush`](Self::flush); `false` if too many wait already.
     pub(crate) fn queue(&mut self, bytes: &[u8], most: usize) -> bool {
-        let waiting = self.unsent.len() - self.sent;
-        let waiting = waiting + self.session.as_ref().map_or(0, |session| session.waiting());
+        let waiting = self.waiting();
         if waiting > 0 && waiting + bytes.len() > most {
             return false;
         }
-        match &mut self.session {
-            Some(session) => session.write(bytes, &mut self.unsent),
-            None => self.unsent.extend_from_slice(bytes),
+        match &mut self.framing {
+            Framing::Stream(_) => self.put(bytes),
+            Framing::WebSocket(socket) => {
+                let mut framed = Vec::with_capacity(bytes.len() + FRAME);
+                socket.write(bytes, &mut framed);
+                self.put(&framed);
+            }
         }
         true
+    }
+
+    /// Octets that wait for the peer to take them.
+    pub(crate) fn waiting(&self) -> usize {
+        let inside = self.session.as_ref().map_or(0, |session| session.waiting());
+        self.unsent.len() - self.sent + inside
+    }
+
+    /// Has octets sent as they are, but for the encryption.
+    pub(crate) fn put(&mut self, octets: &[u8]) {
+        match &mut self.session {
+            Some(session) => session.write(octets, &mut self.unsent),
+            None => self.unsent.extend_from_slice(octets),
+        }
     }
 
     /// Sends what waits, as far as the peer takes it.
@@ -256,6 +309,11 @@ impl Connection {
     pub(crate) fn drain(&mut self, now: Instant) {
         self.stage = Stage::Draining;
         self.heard = now;
+        if let Framing::WebSocket(socket) = &mut self.framing {
+            let mut farewell = Vec::new();
+            socket.close(&mut farewell);
+            self.put(&farewell);
+        }
         if let Some(session) = &mut self.session {
             session.close(&mut self.unsent);
         }
@@ -315,3 +373,6 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// Memory that a connection without unsent octets may hold on to, in octets.
 const KEPT: usize = 2048;
+
+/// Octets that a WebSocket frame adds to what is in it, at most.
+const FRAME: usize = 14;

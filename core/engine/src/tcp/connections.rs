@@ -12,6 +12,7 @@ use socket2::Socket;
 use super::connection::{Connection, Stage, local_address};
 use super::directory::{Directory, Limit, Target, thread_of, was_accepted};
 use super::session::Session;
+use super::upgraded::Upgraded;
 use crate::config::Limits;
 use crate::poll::Poll;
 use crate::stats::{Counter, Tally};
@@ -76,8 +77,36 @@ impl Connections {
         poll: &Poll,
         tally: &Tally,
     ) -> io::Result<Result<(), Limit>> {
-        socket.set_nonblocking(true)?;
         let session = self.answering(protocol)?;
+        let admitted = self.admit(now, protocol, socket, session, poll, tally)?;
+        Ok(admitted.map(drop))
+    }
+
+    /// Takes in a WebSocket that a web server has opened.
+    pub(crate) fn adopt(
+        &mut self,
+        now: Instant,
+        upgraded: Upgraded,
+        poll: &Poll,
+        tally: &Tally,
+    ) -> io::Result<Result<ConnectionId, Limit>> {
+        let (protocol, session) = match upgraded.session {
+            Some(session) => (Protocol::Wss, Some(Session::new(*session))),
+            None => (Protocol::Ws, None),
+        };
+        self.admit(now, protocol, upgraded.socket.into(), session, poll, tally)
+    }
+
+    fn admit(
+        &mut self,
+        now: Instant,
+        protocol: Protocol,
+        socket: Socket,
+        session: Option<Session>,
+        poll: &Poll,
+        tally: &Tally,
+    ) -> io::Result<Result<ConnectionId, Limit>> {
+        socket.set_nonblocking(true)?;
         let mut flow = flow_of(protocol, &socket)?;
         let target = Target::of(&flow);
         let id = match self.directory.admit(target, self.thread) {
@@ -95,7 +124,7 @@ impl Connections {
         tally.one(Counter::Accepted);
         self.unproven.insert(id);
         self.enter(id, connection, poll, tally);
-        Ok(Ok(()))
+        Ok(Ok(id))
     }
 
     /// Our side of the encryption of a connection that a peer has made.
@@ -157,11 +186,17 @@ impl Connections {
         if connection.queue(bytes, self.limits.unsent) {
             self.queued.push(id);
         } else {
+            self.close_slow(id, poll, tally);
+        }
+    }
+
+    fn close_slow(&mut self, id: ConnectionId, poll: &Poll, tally: &Tally) {
+        if let Some(connection) = self.open.get(&id) {
             let peer = base::Pii(connection.flow);
             tracing::info!(%peer, "closed: the peer does not read what it is sent");
-            tally.one(Counter::TimedOut);
-            self.close(id, poll, tally);
         }
+        tally.one(Counter::TimedOut);
+        self.close(id, poll, tally);
     }
 
     /// Sends what was queued.
@@ -229,6 +264,10 @@ impl Connections {
         };
         if connection.proven {
             self.unproven.remove(&id);
+        }
+        // Who pings and does not read the answers.
+        if connection.waiting() > self.limits.unsent + SLACK {
+            return self.close_slow(id, poll, tally);
         }
         if connection.wants_to_write() {
             self.write(id, poll, tally);
@@ -388,6 +427,9 @@ impl Connections {
         }
     }
 }
+
+/// What a limit of unsent octets may be overstepped by: a long message with its frame and encryption.
+const SLACK: usize = 256 * 1024;
 
 /// Whether we make connections of this kind; a browser makes its own.
 fn can_connect(flow: &Flow) -> bool {

@@ -1,10 +1,11 @@
 //! From octets to messages.
 
-use sip::framing::{Frame, FrameError};
+use sip::framing::{Frame, FrameError, Framer};
 use sip::{Flow, Message, TlsPeer};
 
-use super::connection::Connection;
+use super::connection::{Connection, Framing};
 use super::directory::Target;
+use super::websocket::{Arrival, WebSocket};
 use crate::machine::Machine;
 use crate::reception::{Reception, Verdict};
 use crate::stats::Counter;
@@ -16,6 +17,10 @@ pub(crate) enum Outcome {
     Continue,
     /// It ends after the answer, if there is one, has been sent.
     Refuse(FrameError),
+    /// It ends because the peer broke the rules of WebSockets.
+    Fault,
+    /// It ends because the peer said so.
+    End,
 }
 
 /// What octets have led to.
@@ -32,26 +37,63 @@ pub(crate) fn read<M: Machine>(
     octets: &[u8],
     reception: &mut Reception<'_, M>,
 ) -> Reading {
-    connection.framer.push(octets);
-    let (mut finished, mut pings) = (false, 0u64);
+    let mut progress = Progress::default();
+    let outcome = match &mut connection.framing {
+        Framing::Stream(framer) => {
+            let way = (connection.flow, connection.alias.is_none());
+            read_stream(framer, octets, way, reception, &mut progress)
+        }
+        Framing::WebSocket(socket) => {
+            let flow = connection.flow;
+            read_websocket(socket, octets, flow, reception, &mut progress)
+        }
+    };
+    connection.proven |= progress.valid;
+    connection.heard(reception.now, progress.finished);
+    connection.put(&progress.replies);
+    answer_pings(connection, reception, progress.pings);
+    Reading {
+        outcome,
+        alias: progress.alias,
+    }
+}
+
+/// What octets have led to, while they are read.
+#[derive(Default)]
+struct Progress {
+    finished: bool,
+    valid: bool,
+    pings: u64,
+    alias: Option<Target>,
+    /// Octets for the peer that are no message.
+    replies: Vec<u8>,
+}
+
+fn read_stream<M: Machine>(
+    framer: &mut Framer,
+    octets: &[u8],
+    (flow, may_have_alias): (Flow, bool),
+    reception: &mut Reception<'_, M>,
+    progress: &mut Progress,
+) -> Outcome {
+    framer.push(octets);
     let mut outcome = Outcome::Continue;
-    let mut alias = None;
-    while let Some(frame) = connection.framer.next_frame() {
+    while let Some(frame) = framer.next_frame() {
         match frame {
             Frame::Message(bytes) => {
-                finished = true;
-                if connection.alias.is_none() {
-                    alias = alias.or_else(|| alias_in(&connection.flow, bytes));
+                progress.finished = true;
+                if may_have_alias && progress.alias.is_none() {
+                    progress.alias = alias_in(&flow, bytes);
                 }
-                match reception.receive(connection.flow, bytes) {
-                    Verdict::Valid => connection.proven = true,
+                match reception.receive(flow, bytes) {
+                    Verdict::Valid => progress.valid = true,
                     Verdict::Malformed => {}
                     Verdict::NotSip => outcome = Outcome::Refuse(FrameError::NotSip),
                 }
             }
-            Frame::Ping => pings += 1,
+            Frame::Ping => progress.pings += 1,
             Frame::Broken { fault, head } => {
-                reception.refuse(connection.flow, head, fault.status());
+                reception.refuse(flow, head, fault.status());
                 outcome = Outcome::Refuse(fault);
             }
         }
@@ -59,10 +101,46 @@ pub(crate) fn read<M: Machine>(
             break;
         }
     }
-    connection.framer.reclaim();
-    connection.heard(reception.now, finished);
-    answer_pings(connection, reception, pings);
-    Reading { outcome, alias }
+    framer.reclaim();
+    outcome
+}
+
+fn read_websocket<M: Machine>(
+    socket: &mut WebSocket,
+    mut octets: &[u8],
+    flow: Flow,
+    reception: &mut Reception<'_, M>,
+    progress: &mut Progress,
+) -> Outcome {
+    loop {
+        match socket.next(&mut octets, &mut progress.replies) {
+            Arrival::Message(bytes) => {
+                progress.finished = true;
+                if is_ping(&bytes) {
+                    progress.pings += 1;
+                    continue;
+                }
+                match reception.receive(flow, &bytes) {
+                    Verdict::Valid => progress.valid = true,
+                    Verdict::Malformed => {}
+                    Verdict::NotSip => return Outcome::Refuse(FrameError::NotSip),
+                }
+            }
+            Arrival::Control => progress.finished = true,
+            Arrival::Nothing => return Outcome::Continue,
+            Arrival::End => return Outcome::End,
+            Arrival::Fault(fault) => {
+                let peer = base::Pii(flow);
+                tracing::debug!(%peer, %fault, "WebSocket");
+                return Outcome::Fault;
+            }
+        }
+    }
+}
+
+/// Line ends alone (RFC 7118 §6, RFC 5626 §4.4.1).
+fn is_ping(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
 }
 
 /// The alias that a request asks for: the peer's address with the port that it names in its Via. Only

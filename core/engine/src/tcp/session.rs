@@ -44,6 +44,16 @@ impl Session {
             Ok(state) => state.peer_has_closed(),
             Err(error) => return Ok(Received::Fault(error)),
         };
+        let count = self.take(plain);
+        Ok(match (count, ended) {
+            (0, true) => Received::End,
+            (0, false) => Received::Nothing,
+            (_, _) => Received::Octets { count, last: ended },
+        })
+    }
+
+    /// Takes what has been decrypted.
+    pub(crate) fn take(&mut self, plain: &mut [u8]) -> usize {
         let mut count = 0;
         while count < plain.len() {
             match self.tls.reader().read(&mut plain[count..]) {
@@ -51,11 +61,7 @@ impl Session {
                 Ok(more) => count += more,
             }
         }
-        Ok(match (count, ended) {
-            (0, true) => Received::End,
-            (0, false) => Received::Nothing,
-            (_, _) => Received::Octets { count, last: ended },
-        })
+        count
     }
 
     /// Encrypts octets; those that come before the end of the handshake wait inside.

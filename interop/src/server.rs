@@ -234,6 +234,7 @@ pub fn refusal(lab: &Lab, settings: &[(&str, &str)]) -> Result<(ExitStatus, Stri
 
 fn command(site: &Site, settings: &[(&str, &str)]) -> Result<Command> {
     let mut all = BTreeMap::from([
+        ("http.listen", "[]".to_owned()),
         ("sip.listen", format!("[\"udp:{0}\",\"tcp:{0}\"]", site.sip)),
         ("media.ports", format!("{}-{}", site.media.0, site.media.1)),
     ]);

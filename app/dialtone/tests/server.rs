@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -12,10 +13,13 @@ use std::time::Duration;
 
 use common::{Server, command, load};
 use nix::sys::signal::Signal;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 use tempfile::TempDir;
+use tungstenite::client::IntoClientRequest;
+use tungstenite::http::HeaderValue;
 use ue::load::{Job, LoadOptions};
 
 #[test]
@@ -321,14 +325,68 @@ fn a_certificate_is_made_and_one_of_ones_own_is_taken() {
 
 /// Makes a TLS connection to a server that must show this certificate.
 fn shake_hands(address: &str, expected: &CertificateDer<'static>) {
+    let mut client = tls_client("pbx.test", expected);
+    let mut socket = TcpStream::connect(address).unwrap();
+    client.complete_io(&mut socket).unwrap();
+    assert!(!client.is_handshaking());
+}
+
+fn tls_client(name: &str, expected: &CertificateDer<'static>) -> ClientConnection {
     let mut roots = RootCertStore::empty();
     roots.add(expected.clone()).unwrap();
     let config = ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let name = ServerName::try_from("pbx.test").unwrap();
-    let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut socket = TcpStream::connect(address).unwrap();
-    client.complete_io(&mut socket).unwrap();
-    assert!(!client.is_handshaking());
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    ClientConnection::new(Arc::new(config), name).unwrap()
+}
+
+#[test]
+fn phones_in_browsers_speak_sip_over_web_sockets() {
+    let server = Server::new();
+    let health = get(&server.address("http"), "/health");
+    assert!(health.starts_with("HTTP/1.1 200 OK\r\n"), "{health}");
+    for path in ["/", "/elsewhere"] {
+        let page = get(&server.address("http"), path);
+        assert!(page.starts_with("HTTP/1.1 404 "), "{page}");
+    }
+    let plain = TcpStream::connect(server.address("http")).unwrap();
+    challenge(plain, "ws", "localhost");
+    let made = CertificateDer::from_pem_slice(server.read("state/tls/certificate.pem").as_bytes());
+    let secure = StreamOwned::new(
+        tls_client("localhost", &made.unwrap()),
+        TcpStream::connect(server.address("https")).unwrap(),
+    );
+    challenge(secure, "wss", "localhost");
+}
+
+/// What a web server answers.
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Opens a WebSocket and registers without a password, which is challenged.
+fn challenge<S: Read + Write>(stream: S, scheme: &str, host: &str) {
+    let mut request = format!("{scheme}://{host}/ws")
+        .into_client_request()
+        .unwrap();
+    let sip = HeaderValue::from_static("sip");
+    request.headers_mut().insert("Sec-WebSocket-Protocol", sip);
+    let (mut socket, response) = tungstenite::client(request, stream).unwrap();
+    assert_eq!(response.headers()["Sec-WebSocket-Protocol"], "sip");
+    let register = format!(
+        "REGISTER sip:test SIP/2.0\r\nVia: SIP/2.0/{} x.invalid;branch=z9hG4bK1\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:1001@test>;tag=a\r\nTo: <sip:1001@test>\r\n\
+         Call-ID: {scheme}\r\nCSeq: 1 REGISTER\r\n\
+         Contact: <sip:1001@x.invalid;transport=ws>\r\n\r\n",
+        scheme.to_uppercase()
+    );
+    socket.send(tungstenite::Message::text(register)).unwrap();
+    let answer = socket.read().unwrap().into_text().unwrap();
+    assert!(answer.starts_with("SIP/2.0 401 "), "{answer}");
 }

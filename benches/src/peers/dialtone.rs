@@ -53,6 +53,7 @@ pub fn start(binary: &Path, users: u32) -> Result<Server> {
         .arg(folder.path(""))
         .args(["--set", &format!("sip.listen=[\"udp:{address}\"]")])
         .args(["--set", &format!("sip.realm={DOMAIN}")])
+        .args(["--set", "http.listen=[]"])
         .args(["--set", "media.ports=10000-64999"])
         .args(["--set", "registrar.qualify=off"])
         .args(["--set", "log.level=warn"]);

@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(uri.user, "al%69ce:pw;x=1");
         assert_eq!(uri.user_name(), "alice");
         assert_eq!(uri.socket_address(), "[2001:db8::1]:5070".parse().ok());
-        assert_eq!(uri.protocol(), Some(Protocol::Tcp));
+        assert_eq!(uri.protocol(), Some(Protocol::Tls), "sips leaves no choice");
         assert!(uri.params.has("lr"));
         assert_eq!(uri.headers, "Subject=x");
         assert_eq!(

@@ -22,6 +22,7 @@ use super::tls;
 use super::trace::Hub;
 use crate::folder::Folder;
 use crate::log::Logging;
+use crate::settings::http;
 use crate::settings::{self, Override, Server, Settings, snapshot};
 
 /// Handles on everything that runs.
@@ -34,6 +35,7 @@ pub(super) struct Control {
     pub(super) config: Arc<ArcSwap<pbx::Config>>,
     pub(super) logging: Logging,
     pub(super) listening: Vec<Listen>,
+    pub(super) web: Vec<http::Listen>,
     pub(super) started: u64,
     pub(super) delivery: Arc<Delivery>,
     pub(super) mailroom: Arc<Mailroom>,
@@ -55,6 +57,15 @@ impl Control {
     }
 }
 
+impl Control {
+    /// All addresses that are listened on, for people to read.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        let sip = self.listening.iter().map(ToString::to_string);
+        sip.chain(self.web.iter().map(ToString::to_string))
+            .collect()
+    }
+}
+
 impl api::Server for Control {
     fn status(&self) -> Status {
         let (mut users, mut phones) = (0, 0);
@@ -71,7 +82,7 @@ impl api::Server for Control {
             pid: std::process::id(),
             data: self.folder.root().display().to_string(),
             started: self.started,
-            listen: self.listening.iter().map(ToString::to_string).collect(),
+            listen: self.addresses(),
             users: self.settings.load().users.len(),
             registered_users: users,
             phones,
@@ -212,10 +223,16 @@ fn phone(user: &str, contact: &Contact) -> Phone {
 /// Keys that differ and are read at the start only.
 fn needs_restart(old: &Server, new: &Server) -> Vec<String> {
     let tcp = |server: &Server| format!("{:?}", server.sip.tcp);
+    let web = |server: &Server| {
+        let http = &server.http;
+        (http.max_connections, http.max_connections_per_peer)
+    };
     let changes = [
         ("sip.listen", old.sip.listen != new.sip.listen),
         ("sip.threads", old.sip.threads != new.sip.threads),
         ("sip.tcp", tcp(old) != tcp(new)),
+        ("http.listen", old.http.listen != new.http.listen),
+        ("http limits", web(old) != web(new)),
         ("media.ports", old.media.ports != new.media.ports),
         ("media.timeout", old.media.timeout != new.media.timeout),
         ("media.workers", old.media.workers != new.media.workers),

@@ -2,8 +2,8 @@
 //!
 //! - [`network`]: addresses of this machine. - [`delivery`]: what waits for a busy signalling thread.
 //! - [`observer`]: what becomes of events: log, read model, call records.
-//! - [`tls`]: the certificate. - [`trace`]: messages as they come and go.
-//! - [`mailroom`]: what waits for users.
+//! - [`tls`]: the certificate. - [`web`]: HTTP and WebSockets.
+//! - [`trace`]: messages as they come and go. - [`mailroom`]: what waits for users.
 //! - [`record`]: call records. - [`control`]: what the API asks. - [`welcome`]: what a newcomer is told.
 
 mod control;
@@ -14,6 +14,7 @@ mod observer;
 mod record;
 mod tls;
 mod trace;
+mod web;
 mod welcome;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use delivery::Delivery;
 use mailroom::Mailroom;
 use observer::{Observed, Observer};
 use trace::Hub;
+use web::Web;
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(folder: &Folder, overrides: Vec<Override>) -> Result<()> {
@@ -68,6 +70,7 @@ pub(crate) fn run(folder: &Folder, overrides: Vec<Override>) -> Result<()> {
 struct Running {
     control: Arc<Control>,
     engine: Engine<Pbx>,
+    web: Web,
     plane: media::Plane,
     resolver: resolver::Task,
     observer: Observer,
@@ -83,6 +86,7 @@ impl Running {
     ) -> Result<Self> {
         let tls = tls::load(folder, &settings.server.tls, None)?;
         let bound = engine::bind::<Command>(network::engine_config(&settings.server, tls.clone()))?;
+        let web = Web::bind(&settings.server.http, network::has_ipv6())?;
         let (bindings, journal) = recover(folder)?;
         let call_log = CallLog::open(&folder.call_records(), settings.server.calls.max_calls)
             .context("call records can't be kept")?;
@@ -120,6 +124,7 @@ impl Running {
             config: Arc::clone(&config),
             logging,
             listening: bound.listening().to_vec(),
+            web: web.listening(),
             started: now(),
             delivery,
             mailroom: Arc::clone(&mailroom),
@@ -146,6 +151,7 @@ impl Running {
         Ok(Self {
             control,
             engine,
+            web,
             plane,
             resolver,
             observer,
@@ -160,7 +166,10 @@ impl Running {
             .enable_time()
             .build()?;
         runtime.spawn(self.resolver.run());
-        runtime.block_on(attend(&self.control))?;
+        runtime.block_on(async {
+            self.web.serve(&self.control)?;
+            attend(&self.control).await
+        })?;
         drop(runtime);
         // A phone may still say something; then the workers fall silent; then the last records go.
         self.engine.stop();
@@ -183,7 +192,7 @@ async fn attend(control: &Arc<Control>) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    tracing::info!(listen = %network::list(&control.listening), "ready");
+    tracing::info!(listen = %control.addresses().join(" "), "ready");
     tokio::select! {
         served = api => served.context("the control socket broke")?,
         () = control.delivery.retry() => {}

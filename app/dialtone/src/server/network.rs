@@ -46,12 +46,6 @@ pub(super) fn media_config(server: &Server) -> media::Config {
     }
 }
 
-/// Addresses for people to read.
-pub(super) fn list(listen: &[Listen]) -> String {
-    let texts: Vec<_> = listen.iter().map(ToString::to_string).collect();
-    texts.join(" ")
-}
-
 /// The addresses at which a socket is reached: its own, or all of the machine's that phones may use.
 pub(super) fn reachable(listen: SocketAddr) -> Vec<SocketAddr> {
     if !listen.ip().is_unspecified() {
@@ -141,7 +135,7 @@ fn any_v6(listen: &Listen) -> bool {
     listen.address.ip() == Ipv6Addr::UNSPECIFIED
 }
 
-fn has_ipv6() -> bool {
+pub(super) fn has_ipv6() -> bool {
     match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
         Ok(_) => true,
         // Anything else is no question of the family, and is better reported by who needs the port.

@@ -3,12 +3,13 @@
 //! - [`document`]: TOML whose values know their place.
 //! - [`report`]: what is wrong, where, and what to do.
 //! - [`reader`], [`values`]: keys and kinds of values.
-//! - [`server`], with [`tls`]; [`users`], [`trunks`], [`dialplan`]: the files.
+//! - [`server`], with [`tls`] and [`http`]; [`users`], [`trunks`], [`dialplan`]: the files.
 //! - [`overrides`]: `--set` and the environment.
 //! - [`snapshot`]: what the PBX gets of it all.
 
 pub(crate) mod dialplan;
 pub(crate) mod document;
+pub(crate) mod http;
 pub(crate) mod overrides;
 pub(crate) mod reader;
 pub(crate) mod report;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use pbx::config::{Algorithm, Redirects};
 
 use super::document::Table;
+use super::http::{self, Http};
 use super::reader::Section;
 use super::report::{Fault, Report};
 use super::tls::{self, Tls};
@@ -20,6 +21,7 @@ use super::values::{
 pub(crate) struct Server {
     pub(crate) sip: Sip,
     pub(crate) tls: Tls,
+    pub(crate) http: Http,
     pub(crate) media: Media,
     pub(crate) auth: Auth,
     pub(crate) registrar: Registrar,
@@ -150,6 +152,7 @@ pub(crate) fn read(table: Table, root: &Path, report: &Report) -> Server {
     let server = Server {
         sip: sip(top.section("sip")),
         tls: tls::read(top.section("tls"), root, report),
+        http: http::read(top.section("http")),
         media: media(top.section("media")),
         auth: auth(top.section("auth")),
         registrar: registrar(top.section("registrar")),

@@ -32,6 +32,10 @@ impl Server {
                 "--set",
                 "sip.listen=[\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\", \"tls:127.0.0.1:0\"]",
             ])
+            .args([
+                "--set",
+                "http.listen=[\"http:127.0.0.1:0\", \"https:127.0.0.1:0\"]",
+            ])
             .args(["--set", &format!("media.ports={}", ports())])
             .args(["--set", "registrar.qualify=off"])
             .stdout(fs::File::create(data.path().join("stdout")).unwrap())

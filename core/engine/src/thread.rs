@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base::Slot;
+use sip::stun::answer_binding;
 use sip::{ConnectionId, Flow, Protocol, StatusCode, TlsPeer};
 use socket2::Socket;
 
@@ -319,6 +320,10 @@ impl<M: Machine> Thread<M> {
                 tally.one(Counter::KeepAlives);
                 continue;
             }
+            if may_be_stun(bytes) && answer_stun(&mut self.residents, flow, bytes) {
+                tally.one(Counter::KeepAlives);
+                continue;
+            }
             let mut reception = Reception {
                 now,
                 index: self.index,
@@ -476,6 +481,21 @@ fn is_keep_alive(bytes: &[u8]) -> bool {
         && bytes
             .iter()
             .all(|byte| matches!(byte, b'\r' | b'\n' | 0 | b' '))
+}
+
+/// SIP never begins with two zero bits (RFC 5626 §5.4).
+fn may_be_stun(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|first| first & 0xc0 == 0)
+}
+
+/// Answers a Binding request; `false` if it is none.
+fn answer_stun<M: Machine>(residents: &mut Residents<M>, flow: Flow, bytes: &[u8]) -> bool {
+    let mut is_binding = false;
+    residents.answer(Slot::new(0), |answer| {
+        is_binding = answer_binding(bytes, flow.remote, answer);
+        is_binding.then_some(flow)
+    });
+    is_binding
 }
 
 fn log_stranger(seldom: &mut Seldom, now: Instant, flow: &Flow, length: usize) {

@@ -373,3 +373,26 @@ fn one_machine_wakes_others_even_if_they_are_told_too_much() {
     woken.sort_unstable();
     assert_eq!(woken, all, "each once");
 }
+
+/// RFC 5626 §4.4.2: a phone keeps its NAT's binding by STUN, and learns what its address looks like.
+#[test]
+fn rfc5626_4_4_2_binding_requests_are_answered_on_the_sip_port() {
+    let rig = Rig::new(&["udp:127.0.0.1:0"], 1);
+    let phone = peer("127.0.0.1:0");
+    let transaction = b"0123456789ab";
+    let binding = [&b"\x00\x01\x00\x00\x21\x12\xa4\x42"[..], transaction].concat();
+    phone.send_to(&binding, rig.address(0)).unwrap();
+    let mut answer = [0; 100];
+    let (length, from) = phone.recv_from(&mut answer).unwrap();
+    assert_eq!((length, from), (32, rig.address(0)));
+    assert_eq!(answer[..8], *b"\x01\x01\x00\x0c\x21\x12\xa4\x42");
+    assert_eq!(&answer[8..20], transaction);
+    let port = phone.local_addr().unwrap().port() ^ 0x2112;
+    assert_eq!(answer[26..28], port.to_be_bytes());
+    // Something else that begins like STUN is answered by nobody.
+    phone.send_to(&binding[..19], rig.address(0)).unwrap();
+    phone
+        .send_to(request("OPTIONS", "after", 1).as_bytes(), rig.address(0))
+        .unwrap();
+    assert!(receive(&phone).0.starts_with("SIP/2.0 200 "));
+}

@@ -11,6 +11,8 @@ fn forwarding(mut settings: Settings) -> Settings {
         number: number.to_owned(),
         strip: 0,
         steps: vec![Step::Proxy(target.to_owned())],
+        from: Vec::new(),
+        transit: false,
     };
     settings.config.dialplan.extensions = vec![
         step("8XXX", "sip:{number}@192.0.2.200"),

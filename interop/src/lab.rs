@@ -35,16 +35,24 @@ pub struct Site {
     pub sip: SocketAddr,
     /// Its SIP address for TLS, if it is given a certificate.
     pub tls: SocketAddr,
+    /// Its web server.
+    pub http: SocketAddr,
+    /// Its web server over TLS, if it is given a certificate.
+    pub https: SocketAddr,
     /// First and last port of its media.
     pub media: (u16, u16),
 }
 
 impl Site {
     fn new(data: PathBuf, ports: &mut Ports) -> Result<Self> {
+        let mut here = || anyhow::Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, ports.port()?)));
+        let (sip, tls, http, https) = (here()?, here()?, here()?, here()?);
         Ok(Self {
             data,
-            sip: SocketAddr::from((Ipv4Addr::LOCALHOST, ports.port()?)),
-            tls: SocketAddr::from((Ipv4Addr::LOCALHOST, ports.port()?)),
+            sip,
+            tls,
+            http,
+            https,
             media: ports.range(MEDIA_PORTS)?,
         })
     }
@@ -177,11 +185,19 @@ impl Lab {
     /// When it does not come up.
     pub fn server_with_tls(&self, authority: &Authority) -> Result<Server> {
         let certificate = authority.vouch(&["127.0.0.1", "localhost"])?;
-        let Site { sip, tls, .. } = self.site;
+        let Site {
+            sip,
+            tls,
+            http,
+            https,
+            ..
+        } = self.site;
+        let web = format!("[\"http:{http}\", \"https:{https}\"]");
         let listen = format!("[\"udp:{sip}\", \"tcp:{sip}\", \"tls:{tls}\"]");
         let [(certificate, its_path), (key, key_path)] = certificate.settings();
         let settings = [
             ("sip.listen", &*listen),
+            ("http.listen", &*web),
             (certificate, &*its_path),
             (key, &*key_path),
         ];

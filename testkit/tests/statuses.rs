@@ -187,6 +187,7 @@ fn rfc3261_12_2_2_requests_for_a_dialog_that_is_not_there_are_481() {
     });
 }
 
+/// RFC 3261 §11.
 #[test]
 fn options_tell_what_we_can_do() {
     calm(|world| {

@@ -79,6 +79,7 @@ fn call() {
     });
 }
 
+/// RFC 3326.
 #[test]
 fn the_phones_that_did_not_answer_learn_that_another_did() {
     calm(|world| {

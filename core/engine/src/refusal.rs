@@ -53,6 +53,7 @@ mod tests {
         Some(String::from_utf8(bytes).unwrap())
     }
 
+    /// RFC 3261 §8.2.6.
     #[test]
     fn a_malformed_request_is_refused_with_the_status_of_its_fault() {
         let text = answer(
@@ -64,6 +65,7 @@ mod tests {
         assert!(text.contains("\r\nTo: <sip:a@b>;tag="));
     }
 
+    /// RFC 3261 §8.2.7.
     #[test]
     fn nothing_answers_an_ack_a_response_or_a_broken_via() {
         for text in [

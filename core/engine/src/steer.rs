@@ -92,6 +92,7 @@ mod tests {
         steer(&Message::parse(text.as_bytes()).unwrap())
     }
 
+    /// RFC 3261 §18.1.2.
     #[test]
     fn responses_go_where_the_request_came_from() {
         let ours = "z9hG4bKc3-0123456789abcdef";

@@ -87,6 +87,7 @@ fn pieces_and_pipelines_keep_their_order() {
     }
 }
 
+/// RFC 5626 §3.5.1, §4.4.1.
 #[test]
 fn keep_alives_are_answered() {
     let rig = Rig::new(&["tcp:127.0.0.1:0"], 1);
@@ -98,6 +99,7 @@ fn keep_alives_are_answered() {
     assert_eq!(rig.count(Counter::KeepAlives), 1);
 }
 
+/// RFC 3261 §21.4.9.
 #[test]
 fn a_message_that_is_not_finished_in_time_is_refused() {
     let rig = limited(Limits {
@@ -145,6 +147,7 @@ fn silent_connections_end_and_proven_ones_stay_longer() {
     assert!(answer(&mut proven).contains("CSeq: 2 "));
 }
 
+/// RFC 3261 §18.3, §21.4.11.
 #[test]
 fn what_is_not_sip_or_too_large_is_refused_and_the_connection_closed() {
     let rig = limited(Limits {

@@ -151,6 +151,7 @@ mod tests {
         Reporter::new(7, token, 8, 0)
     }
 
+    /// RFC 3550 §6.4, §6.4.1.
     #[test]
     fn a_sender_reports_what_it_sent_and_heard() {
         let mut reporter = reporter();

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// RFC 3261 §10.2, §10.3.
 #[test]
 fn a_phone_registers_refreshes_and_leaves() {
     let manner = Manner {
@@ -46,6 +47,7 @@ fn one_phone_ends_all_registrations_of_its_user() {
     });
 }
 
+/// RFC 7616 §3.3.
 #[test]
 fn a_nonce_that_is_too_old_is_stale_and_a_fresh_one_is_used() {
     let manner = Manner {
@@ -68,6 +70,7 @@ fn a_nonce_that_is_too_old_is_stale_and_a_fresh_one_is_used() {
     });
 }
 
+/// RFC 3261 §22.
 #[test]
 fn a_wrong_password_is_forbidden_and_told() {
     calm(|world| {

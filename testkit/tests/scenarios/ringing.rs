@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// RFC 3261 §13, §15.
 #[test]
 fn a_call_is_answered_and_hung_up_by_either_side() {
     for caller_hangs_up in [true, false] {
@@ -134,6 +135,7 @@ fn the_dial_plan_goes_on_to_the_next_user() {
     });
 }
 
+/// RFC 3261 §9.2.
 #[test]
 fn a_caller_gives_up_while_it_rings() {
     let story = |world: &mut World| {
@@ -232,6 +234,7 @@ fn two_phones_answer_at_once() {
     });
 }
 
+/// RFC 3261 §13.2.2.4.
 #[test]
 fn a_phone_behind_a_forking_proxy_is_followed_and_a_second_one_hung_up() {
     for both_answer in [false, true] {

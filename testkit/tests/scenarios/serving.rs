@@ -67,6 +67,7 @@ fn a_caller_without_an_offer_is_served() {
     in_rough_weather(story);
 }
 
+/// RFC 6086.
 #[test]
 fn info_is_passed_on() {
     calm(|world| {

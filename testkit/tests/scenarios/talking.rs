@@ -24,6 +24,7 @@ fn hold_and_resume_reach_the_other_party() {
     }
 }
 
+/// RFC 3311.
 #[test]
 fn update_becomes_a_re_invite_for_a_phone_that_does_not_know_it() {
     calm(|world| {
@@ -39,6 +40,7 @@ fn update_becomes_a_re_invite_for_a_phone_that_does_not_know_it() {
     });
 }
 
+/// RFC 3261 §14.1.
 #[test]
 fn changes_of_both_parties_at_once_are_told_apart_by_491() {
     for update in [false, true] {
@@ -153,6 +155,7 @@ fn without_ports_a_call_is_503() {
     );
 }
 
+/// RFC 4028 §7.2, §7.3.
 #[test]
 fn a_session_timer_keeps_a_call_alive_whoever_refreshes() {
     for update in [false, true] {
@@ -176,6 +179,7 @@ fn a_session_timer_keeps_a_call_alive_whoever_refreshes() {
     }
 }
 
+/// RFC 4028 §10.
 #[test]
 fn a_phone_that_does_not_refresh_its_session_is_hung_up() {
     let lazy = |lazy: bool| Manner {
@@ -251,6 +255,7 @@ fn a_held_call_survives_silence() {
     });
 }
 
+/// RFC 3261 §12.2.1.2.
 #[test]
 fn a_phone_that_has_forgotten_its_call_ends_it_for_the_other() {
     calm(|world| {

@@ -390,6 +390,7 @@ mod tests {
         })
     }
 
+    /// RFC 3551 §4.5.2.
     #[test]
     fn every_bit_equals_another_implementations() {
         // The expected hashes were made with libg722 (PyPI G722 1.2.8) from the same input.

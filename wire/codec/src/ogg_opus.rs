@@ -134,6 +134,7 @@ mod tests {
     use super::*;
     use crate::tone::{self, Tone};
 
+    /// RFC 7845, RFC 3533.
     #[test]
     fn sound_comes_back_at_its_length_and_rate() {
         let mut pcm = [0; 16_000 + 123];

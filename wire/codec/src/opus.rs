@@ -230,6 +230,7 @@ mod tests {
     use super::*;
     use crate::tone::{self, Tone};
 
+    /// RFC 6716, RFC 7587.
     #[test]
     fn a_tone_survives_at_every_rate_and_frame_length() {
         for rate in [8000u32, 16_000, 48_000] {

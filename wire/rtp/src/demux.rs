@@ -36,6 +36,7 @@ impl Kind {
 mod tests {
     use super::*;
 
+    /// RFC 7983 §7, RFC 5761 §4.
     #[test]
     fn the_first_bytes_tell_the_protocol() {
         assert_eq!(Kind::of(&[0x80, 0]), Kind::Rtp);

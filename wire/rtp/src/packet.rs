@@ -240,6 +240,7 @@ mod tests {
     }
 
     proptest! {
+        /// RFC 3550 §5.1, §5.3.1.
         #[test]
         fn what_is_encoded_parses_back(
             header in header(),

@@ -411,6 +411,7 @@ mod tests {
     }
 
     proptest! {
+        /// RFC 3550 §6.4.1, §6.5.
         #[test]
         fn what_is_written_reads_back(
             info in info(),
@@ -454,6 +455,7 @@ mod tests {
         }
     }
 
+    /// RFC 3550 appendix A.2.
     #[test]
     fn lengths_and_counts_are_checked() {
         fn first(bytes: &[u8]) -> Result<Packet<'_>, Error> {

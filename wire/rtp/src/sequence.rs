@@ -165,6 +165,7 @@ mod tests {
 
     use super::*;
 
+    /// RFC 3550 appendix A.1, A.3.
     #[test]
     fn gaps_count_as_lost_until_the_late_ones_come() {
         let mut sequence = Sequence::new(65534);
@@ -176,6 +177,7 @@ mod tests {
         assert_eq!(sequence.extended_highest(), 65536 + 2);
     }
 
+    /// RFC 3550 appendix A.1.
     #[test]
     fn a_lone_jump_is_ignored_and_a_restart_followed() {
         let mut sequence = Sequence::new(100);
@@ -198,6 +200,7 @@ mod tests {
         assert_eq!(sequence.lost(), 3);
     }
 
+    /// RFC 3550 appendix A.3.
     #[test]
     fn the_fraction_is_of_the_interval() {
         let mut sequence = Sequence::new(0);
@@ -208,6 +211,7 @@ mod tests {
         assert_eq!(sequence.fraction_lost(), 0);
     }
 
+    /// RFC 3550 appendix A.8.
     #[test]
     fn steady_transit_is_no_jitter() {
         let mut jitter = Jitter::default();

@@ -228,6 +228,7 @@ mod tests {
         Some(out)
     }
 
+    /// RFC 3264 §6.
     #[test]
     fn the_offerer_s_first_known_codec_is_taken_and_other_streams_refused() {
         let text = "v=0\nt=1 2\nm=video 4000 RTP/AVP 96\na=rtpmap:96 VP8/90000\n\
@@ -262,6 +263,7 @@ mod tests {
         assert!(answered(text, &[Codec::Opus]).is_none());
     }
 
+    /// RFC 3264 §6.1.
     #[test]
     fn hold_is_mirrored_and_odd_packet_times_become_20() {
         let text = "v=0\nc=IN IP4 0.0.0.0\nm=audio 4000 RTP/AVP 0\na=ptime:25\n";

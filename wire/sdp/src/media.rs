@@ -370,6 +370,7 @@ mod tests {
         assert!(Head::parse(&many).is_none());
     }
 
+    /// RFC 8866 §5.7.
     #[test]
     fn the_section_s_address_goes_before_the_session_s() {
         let text = "c=IN IP4 10.0.0.1\nm=audio 4000 RTP/AVP 0\nc=IN IP6 2001:db8::5\n\
@@ -381,6 +382,7 @@ mod tests {
         });
     }
 
+    /// RFC 3605, RFC 5761 §5.1.1.
     #[test]
     fn rtcp_is_the_next_port_unless_said() {
         let rtcp = |extra: &str| {
@@ -412,6 +414,7 @@ mod tests {
         }
     }
 
+    /// RFC 8866 §6.7.
     #[test]
     fn direction_is_inherited_and_overridden() {
         assert_eq!(direction_of("m=audio 1 X 0\n"), Direction::SendRecv);
@@ -425,6 +428,7 @@ mod tests {
         );
     }
 
+    /// RFC 3264 §8.4, RFC 8838 §4.1.1.
     #[test]
     fn the_unspecified_address_is_hold_but_not_with_ice() {
         let zero = "c=IN IP4 0.0.0.0\n";
@@ -438,6 +442,7 @@ mod tests {
         assert_eq!(ice, Direction::SendRecv);
     }
 
+    /// RFC 8866 §6.4, §6.5.
     #[test]
     fn packet_times_are_read() {
         let times = |extra: &str| {

@@ -185,6 +185,7 @@ mod tests {
     use super::*;
     use crate::Sdp;
 
+    /// RFC 8866 §6.6, RFC 3551 §6.
     #[test]
     fn a_line_goes_before_the_static_type() {
         let text = "v=0\nm=audio 1 RTP/AVP 8 0 96 97 98 300\na=rtpmap:0 X-OWN/16000\n\
@@ -202,6 +203,7 @@ mod tests {
         assert_eq!(audio.rtpmap(98), None);
     }
 
+    /// RFC 7587 §7, RFC 4733.
     #[test]
     fn a_codec_is_known_by_its_own_offer() {
         for codec in Codec::ALL {

@@ -293,6 +293,7 @@ mod tests {
         assert_eq!(sdp.id_and_version(), Some(("1", "2")));
     }
 
+    /// RFC 8866 §5, §9.
     #[test]
     fn what_is_no_description_is_refused_with_its_place() {
         assert_eq!(Sdp::parse(""), Err(Error::NoVersion));
@@ -322,6 +323,7 @@ mod tests {
         assert_eq!(Sdp::parse(&long), Err(Error::TooLong));
     }
 
+    /// RFC 8866 §5.7.
     #[test]
     fn a_connection_is_an_address_or_a_name() {
         let address = |c: &str| {

@@ -42,6 +42,7 @@ fn every_peer_s_description_encodes_to_itself() {
     }
 }
 
+/// RFC 8866 §5.2.
 #[test]
 fn baresip_changes_addresses_only() {
     let out = anchored(BARESIP, &[at(20_000)]);
@@ -152,6 +153,7 @@ fn a_refused_stream_stays_refused() {
     assert!(anchored(text, &[]).ends_with("m=audio 0 RTP/AVP 0\r\nm=video 0 RTP/AVP 96\r\n"));
 }
 
+/// RFC 3264 §8.4.
 #[test]
 fn hold_by_address_becomes_hold_by_attribute() {
     let text = "v=0\no=- 1 1 IN IP4 10.0.0.1\ns=-\nc=IN IP4 0.0.0.0\nt=0 0\n\

@@ -370,6 +370,7 @@ mod tests {
         vec![Owned::Broken(fault, head.into())]
     }
 
+    /// RFC 3261 §7.5, §18.3.
     #[test]
     fn messages_follow_each_other_with_line_ends_between() {
         let a = "A sip:a SIP/2.0\r\nContent-Length: 3\r\n\r\nabc";
@@ -379,6 +380,7 @@ mod tests {
         assert_eq!(all, [message(a), message(b), Owned::Ping, message(a)]);
     }
 
+    /// RFC 3261 §18.3, §21.4.11.
     #[test]
     fn every_fault_has_its_answer() {
         let head = "A sip:a SIP/2.0\r\nX: y\r\n\r\n";

@@ -450,6 +450,7 @@ mod tests {
         Content-Type: application/SDP ; x=y\r\n\
         Content-Length: 4\r\n\r\nv=0\n and more";
 
+    /// RFC 3261 §7.1, §7.3.1.
     #[test]
     fn a_request_with_folds_compact_forms_and_lists() {
         let message = Message::parse(INVITE.as_bytes()).unwrap();
@@ -465,6 +466,7 @@ mod tests {
         assert_eq!(message.number(HeaderName::MaxForwards), Ok(Some(70)));
     }
 
+    /// RFC 3261 §7.5.
     #[test]
     fn line_ends_before_a_datagram_are_passed_over() {
         let bytes = format!("\r\n\n{INVITE}");
@@ -540,6 +542,7 @@ mod tests {
         }
     }
 
+    /// RFC 3261 §8.1.1, §21.4.14, §21.5.6.
     #[test]
     fn faults_are_kept_for_the_refusal() {
         let with = |from: &str, to: &str| INVITE.replace(from, to);

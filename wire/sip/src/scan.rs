@@ -133,6 +133,7 @@ mod tests {
         }
     }
 
+    /// RFC 3261 §25.1.
     #[test]
     fn tokens_end_where_the_grammar_says() {
         assert_eq!(token_length(b"Call-ID: x"), 7);

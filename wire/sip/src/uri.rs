@@ -324,6 +324,7 @@ mod tests {
         Uri::parse(a).unwrap().equivalent(&Uri::parse(b).unwrap())
     }
 
+    /// RFC 3261 §19.1.1, RFC 3966.
     #[test]
     fn parts() {
         let uri = Uri::parse("sips:al%69ce:pw;x=1@[2001:db8::1]:5070;transport=tcp;lr?Subject=x")

@@ -222,6 +222,7 @@ mod tests {
     use super::*;
     use crate::digest::Credentials;
 
+    /// RFC 7616 §3.3, RFC 8760 §2.4.
     #[test]
     fn a_challenge_encodes_and_parses() {
         let ours = Challenge::new("a \"b\" \\c", "n0", Algorithm::Sha256).stale(true);

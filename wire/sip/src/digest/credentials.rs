@@ -385,6 +385,7 @@ mod tests {
         );
     }
 
+    /// RFC 7616 §6.1, RFC 8760 §2.
     #[test]
     fn a_hash_of_another_algorithm_never_fits() {
         let challenge = Challenge::new("r", "n", Algorithm::Md5);

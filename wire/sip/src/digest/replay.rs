@@ -156,6 +156,7 @@ mod tests {
         }
     }
 
+    /// RFC 7616 §3.4.
     #[test]
     fn each_count_is_good_once_in_any_order() {
         let mut guard = ReplayGuard::new(10);

@@ -112,6 +112,7 @@ fn is_display_name(display: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// RFC 3261 §20.10.
     #[test]
     fn both_forms() {
         let a = NameAddr::parse("\"J \\\"<R>\\\" D\" <sip:u;x=1@h;y>;tag=9").unwrap();
@@ -126,6 +127,7 @@ mod tests {
         );
     }
 
+    /// RFC 3261 §20, §25.1.
     #[test]
     fn broken_addresses_are_refused() {
         for value in [

@@ -235,6 +235,7 @@ mod tests {
         }
     }
 
+    /// RFC 3261 §7.3.3.
     #[test]
     fn every_name_has_a_spelling() {
         let missing = |spelling: &&&str| spelling.is_empty();

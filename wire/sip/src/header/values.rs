@@ -122,6 +122,7 @@ fn sequence_number(digits: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
+    /// RFC 3261 §8.1.1.5, §20.16.
     #[test]
     fn cseq_limits() {
         assert_eq!(
@@ -144,6 +145,7 @@ mod tests {
         }
     }
 
+    /// RFC 4028 §4.
     #[test]
     fn session_expires_with_refresher() {
         let value = SessionExpires::parse("1800 ; refresher = UAS").unwrap();

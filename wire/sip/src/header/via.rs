@@ -90,6 +90,7 @@ pub(crate) const MAGIC_COOKIE: &str = "z9hG4bK";
 mod tests {
     use super::*;
 
+    /// RFC 3261 §20.42, RFC 5118 §4.5.
     #[test]
     fn odd_but_legal() {
         let via =
@@ -101,6 +102,7 @@ mod tests {
         assert!(via.params.has("rport"));
     }
 
+    /// RFC 3261 §8.1.1.7.
     #[test]
     fn broken_ones_are_refused() {
         for value in [

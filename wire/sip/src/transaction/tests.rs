@@ -169,6 +169,7 @@ fn rfc3261_17_1_2_2_an_unanswered_bye_is_repeated_and_given_up() {
     assert_eq!(end, Some((32_000, Expired::Client(key, "owner"))));
 }
 
+/// RFC 3261 §17.1.1.2, §17.1.2.2.
 #[test]
 fn a_reliable_transport_repeats_nothing() {
     let mut world = World::new();
@@ -283,6 +284,7 @@ fn rfc3261_13_3_1_4_a_2xx_is_repeated_until_acknowledged() {
     assert!(world.transactions.is_empty());
 }
 
+/// RFC 3261 §13.3.1.4.
 #[test]
 fn a_2xx_without_ack_expires() {
     let mut world = World::new();

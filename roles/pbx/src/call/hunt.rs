@@ -10,11 +10,12 @@ use sip::{Message, StatusCode};
 use super::fork::Target;
 use super::leg::Party;
 use super::session::Session;
+use super::steps::reachable;
 use super::{Alive, Call, Stage};
 use crate::Cause;
 use crate::context::Context;
 use crate::trunk::state::Health;
-use crate::trunk::{Channel, Outgoing, Route, TrunkLeg, retry_after, routes};
+use crate::trunk::{Channel, Outgoing, Route, Trunk, TrunkLeg, retry_after, routes};
 
 /// The ways that a call may still take.
 #[derive(Debug)]
@@ -74,8 +75,21 @@ impl Call {
     ) -> Alive {
         let now = ctx.clock.unix_millis(ctx.now);
         let names = trunks.iter().map(String::as_str);
+        let peers: Vec<_> = trunks
+            .iter()
+            .filter_map(|name| ctx.config.trunks.named(name)?.peer.as_deref())
+            .map(|peer| (peer, reachable(ctx, peer)))
+            .collect();
+        let registered = |trunk: &Arc<Trunk>| {
+            let own = peers
+                .iter()
+                .find(|(peer, _)| trunk.peer.as_deref() == Some(peer));
+            let contacts = own.map_or(&[][..], |(_, contacts)| contacts);
+            let route = |contact| Route::to_contact(trunk, contact);
+            contacts.iter().map(route).collect()
+        };
         self.hunt = Some(Hunt {
-            routes: routes(&ctx.config.trunks, names, now, ctx.mint),
+            routes: routes(&ctx.config.trunks, names, now, ctx.mint, registered),
             number: number.into(),
             admitted: None,
         });
@@ -148,6 +162,10 @@ impl Call {
         let address = ctx.config.network.signalling_address(&route.flow);
         let host = super::fork::host_of(address.ip());
         let outgoing = Outgoing::new(&trunk, &trunk.state.view(), &caller, number, &host);
+        let outgoing = match &route.contact {
+            Some((contact, path)) => outgoing.at_contact(contact, path),
+            None => outgoing,
+        };
         let target = Target {
             party: Party::of_number(number),
             uri: &outgoing.target.clone(),

@@ -70,6 +70,20 @@ impl Outgoing {
         }
     }
 
+    /// The same call to a trunk that has registered here: its Contact takes the place of the domain.
+    pub(crate) fn at_contact(mut self, contact: &str, path: &[Box<str>]) -> Self {
+        let number = self.target.split_once('@').map_or("", |(user, _)| user);
+        let place = contact
+            .split_once('@')
+            .or_else(|| contact.split_once(':'))
+            .map_or("", |(_, place)| place);
+        let host = place.split(';').next().unwrap_or("");
+        self.remote = format!("<{number}@{host}>");
+        self.target = format!("{number}@{place}");
+        self.routes = path.to_vec();
+        self
+    }
+
     /// Adds what tells the trunk who calls.
     ///
     /// # Source
@@ -230,6 +244,14 @@ mod tests {
         let text = headers(&outgoing(&trunk, &ann(true)));
         let line = "Remote-Party-ID: \"Ann\" <sip:+49301234567@192.0.2.1>;party=calling;screen=yes;privacy=full";
         assert!(text.contains(line), "{text}");
+    }
+
+    #[test]
+    fn a_trunk_that_registers_here_is_called_at_its_contact() {
+        let call = outgoing(&trunk(|_| {}), &ann(false));
+        let call = call.at_contact("sip:hq@192.0.2.9:5080;transport=tcp;line=7", &[]);
+        assert_eq!(call.target, "sip:0301@192.0.2.9:5080;transport=tcp;line=7");
+        assert_eq!(call.remote, "<sip:0301@192.0.2.9:5080>");
     }
 
     #[test]

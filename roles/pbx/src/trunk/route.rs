@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use base::Mint;
 use sip::Flow;
+use store::Contact;
 
 use super::state::{Health, Registered, View, Way};
 use super::{Trunk, Trunks};
+use crate::network;
 
 /// One way that a call may take.
 #[derive(Clone, Debug)]
@@ -15,13 +17,28 @@ pub(crate) struct Route {
     pub(crate) trunk: Arc<Trunk>,
     pub(crate) flow: Flow,
     pub(crate) health: Arc<Health>,
+    /// For a trunk that registers here: its Contact and Path.
+    pub(crate) contact: Option<(Box<str>, Vec<Box<str>>)>,
+}
+
+impl Route {
+    /// The way to a trunk that has registered here with this contact.
+    pub(crate) fn to_contact(trunk: &Arc<Trunk>, contact: &Contact) -> Self {
+        let path = contact.path.iter().map(|hop| hop.as_str().into());
+        Self {
+            trunk: Arc::clone(trunk),
+            flow: network::first_hop(contact),
+            health: Arc::default(),
+            contact: Some((contact.uri.clone(), path.collect())),
+        }
+    }
 }
 
 /// The ways of these trunks in the order in which a call tries them: trunk by trunk, inside a trunk by
 /// priority and, within one, by chance according to weight. Trunks at which we are not registered come
 /// last; ways that don't answer or rest are left out unless there is no other.
 ///
-/// `now` is in milliseconds since 1970.
+/// `now` is in milliseconds since 1970; `registered` gives the ways to trunks that register here.
 ///
 /// # Source
 /// RFC 3263 §4.3, RFC 2782 (weights)
@@ -30,6 +47,7 @@ pub(crate) fn routes<'n>(
     names: impl IntoIterator<Item = &'n str>,
     now: u64,
     mint: &mut Mint,
+    registered: impl Fn(&Arc<Trunk>) -> Vec<Route>,
 ) -> VecDeque<Route> {
     let mut views: Vec<(&Arc<Trunk>, Arc<View>)> = names
         .into_iter()
@@ -39,10 +57,12 @@ pub(crate) fn routes<'n>(
     views.sort_by_key(|(_, view)| view.registration == Registered::Trying);
     let mut all: Vec<Route> = Vec::new();
     for (trunk, view) in &views {
+        all.extend(registered(trunk));
         all.extend(in_order(&view.ways, mint).into_iter().map(|way| Route {
             trunk: Arc::clone(trunk),
             flow: way.flow,
             health: Arc::clone(&way.health),
+            contact: None,
         }));
     }
     let usable = |route: &&Route| route.health.is_usable(now);
@@ -135,10 +155,12 @@ pub(super) mod tests {
 
     fn ports(trunks: &Trunks, names: &[&str]) -> Vec<u16> {
         let mut mint = Mint::new(Slot::new(0), [5; 32]);
-        routes(trunks, names.iter().copied(), 1000, &mut mint)
-            .iter()
-            .map(|route| route.flow.remote.port())
-            .collect()
+        routes(trunks, names.iter().copied(), 1000, &mut mint, |_| {
+            Vec::new()
+        })
+        .iter()
+        .map(|route| route.flow.remote.port())
+        .collect()
     }
 
     #[test]

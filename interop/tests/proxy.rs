@@ -90,11 +90,6 @@ fn a_forwarded_call_is_cancelled_while_it_rings() -> Result<()> {
 }
 
 #[test]
-fn an_ok_that_comes_again_is_passed_again() -> Result<()> {
-    between("proxy-ok-twice", "call_and_listen.xml", "ok_twice.xml")
-}
-
-#[test]
 fn of_two_callees_the_first_wins() -> Result<()> {
     Lab::run("proxy-fork", &[peer::SIPP], |lab| {
         let server = forwarding(lab, "{number}")?;

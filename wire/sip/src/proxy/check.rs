@@ -8,7 +8,7 @@ use crate::{Message, ParseError, StatusCode, Transactions, Via, Writer};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// It has a fault.
+    /// Its Max-Forwards is no number.
     Malformed(ParseError),
     /// It has come too far: Max-Forwards is 0.
     TooManyHops,
@@ -48,7 +48,8 @@ impl Refusal {
     }
 }
 
-/// Whether a request may be forwarded. `supported` are the option tags that a Proxy-Require may name.
+/// Whether a request may be forwarded for which [`Message::check`] holds: one with a fault is answered
+/// with [`ParseError::status`] before anybody thinks of forwarding it (§16.3 steps 1 and 2). `supported` are the option tags that a Proxy-Require may name.
 ///
 /// # Errors
 /// Why not.
@@ -60,7 +61,6 @@ pub fn check<C, S: Clone>(
     supported: &[&str],
     transactions: &Transactions<C, S>,
 ) -> Result<(), Refusal> {
-    request.check().map_err(Refusal::Malformed)?;
     match request.number(HeaderName::MaxForwards) {
         Ok(Some(0)) => return Err(Refusal::TooManyHops),
         Ok(_) => {}

@@ -5,7 +5,7 @@
 //! header fields. What it does not understand passes octet by octet, in the same order.
 //!
 //! ```text
-//! request  → check          → refuse it, or                    (§16.3)
+//! request  → Message::check, check → refuse it, or              (§16.3)
 //!          → Routing::of    → where it goes by its Route       (§16.4)
 //!          → Context::begin → sent to the targets              (§16.5, §16.6)
 //! response → Context::receive → passed on, or kept until all branches have ended  (§16.7)

@@ -5,6 +5,7 @@ use super::*;
 fn judge(text: &str) -> Result<(), Refusal> {
     let world = World::new();
     let message = Message::parse(text.as_bytes()).unwrap();
+    message.check().map_err(Refusal::Malformed)?;
     check(&message, &["path"], &world.transactions)
 }
 

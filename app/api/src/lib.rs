@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `GET /status` | [`Status`] |
 //! | `GET /phones` | list of [`Phone`] |
+//! | `GET /trunks` | list of [`Trunk`] |
 //! | `GET /calls` | list of [`Call`] |
 //! | `DELETE /calls/{id}` | 202, or 404 with [`Refusal`] |
 //! | `POST /reload` | [`Reloaded`], or 422 with [`Refusal`] |
@@ -46,4 +47,5 @@ pub use routes::{Server, router};
 pub use trace::{TraceFilter, TraceLine, TraceMessage};
 pub use types::{
     Call, CallState, Health, Party, Phone, Reachability, Refusal, Reloaded, Status, Transfer,
+    Trunk, TrunkRegistration, TrunkWay,
 };

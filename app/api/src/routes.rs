@@ -11,7 +11,7 @@ use axum::{Json, Router};
 
 use crate::lines::Lines;
 use crate::trace::TraceFilter;
-use crate::types::{Call, Health, Phone, Refusal, Reloaded, Status, Transfer};
+use crate::types::{Call, Health, Phone, Refusal, Reloaded, Status, Transfer, Trunk};
 
 /// What the API needs of a server. Answers come at once: they are copied out of memory, but for
 /// [`reload`](Self::reload), which reads three small files.
@@ -20,6 +20,8 @@ pub trait Server: Send + Sync + 'static {
     fn status(&self) -> Status;
     /// Registered phones, ordered by user.
     fn phones(&self) -> Vec<Phone>;
+    /// Trunks, in the order of the configuration.
+    fn trunks(&self) -> Vec<Trunk>;
     /// Calls in progress, oldest first.
     fn calls(&self) -> Vec<Call>;
     /// Begins to end a call.
@@ -55,6 +57,7 @@ pub fn router(server: Arc<dyn Server>) -> Router {
     Router::new()
         .route("/status", get(status))
         .route("/phones", get(phones))
+        .route("/trunks", get(trunks))
         .route("/calls", get(calls))
         .route("/calls/{id}", delete(hangup))
         .route("/calls/{id}/transfer", post(transfer))
@@ -73,6 +76,10 @@ async fn status(server: Shared) -> Json<Status> {
 
 async fn phones(server: Shared) -> Json<Vec<Phone>> {
     Json(server.phones())
+}
+
+async fn trunks(server: Shared) -> Json<Vec<Trunk>> {
+    Json(server.trunks())
 }
 
 async fn calls(server: Shared) -> Json<Vec<Call>> {

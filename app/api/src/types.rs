@@ -67,6 +67,54 @@ pub struct Phone {
     pub rtt_ms: Option<u64>,
 }
 
+/// A trunk: a provider or another switch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trunk {
+    /// Its name in the dial plan.
+    pub name: String,
+    /// Whether calls can be expected to get through.
+    pub up: bool,
+    /// How far our registration there is.
+    pub registration: TrunkRegistration,
+    /// When it ends, unless it is refreshed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub registered_until: Option<u64>,
+    /// Ways to its servers, in the order in which they are tried.
+    pub ways: Vec<TrunkWay>,
+    /// Calls in progress through it.
+    pub channels: usize,
+    /// Most calls at once; none: no limit.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub most_channels: Option<usize>,
+    /// What went wrong last.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+}
+
+/// How far a registration of ours is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrunkRegistration {
+    /// We don't register there.
+    None,
+    /// Not yet, or not any more.
+    Trying,
+    /// The provider knows us.
+    Registered,
+}
+
+/// A way to a trunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrunkWay {
+    /// `udp:192.0.2.7:5060`.
+    pub address: String,
+    /// Whether it answers.
+    pub reachability: Reachability,
+    /// How long its last answer took, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rtt_ms: Option<u64>,
+}
+
 /// Whether a phone answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

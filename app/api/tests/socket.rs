@@ -36,6 +36,10 @@ impl Server for Fake {
         }
     }
 
+    fn trunks(&self) -> Vec<api::Trunk> {
+        Vec::new()
+    }
+
     fn phones(&self) -> Vec<Phone> {
         Vec::new()
     }

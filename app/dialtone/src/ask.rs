@@ -112,6 +112,35 @@ impl Console {
         self.print(&table)
     }
 
+    pub(crate) fn trunks(&self, output: Output) -> Result<()> {
+        let trunks: Vec<api::Trunk> = self.ask(self.client.fetch("/trunks"))?;
+        if output.json {
+            return print_json(&trunks);
+        }
+        let mut table = Table::new(&["TRUNK", "STATE", "REGISTERED", "CALLS", "SERVERS", "ERROR"]);
+        for trunk in trunks {
+            let registered = match (trunk.registration, trunk.registered_until) {
+                (_, Some(until)) => format!("for {}", span(until.saturating_sub(now()))),
+                (api::TrunkRegistration::Trying, None) => "no".into(),
+                (_, None) => "-".into(),
+            };
+            let calls = match trunk.most_channels {
+                Some(most) => format!("{} of {most}", trunk.channels),
+                None => trunk.channels.to_string(),
+            };
+            let ways: Vec<_> = trunk.ways.iter().map(way).collect();
+            table.row([
+                trunk.name,
+                if trunk.up { "up" } else { "down" }.into(),
+                registered,
+                calls,
+                ways.join(", "),
+                trunk.error.unwrap_or_default(),
+            ]);
+        }
+        self.print(&table)
+    }
+
     pub(crate) fn calls(&self, output: Output) -> Result<()> {
         let calls: Vec<Call> = self.ask(self.client.fetch("/calls"))?;
         if output.json {
@@ -200,6 +229,16 @@ impl Console {
         write!(io::stdout(), "{text}")?;
         Ok(())
     }
+}
+
+/// A server of a trunk, and how it answers.
+fn way(way: &api::TrunkWay) -> String {
+    let state = match (way.reachability, way.rtt_ms) {
+        (Reachability::Reachable, Some(rtt)) => format!(" ({rtt} ms)"),
+        (Reachability::Unreachable, _) => " (no answer)".into(),
+        _ => String::new(),
+    };
+    format!("{}{state}", way.address)
 }
 
 /// An error as the API would put it, with the faults that caused it.

@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Show the running server as a whole.
     Status(Output),
+    /// Show trunks: whether they are up, registered, and how their servers answer.
+    Trunks(Output),
     /// Show registered phones.
     Phones(Output),
     /// Show calls in progress.
@@ -82,6 +84,7 @@ impl Command {
             Self::Trace(trace) => trace.json,
             Self::Hangup { output, .. }
             | Self::Status(output)
+            | Self::Trunks(output)
             | Self::Phones(output)
             | Self::Calls(output)
             | Self::Reload(output)

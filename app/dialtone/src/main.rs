@@ -58,6 +58,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Run(run) => server::run(&folder, run.overrides.all())?,
         Command::Check(check) => return run_check(&folder, check),
         Command::Status(output) => console.status(*output)?,
+        Command::Trunks(output) => console.trunks(*output)?,
         Command::Phones(output) => console.phones(*output)?,
         Command::Calls(output) => console.calls(*output)?,
         Command::Transfer(transfer) => console.transfer(transfer)?,

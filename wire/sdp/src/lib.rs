@@ -30,11 +30,12 @@
 //! - [`session`]: a parsed description and its lines.
 //! - [`media`]: one media section: addresses, direction, RTCP, packet time.
 //! - [`payload`]: payload types, the codecs that calls ending at us can use.
-//! - [`mod@rewrite`]: the same description with our addresses.
+//! - `codecs`: the same description with fewer codecs. - [`mod@rewrite`]: the same description with our addresses.
 //! - [`local`]: offers and answers of calls that end at us.
 //!
 //! It does not negotiate between two parties (they do that end to end), run ICE, or read keys.
 
+mod codecs;
 pub mod local;
 pub mod media;
 pub mod payload;

@@ -12,6 +12,10 @@ use base::Token;
 use engine::{Listen, Tls};
 use media::Side;
 use pbx::Command;
+use pbx::trunk::{
+    self,
+    state::{Registered, Way},
+};
 use store::{Bindings, Contact, Journal, Reach};
 use tokio::sync::Notify;
 
@@ -101,6 +105,11 @@ impl api::Server for Control {
         });
         phones.sort_by(|a, b| (&a.user, &a.contact).cmp(&(&b.user, &b.contact)));
         phones
+    }
+
+    fn trunks(&self) -> Vec<api::Trunk> {
+        let config = self.config.load();
+        config.trunks.iter().map(|trunk| view(trunk)).collect()
     }
 
     fn calls(&self) -> Vec<Call> {
@@ -217,6 +226,37 @@ fn phone(user: &str, contact: &Contact) -> Phone {
         expires: contact.expires.0,
         reachability,
         rtt_ms: rtt.map(|rtt| rtt.as_millis() as u64),
+    }
+}
+
+fn view(trunk: &pbx::Trunk) -> api::Trunk {
+    let view = trunk.state.view();
+    let (registration, until) = match view.registration {
+        Registered::No => (api::TrunkRegistration::None, None),
+        Registered::Trying => (api::TrunkRegistration::Trying, None),
+        Registered::Until(until) => (api::TrunkRegistration::Registered, Some(until.0)),
+    };
+    let way = |way: &Way| {
+        let (reachability, rtt) = match way.health.reach() {
+            trunk::state::Reach::Unknown => (Reachability::Unknown, None),
+            trunk::state::Reach::Up { rtt } => (Reachability::Reachable, Some(rtt)),
+            trunk::state::Reach::Down => (Reachability::Unreachable, None),
+        };
+        api::TrunkWay {
+            address: way.flow.to_string(),
+            reachability,
+            rtt_ms: rtt.map(|rtt| rtt.as_millis() as u64),
+        }
+    };
+    api::Trunk {
+        name: trunk.name.to_string(),
+        up: view.is_up() || trunk.proxies.is_empty(),
+        registration,
+        registered_until: until,
+        ways: view.ways.iter().map(way).collect(),
+        channels: trunk.state.channels(),
+        most_channels: (trunk.max_channels != usize::MAX).then_some(trunk.max_channels),
+        error: view.error.as_deref().map(str::to_owned),
     }
 }
 

@@ -396,3 +396,112 @@ fn pairs(value: &Value) -> Result<Vec<(Box<str>, Box<str>)>, Fault> {
 const RULE: &str = "write it like { from = \"0180\", to = \"9180\" }";
 
 const MOST_PROXIES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::document::{Origin, Source};
+    use super::*;
+
+    fn load(text: &str) -> (Vec<TrunkSettings>, Vec<String>) {
+        let source = Arc::new(Source::File {
+            path: "trunks.toml".into(),
+            text: text.to_owned(),
+        });
+        let file = Table::parse(text, &source).unwrap_or_else(|_| Table {
+            origin: Origin::start(&source),
+            entries: Vec::new(),
+        });
+        let report = Report::default();
+        let trunks = read(file, &[], &report);
+        let problems = report.into_problems();
+        (trunks, problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_provider_in_a_few_lines() {
+        let (trunks, problems) = load(
+            "country = \"DE\"\n[trunk.provider]\nproxies = [\"sip.provider.example\"]\n\
+             user = \"4930123450\"\npassword = \"secret\"\nregister = true\n",
+        );
+        assert!(problems.is_empty(), "{problems:?}");
+        let trunk = &trunks[0];
+        assert_eq!(&*trunk.domain, "sip.provider.example");
+        assert_eq!(
+            trunk.proxies[0].server,
+            Server::named("sip.provider.example")
+        );
+        assert_eq!(trunk.account.as_ref().map(|a| &*a.user), Some("4930123450"));
+        assert_eq!(trunk.register, Some(Register::default()));
+        assert_eq!(trunk.numbers.country.map(|c| c.code), Some("49"));
+        assert!(trunk.identity.trusted);
+    }
+
+    #[test]
+    fn servers_in_order_or_by_weight() {
+        let (trunks, problems) = load(
+            "[trunk.a]\nproxies = [\"192.0.2.1:5080\", \"tls:sip.example.com\"]\n\
+             [trunk.b]\nproxies = [{ server = \"a.example\", weight = 70 },\
+             { server = \"b.example\", weight = 30 }]\n",
+        );
+        assert!(problems.is_empty(), "{problems:?}");
+        let order = |trunk: &TrunkSettings| -> Vec<(u16, u16)> {
+            let proxies = trunk.proxies.iter();
+            proxies
+                .map(|proxy| (proxy.priority, proxy.weight))
+                .collect()
+        };
+        assert_eq!(order(&trunks[0]), [(0, 0), (1, 0)]);
+        assert_eq!(order(&trunks[1]), [(0, 70), (0, 30)]);
+        assert_eq!(&*trunks[0].domain, "192.0.2.1:5080");
+        assert!(trunks[0].proxies[1].server.secure);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_a_remedy() {
+        for (text, expected) in [
+            ("[trunk.a]\n", "name its servers"),
+            ("[trunk.users]\nfrom = \"192.0.2.1\"", "choose another name"),
+            ("country = \"XX\"", "two letters"),
+            (
+                "[trunk.a]\nproxies = [\"sip:x@y\"]",
+                "write it like “sip.example.com”",
+            ),
+            (
+                "[trunk.a]\nproxies = [\"a.example\"]\nregistr = true",
+                "did you mean register?",
+            ),
+            (
+                "[trunk.a]\nproxies = [\"a.example\"]\npassword = \"x\"",
+                "the name that the provider knows you by",
+            ),
+            ("[trunk.a]\npeer = \"branch\"", "dialtone user add branch"),
+            (
+                "[trunk.a]\nproxies = [\"a.example\"]\nformat = \"e146\"",
+                "did you mean “e164”?",
+            ),
+            (
+                "[trunk.a]\nproxies = [\"a.example\"]\nrewrite_out = [{ from = \"0\" }]",
+                "write it like { from",
+            ),
+            (
+                "[trunk.a]\nproxies = [\"a.example\"]\npassword_file = \"/nowhere/x\"",
+                "can't be read",
+            ),
+        ] {
+            let (_, problems) = load(text);
+            let told = problems.iter().any(|problem| problem.contains(expected));
+            assert!(told, "{text}\n{problems:#?}");
+        }
+    }
+
+    #[test]
+    fn a_trunk_that_is_not_there_is_named() {
+        let fault = check_known(
+            "provder",
+            &[TrunkSettings::new("provider", "x", Vec::new())],
+        );
+        assert_eq!(fault.unwrap_err().remedy, "did you mean “provider”?");
+    }
+}

@@ -244,12 +244,22 @@ impl Call {
         }
     }
 
+    /// The offer of a caller from a trunk that takes only some codecs. None: as it is.
+    fn caller_may_offer(&self, text: &str) -> Option<String> {
+        let trunk = &self.legs[CALLER].as_ref()?.trunk.as_ref()?.trunk;
+        if trunk.codecs.is_empty() {
+            return None;
+        }
+        Sdp::parse(text).ok()?.with_codecs(&trunk.codecs)
+    }
+
     /// The offer with which somebody is sought for the subject: the caller's own, or for a party that has
     /// been answered what it said last, as if it held nobody. None: the other end is to make it.
     pub(super) fn offer(&mut self) -> Option<String> {
         if self.invite.is_some() {
             let text = self.with_invite(|invite, _| invite.body_of_type(SDP).map(str::to_owned));
-            return text.flatten();
+            let text = text.flatten()?;
+            return Some(self.caller_may_offer(&text).unwrap_or(text));
         }
         let heard = &*self.side(self.subject)?.heard;
         Sdp::parse(heard).ok().map(|heard| sdp::unheld(&heard))

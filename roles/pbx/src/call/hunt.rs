@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sdp::Sdp;
 use sip::digest::Learned;
 use sip::{Message, StatusCode};
 
@@ -97,12 +98,21 @@ impl Call {
     }
 
     /// Takes the next way. After the last one the step has failed with `status`.
-    pub(super) fn hunt_on(mut self: Box<Self>, ctx: &mut Context<'_>, status: StatusCode) -> Alive {
+    pub(super) fn hunt_on(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        mut status: StatusCode,
+    ) -> Alive {
         let streams = match self.offered_streams() {
             Ok(streams) => streams,
             Err(status) => return self.refuse(ctx, status, Cause::Refused),
         };
         while let Some((route, number)) = self.next_route() {
+            if !self.suits(&route) {
+                status = StatusCode(488);
+                self.skip_trunk(&route);
+                continue;
+            }
             let Some(channel) = self.admit_to(ctx, &route) else {
                 self.skip_trunk(&route);
                 continue;
@@ -117,6 +127,17 @@ impl Call {
         }
         self.hunt = None;
         self.fail_step(ctx, status)
+    }
+
+    /// Whether the offer has a codec that the trunk takes.
+    fn suits(&mut self, route: &Route) -> bool {
+        let allowed = &route.trunk.codecs;
+        if allowed.is_empty() {
+            return true;
+        }
+        let offer = self.offer();
+        let offer = offer.as_deref().and_then(|text| Sdp::parse(text).ok());
+        offer.is_none_or(|offer| offer.with_codecs(allowed).is_some())
     }
 
     fn next_route(&mut self) -> Option<(Route, Box<str>)> {

@@ -336,6 +336,12 @@ impl Leg {
         session: &Session,
         sdp: &Sdp<'_>,
     ) -> String {
+        let allowed = self.trunk.as_ref().map(|leg| &*leg.trunk.codecs);
+        let fewer = allowed
+            .filter(|allowed| !allowed.is_empty())
+            .and_then(|allowed| sdp.with_codecs(allowed));
+        let fewer = fewer.as_deref().and_then(|text| Sdp::parse(text).ok());
+        let sdp = fewer.as_ref().unwrap_or(sdp);
         let address = ctx.config.network.media_address(&self.dialog.flow);
         let anchors: Vec<Anchor> = sdp
             .media()
@@ -412,12 +418,18 @@ impl Leg {
         let contact = self.contact(ctx);
         let timer = self.timer.map(|timer| (timer.interval, timer.ours));
         let min_se = ctx.config.calls.min_session_expires.as_secs();
+        let (cnonce, target) = (ctx.mint.token(), self.dialog.remote_target.clone());
+        let trunk = self.trunk.as_deref_mut();
         ctx.request(
             &mut self.dialog,
             method,
             Owner::Leg { call },
             |mut writer| {
                 put_capabilities(&mut writer, &contact);
+                if let Some(trunk) = trunk {
+                    let body = sdp.unwrap_or("").as_bytes();
+                    trunk.prove(&mut writer, method, &target, body, cnonce);
+                }
                 if let Some((interval, ours)) = timer {
                     let refresher = if ours { "uac" } else { "uas" };
                     writer.header(

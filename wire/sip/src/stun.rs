@@ -19,7 +19,8 @@ pub fn answer_binding(datagram: &[u8], source: SocketAddr, response: &mut Vec<u8
         return false;
     };
     let [kind, length, cookie, transaction] = split(head);
-    let whole = *length == (attributes.len() as u32).to_be_bytes()[2..] && attributes.len() % 4 == 0;
+    let whole =
+        *length == (attributes.len() as u32).to_be_bytes()[2..] && attributes.len() % 4 == 0;
     if kind != BINDING_REQUEST || cookie != COOKIE || !whole {
         return false;
     }

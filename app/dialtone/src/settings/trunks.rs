@@ -378,8 +378,10 @@ fn rewrite(value: &Value) -> Result<Rewrite, Fault> {
     }
 }
 
+type Pair = (Box<str>, Box<str>);
+
 /// Numbers and what they become.
-fn pairs(value: &Value) -> Result<Vec<(Box<str>, Box<str>)>, Fault> {
+fn pairs(value: &Value) -> Result<Vec<Pair>, Fault> {
     let mut seen = HashSet::new();
     let mut pairs = Vec::new();
     for (key, value) in table(value)?.entries {

@@ -25,7 +25,7 @@ pub(super) async fn upgrade(control: Arc<Control>, mut request: Request) -> Resp
     let origins = &control.settings.load().server.http.origins;
     let key = match check(request.headers(), origins) {
         Ok(key) => key,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return StatusCode::UPGRADE_REQUIRED.into_response();
@@ -41,18 +41,20 @@ pub(super) async fn upgrade(control: Arc<Control>, mut request: Request) -> Resp
 }
 
 /// The value of Sec-WebSocket-Accept, or what to answer instead.
-fn check(headers: &HeaderMap, origins: &[String]) -> Result<String, Response> {
+fn check(headers: &HeaderMap, origins: &[String]) -> Result<String, Box<Response>> {
     if !has(headers, &UPGRADE, "websocket") || !has(headers, &CONNECTION, "upgrade") {
         // Somebody looks at us with a browser.
         let text = "SIP over WebSockets is spoken here.\n";
-        return Err((StatusCode::NOT_FOUND, text).into_response());
+        return Err((StatusCode::NOT_FOUND, text).into_response().into());
     }
     if !has(headers, &SEC_WEBSOCKET_VERSION, "13") {
         let version = [(SEC_WEBSOCKET_VERSION, "13")];
-        return Err((StatusCode::UPGRADE_REQUIRED, version).into_response());
+        return Err((StatusCode::UPGRADE_REQUIRED, version)
+            .into_response()
+            .into());
     }
     if !is_allowed(headers, origins) {
-        return Err(StatusCode::FORBIDDEN.into_response());
+        return Err(StatusCode::FORBIDDEN.into_response().into());
     }
     let key = headers.get(SEC_WEBSOCKET_KEY);
     match key.filter(|_| has(headers, &SEC_WEBSOCKET_PROTOCOL, "sip")) {
@@ -61,7 +63,8 @@ fn check(headers: &HeaderMap, origins: &[String]) -> Result<String, Response> {
             StatusCode::BAD_REQUEST,
             "the subprotocol must be sip (RFC 7118)\n",
         )
-            .into_response()),
+            .into_response()
+            .into()),
     }
 }
 

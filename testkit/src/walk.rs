@@ -225,6 +225,7 @@ fn manner(dice: &mut Dice) -> Manner {
         considers: dice.chance(20).then(|| seconds(dice, 6)),
         forks: dice.chance(10),
         both_answer: dice.chance(50),
+        flow: 0,
         named: dice.chance(15),
         leaves_when_referred: dice.chance(30),
         refers_silently: dice.chance(20),

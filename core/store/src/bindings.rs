@@ -20,6 +20,8 @@ pub struct Contact {
     pub path: Vec<String>,
     /// The device's `+sip.instance` (RFC 5626).
     pub instance: Option<Box<str>>,
+    /// Which of several flows of the device (`reg-id`, RFC 5626 §4.2); 0: it has one.
+    pub reg_id: u32,
     /// Preference in thousandths, 0 to 1000.
     pub q: u16,
     /// Call-ID of the last REGISTER.
@@ -168,6 +170,7 @@ pub(crate) mod tests {
             },
             path: vec!["<sip:edge.example.com;lr>".into()],
             instance: Some("<urn:uuid:00000000-0000-1000-8000-000a95a0e128>".into()),
+            reg_id: 2,
             q: 700,
             call_id: "843817637684230@998sdasdh09".into(),
             cseq: 1826,

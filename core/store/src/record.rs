@@ -31,12 +31,12 @@ pub fn encode(user: &str, contacts: &[Contact]) -> Vec<u8> {
 /// If the record ends early, goes on after its end, or is of a version unknown to us.
 pub fn decode(record: &[u8]) -> Result<(String, Vec<Contact>), RecordError> {
     let mut reader = Reader(record);
-    match reader.byte()? {
-        VERSION => {}
-        other => return Err(RecordError::Version(other)),
+    let version = reader.byte()?;
+    if !(FIRST..=VERSION).contains(&version) {
+        return Err(RecordError::Version(version));
     }
     let user = reader.text()?;
-    let contacts = reader.list(Reader::contact)?;
+    let contacts = reader.list(|reader| reader.contact(version))?;
     match reader.0 {
         [] => Ok((user, contacts)),
         _ => Err(RecordError::Malformed),
@@ -97,7 +97,11 @@ pub enum RecordError {
     Malformed,
 }
 
-const VERSION: u8 = 1;
+/// What is written: since version 2 a contact has the number of its flow.
+const VERSION: u8 = 2;
+
+/// The oldest that is read.
+const FIRST: u8 = 1;
 
 fn put_contact(out: &mut Vec<u8>, contact: &Contact) {
     put_text(out, &contact.uri);
@@ -117,6 +121,7 @@ fn put_contact(out: &mut Vec<u8>, contact: &Contact) {
     }
     out.push(u8::from(contact.instance.is_some()));
     put_text(out, contact.instance.as_deref().unwrap_or(""));
+    out.extend_from_slice(&contact.reg_id.to_le_bytes());
     out.extend_from_slice(&contact.q.to_le_bytes());
     put_text(out, &contact.call_id);
     out.extend_from_slice(&contact.cseq.to_le_bytes());
@@ -154,7 +159,7 @@ struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn packed(&mut self) -> Result<Contact, RecordError> {
-        let mut contact = self.contact()?;
+        let mut contact = self.contact(VERSION)?;
         let connection = u64::from_le_bytes(self.array()?);
         contact.flow.connection = connection.checked_sub(1).map(ConnectionId);
         contact.flow.tls = TlsPeer(u16::from_le_bytes(self.array()?));
@@ -168,12 +173,16 @@ impl<'a> Reader<'a> {
         Ok(contact)
     }
 
-    fn contact(&mut self) -> Result<Contact, RecordError> {
+    fn contact(&mut self, version: u8) -> Result<Contact, RecordError> {
         Ok(Contact {
             uri: self.text()?.into(),
             flow: self.flow()?,
             path: self.list(Self::text)?,
             instance: self.optional_text()?.map(Into::into),
+            reg_id: match version {
+                1 => 0,
+                _ => u32::from_le_bytes(self.array()?),
+            },
             q: u16::from_le_bytes(self.array()?),
             call_id: self.text()?.into(),
             cseq: u32::from_le_bytes(self.array()?),
@@ -271,6 +280,20 @@ mod tests {
         let (user, back) = decode(&encode("1001", &contacts)).unwrap();
         assert_eq!((user.as_str(), back), ("1001", contacts));
         assert_eq!(decode(&encode("ü", &[])).unwrap(), ("ü".into(), Vec::new()));
+    }
+
+    #[test]
+    fn records_of_the_first_version_are_read() {
+        let mut old = contact("sip:a@h");
+        old.reg_id = 0;
+        let new = encode("1001", &[old.clone()]);
+        let instance = old.instance.as_deref().unwrap();
+        let place = new
+            .windows(instance.len())
+            .position(|w| w == instance.as_bytes());
+        let number = place.unwrap() + instance.len();
+        let first = [&[1], &new[1..number], &new[number + 4..]].concat();
+        assert_eq!(decode(&first), Ok(("1001".to_owned(), vec![old])));
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod locate;
 mod machine;
 mod network;
 mod orbits;
+mod outbound;
 mod proxy;
 mod registrar;
 pub mod trunk;

@@ -12,7 +12,7 @@ use store::{Contact, Reach, record};
 
 use crate::auth::{self, Verdict};
 use crate::context::{Context, Owner};
-use crate::{Event, User, network};
+use crate::{Event, User, network, outbound};
 
 /// The users of a slot that have phones: when their bindings end, when they are asked whether they
 /// are there. The bindings themselves are in [`store::Bindings`].
@@ -403,6 +403,13 @@ impl<'a> Wish<'a> {
             wish.contacts
                 .push((address, granted(ctx, own.or(general))?));
         }
+        // RFC 5626 §6: one REGISTER makes one flow.
+        let numbered = |(address, expires): &&(NameAddr<'_>, u32)| {
+            *expires > 0 && address.params.has("reg-id")
+        };
+        if wish.contacts.iter().filter(numbered).count() > 1 {
+            return Err(StatusCode(400));
+        }
         // RFC 3261 §10.2.2: `*` stands alone and with Expires: 0.
         let star_is_right = wish.contacts.is_empty() && general == Some(0);
         if wish.removes_all && !star_is_right {
@@ -438,9 +445,17 @@ fn change(
         .find("+sip.instance")
         .map(|instance| instance.trim_matches('"').into());
     let uri = Uri::parse(address.uri).map_err(|_| StatusCode(400))?;
+    let reg_id = match expires {
+        0 if address.params.find("reg-id").is_none() => 0,
+        _ => outbound::flow_number(request, address)?,
+    };
     let same = |contact: &Contact| {
-        // A device that comes back under a new address replaces itself (RFC 5626 §6).
+        // A device that comes back under a new address replaces itself, or that one of its flows which
+        // it names (RFC 5626 §6). Its flows may all have the same Contact.
         let same_device = instance.is_some() && contact.instance == instance;
+        if same_device && reg_id > 0 && contact.reg_id > 0 {
+            return contact.reg_id == reg_id;
+        }
         same_device
             || &*contact.uri == address.uri
             || Uri::parse(&contact.uri).is_ok_and(|known| known.equivalent(&uri))
@@ -471,6 +486,7 @@ fn change(
             .map(str::to_owned)
             .collect(),
         instance,
+        reg_id,
         q: q as u16,
         call_id: request.call_id().into(),
         cseq,
@@ -530,13 +546,22 @@ fn confirm(ctx: &mut Context<'_>, flow: Flow, request: &Message<'_>, contacts: &
     reply(ctx, flow, request, 200, |writer| {
         for contact in contacts {
             let left = contact.expires.0.saturating_sub(now.0);
+            let named = outbound::name_flow(contact);
             writer.header(
                 HeaderName::Contact,
-                format_args!("<{}>;expires={left}", contact.uri),
+                format_args!("<{}>;expires={left}{named}", contact.uri),
             );
         }
         writer.copy(request, HeaderName::Path);
-        writer.text(HeaderName::Supported, "path");
+        writer.text(HeaderName::Supported, "path, outbound");
+        let of_this = |contact: &&Contact| &*contact.call_id == request.call_id();
+        if contacts
+            .iter()
+            .filter(of_this)
+            .any(|contact| contact.reg_id > 0)
+        {
+            outbound::put_terms(writer, &flow);
+        }
     });
 }
 
@@ -571,7 +596,7 @@ fn address_of_record<'a>(request: &Message<'a>) -> Option<Cow<'a, str>> {
 fn unsupported(request: &Message<'_>) -> Option<String> {
     let unknown: Vec<_> = request
         .values(HeaderName::Require)
-        .filter(|token| !token.eq_ignore_ascii_case("path"))
+        .filter(|token| !["path", outbound::OUTBOUND].contains(&&*token.to_ascii_lowercase()))
         .collect();
     (!unknown.is_empty()).then(|| unknown.join(", "))
 }

@@ -54,6 +54,8 @@ pub struct Manner {
     pub senseless: bool,
     /// Counts CSeq from here.
     pub first_cseq: u32,
+    /// Registers as this flow of the one device that its user has (RFC 5626); 0: as a device of its own.
+    pub flow: u32,
     /// Registers with a Path (RFC 3327) that only name servers know the address of.
     pub named: bool,
     /// Hangs up as soon as its REFER is accepted, and does not wait for what comes of it.
@@ -104,6 +106,7 @@ impl Default for Manner {
             considers: None,
             forks: false,
             both_answer: false,
+            flow: 0,
             named: false,
             leaves_when_referred: false,
             refers_silently: false,

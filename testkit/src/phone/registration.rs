@@ -125,6 +125,11 @@ impl Registration {
         let contact = line.contact_uri();
         let expires = self.expires;
         let path = line.path();
+        let number = line.manner.flow;
+        let flow = match number {
+            0 => String::new(),
+            _ => format!(";+sip.instance=\"<urn:{}>\";reg-id={number}", line.user),
+        };
         line.request(
             now,
             &mut dialog,
@@ -135,8 +140,11 @@ impl Registration {
                     Wish::Add => {
                         writer.header(
                             HeaderName::Contact,
-                            format_args!("{contact};expires={expires}"),
+                            format_args!("{contact};expires={expires}{flow}"),
                         );
+                        if number > 0 {
+                            writer.text(HeaderName::Supported, "outbound");
+                        }
                     }
                     Wish::Remove => {
                         writer

@@ -85,3 +85,79 @@ fn a_wrong_password_is_forbidden_and_told() {
         assert_eq!(ending(world, phone), Ending::Refused(403));
     });
 }
+
+/// A phone that has registered as one flow of its user's device.
+fn flow(world: &mut World, number: u32, manner: Manner) -> PhoneId {
+    let manner = Manner {
+        flow: number,
+        ..manner
+    };
+    registered(world, "1001", manner)
+}
+
+fn was_invited(world: &World, phone: PhoneId) -> bool {
+    let calls = world.at(phone).outcomes().len() + world.at(phone).lines().len();
+    calls > 0
+}
+
+#[test]
+fn rfc5626_6_flows_of_one_phone_are_kept_side_by_side_and_confirmed() {
+    calm(|world| {
+        flow(world, 1, Manner::default());
+        flow(world, 2, Manner::default());
+        flow(world, 2, Manner::default());
+        let bindings = world.server.bindings().lookup("1001").unwrap();
+        let numbers: Vec<_> = bindings.iter().map(|contact| contact.reg_id).collect();
+        assert_eq!(numbers, [1, 2], "the second flow has replaced itself");
+        let last = world.tap().all().iter().rev().find(|sent| sent.by_server);
+        let confirmation = last.unwrap().message().unwrap();
+        assert_eq!(
+            confirmation.header(sip::HeaderName::Require),
+            Some("outbound")
+        );
+        let mut contacts = confirmation.values(sip::HeaderName::Contact);
+        assert!(contacts.any(|contact| contact.ends_with(";reg-id=1")));
+    });
+}
+
+#[test]
+fn rfc5626_5_3_a_call_goes_along_the_latest_flow_and_along_the_next_if_that_fails() {
+    calm(|world| {
+        let older = flow(world, 1, Manner::default());
+        let newer = flow(world, 2, Manner::refusing(430));
+        let caller = registered(world, "1002", Manner::default());
+        dial(world, caller, "1001");
+        up(world, &[caller, older]);
+        assert!(was_invited(world, newer));
+    });
+    calm(|world| {
+        let older = flow(world, 1, Manner::default());
+        let newer = flow(world, 2, Manner::default());
+        let caller = registered(world, "1002", Manner::default());
+        dial(world, caller, "1001");
+        up(world, &[caller, newer]);
+        assert!(!was_invited(world, older), "never both");
+        world.tell(caller, Command::HangUp);
+        world.run(secs(2));
+        world.kill(newer, true);
+        dial(world, caller, "1001");
+        up(world, &[caller, older]);
+    });
+}
+
+#[test]
+fn rfc5626_5_3_when_all_flows_have_failed_the_phone_is_not_reachable() {
+    calm(|world| {
+        flow(world, 1, Manner::refusing(430));
+        flow(world, 2, Manner::refusing(430));
+        let caller = registered(world, "1002", Manner::default());
+        dial(world, caller, "1001");
+        world.run(secs(5));
+        assert!(matches!(ending(world, caller), Ending::Refused(_)));
+        let invited = world.tap().all().iter().filter(|sent| {
+            let method = sent.message().and_then(|message| message.method());
+            sent.by_server && method == Some(sip::Method::Invite)
+        });
+        assert_eq!(invited.count(), 2);
+    });
+}

@@ -14,6 +14,7 @@ use super::leg::{Leg, Party, put_capabilities};
 use super::steps::offer_of;
 use super::{Alive, CALLER, Call, LateAck, Session, Stage};
 use crate::context::{Abandoned, Context, HungUp, Owner, Pending, SDP};
+use crate::outbound::{FLOW_FAILED, Spare};
 use crate::trunk::Outgoing;
 use crate::{Cause, Event};
 
@@ -39,6 +40,8 @@ pub(super) struct Fork {
     replaces: Option<Box<str>>,
     /// For an INVITE to a trunk.
     outward: Option<Box<(Outgoing, Progress)>>,
+    /// Other flows of the phone, the best last.
+    spares: Vec<Spare>,
 }
 
 /// Whom an INVITE goes to.
@@ -50,6 +53,8 @@ pub(super) struct Target<'a> {
     pub(super) flow: Flow,
     /// Route values, in order.
     pub(super) path: &'a [String],
+    /// Other flows of the phone, the best first.
+    pub(super) spares: Vec<Spare>,
     /// Value of a Replaces header field (RFC 3891).
     pub(super) replaces: Option<Box<str>>,
     /// It is a trunk.
@@ -113,6 +118,8 @@ impl Call {
             .map(|route| route.as_str().into())
             .collect();
         dialog.max_forwards = self.hops_left().min(dialog.max_forwards);
+        let mut spares = target.spares;
+        spares.reverse();
         let described = u64::from(ctx.mint.number());
         ctx.index.legs.insert(tag, self.id);
         ctx.out.events.push(Event::CallLeg {
@@ -137,6 +144,7 @@ impl Call {
             interval: ctx.config.calls.session_expires.as_secs(),
             replaces: target.replaces,
             outward: outgoing,
+            spares,
         };
         if fork.outward.is_some() {
             fork.begin_again();
@@ -306,12 +314,16 @@ impl Call {
         if matches!(status.0, 401 | 407) && self.prove(ctx, index, response) {
             return Some(self);
         }
+        if status == FLOW_FAILED && self.try_next_flow(ctx, index) {
+            return Some(self);
+        }
         self.fork_fails(ctx, index, status, Some(response))
     }
 
     /// A phone did not answer, or could not be reached.
-    pub(crate) fn fork_lost(self: Box<Self>, ctx: &mut Context<'_>, key: ClientKey) -> Alive {
+    pub(crate) fn fork_lost(mut self: Box<Self>, ctx: &mut Context<'_>, key: ClientKey) -> Alive {
         match self.forks.iter().position(|fork| fork.client == Some(key)) {
+            Some(index) if self.try_next_flow(ctx, index) => Some(self),
             Some(index) => self.fork_fails(ctx, index, StatusCode(408), None),
             None => Some(self),
         }
@@ -595,6 +607,31 @@ impl Call {
             }
             _ => return false,
         }
+        let offer = self.offer();
+        self.invite_fork(ctx, index, offer.as_deref());
+        true
+    }
+
+    /// Calls a phone along another of its flows, after one that is dead (RFC 5626 §5.3). Nobody has
+    /// answered yet, so that the dialog can begin again.
+    fn try_next_flow(&mut self, ctx: &mut Context<'_>, index: usize) -> bool {
+        let Some(fork) = self.forks.get_mut(index) else {
+            return false;
+        };
+        let towards = fork.towards;
+        fork.spares.retain(|spare| spare.leaves_from(towards));
+        let Some(spare) = fork.spares.pop() else {
+            return false;
+        };
+        let dialog = &mut fork.leg.dialog;
+        dialog.remote_tag = Box::default();
+        dialog.remote_target = spare.uri;
+        dialog.flow = spare.flow;
+        dialog.route_set = spare
+            .path
+            .iter()
+            .map(|route| route.as_str().into())
+            .collect();
         let offer = self.offer();
         self.invite_fork(ctx, index, offer.as_deref());
         true

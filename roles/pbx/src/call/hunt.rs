@@ -192,6 +192,7 @@ impl Call {
             uri: &outgoing.target.clone(),
             flow: route.flow,
             path: &[],
+            spares: Vec::new(),
             replaces: None,
             outward: Some(Box::new(Outward {
                 outgoing,

@@ -13,8 +13,8 @@ use super::leg::Party;
 use super::{Alive, Call, Session, Stage};
 use crate::context::{Context, Waiter};
 use crate::locate::Search;
-use crate::network;
 use crate::{Cause, Step};
+use crate::{network, outbound};
 
 impl Call {
     /// Goes on with the next step; after the last one the call is refused or, if it was answered, ended.
@@ -68,6 +68,7 @@ impl Call {
         if contacts.is_empty() {
             return self.sought_in_vain(ctx, Vain::Unreachable, StatusCode(480));
         }
+        let (contacts, spares): (Vec<_>, Vec<_>) = outbound::phones(contacts).into_iter().unzip();
         let Some(flows) = self.flows_to(ctx, &contacts) else {
             self.locating = Some(number.into());
             return Some(self);
@@ -76,12 +77,13 @@ impl Call {
             Ok(streams) => streams,
             Err(status) => return self.refuse(ctx, status, Cause::Refused),
         };
-        for (contact, flow) in contacts.iter().zip(flows) {
+        for ((contact, flow), spares) in contacts.iter().zip(flows).zip(spares) {
             let target = Target {
                 party: Party::of_user(&user),
                 uri: &contact.uri,
                 flow,
                 path: &contact.path,
+                spares,
                 replaces: None,
                 outward: None,
             };

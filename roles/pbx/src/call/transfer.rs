@@ -187,6 +187,7 @@ impl Call {
             uri: &format!("sip:{}@{}", sip::uri::escape_user(number), LOCAL),
             flow: INSIDE,
             path: &[],
+            spares: Vec::new(),
             replaces: Some(ours.to_string().into()),
             outward: None,
         };

@@ -33,7 +33,7 @@ pub(crate) struct Judge {
     /// Dialogs that never came to be: the INVITE was refused.
     refused: HashSet<End>,
     /// INVITEs that are not answered: CSeq by the server's end.
-    asking: HashMap<End, u32>,
+    asking: HashMap<End, (u32, SocketAddr)>,
     asked: HashMap<End, String>,
     /// Branches of INVITEs that came inside a dialog.
     inside: HashSet<String>,
@@ -76,6 +76,7 @@ impl Judge {
         for (end, _) in self.patience.values_mut().filter(|(_, to)| *to == peer) {
             *end = now;
         }
+        self.asking.retain(|_, (_, to)| *to != peer);
     }
 
     /// What the server still owes at the end of the world.
@@ -150,7 +151,7 @@ impl Judge {
         );
         let cseq = response.cseq().map_or(0, |cseq| cseq.number);
         self.asking
-            .retain(|known, asked| *known != end || *asked != cseq);
+            .retain(|known, (asked, _)| *known != end || *asked != cseq);
         self.answered.insert(branch);
         if status.is_success() {
             let dialog = dialog_of(response);
@@ -236,7 +237,7 @@ impl Judge {
                     self.left.insert(dialog_of(request));
                 }
                 self.patience.insert(branch.0.clone(), (now + GIVE_UP, to));
-                self.asks(method, end, cseq, request);
+                self.asks(method, end, (cseq, to), request);
             }
         }
         self.requests.insert(branch, request.bytes().to_vec());
@@ -263,7 +264,13 @@ impl Judge {
         }
     }
 
-    fn asks(&mut self, method: Method<'_>, end: End, cseq: u32, request: &Message<'_>) {
+    fn asks(
+        &mut self,
+        method: Method<'_>,
+        end: End,
+        (cseq, to): (u32, SocketAddr),
+        request: &Message<'_>,
+    ) {
         let dialog = dialog_of(request);
         // Dialogs of one INVITE go on from its CSeq, each for itself or all together.
         let made = (dialog.0.clone(), dialog.1.clone(), String::new());
@@ -297,7 +304,7 @@ impl Judge {
                     text(request.bytes())
                 ));
             }
-            self.asking.insert(end, cseq);
+            self.asking.insert(end, (cseq, to));
         }
     }
 

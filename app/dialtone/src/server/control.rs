@@ -167,7 +167,9 @@ impl api::Server for Control {
         traced.map_err(|error| Refusal::new(format!("messages can't be exported: {error}")))?;
         let restart = needs_restart(&self.settings.load().server, &loaded.settings.server);
         let before = self.config.load_full();
-        let config = snapshot::snapshot(&loaded.settings, before.nonce_secret, &before.trunks);
+        let secret = before.nonce_secret;
+        let tls = self.tls.load();
+        let config = snapshot::snapshot(&loaded.settings, secret, &before.trunks, Some(&tls));
         self.config.store(Arc::new(config));
         let users = loaded.settings.users.len();
         self.settings.store(Arc::new(loaded.settings));

@@ -114,6 +114,7 @@ impl Running {
             &settings,
             secret,
             &pbx::Trunks::default(),
+            Some(&tls),
         )));
         let stopping = Arc::new(AtomicBool::new(false));
         let control = Arc::new(Control {

@@ -84,6 +84,8 @@ pub(crate) fn load(folder: &Folder, overrides: &[Override]) -> Result<Loaded, In
     let server = server::read(server, folder.root(), &report);
     let users = users::read(users, server.registrar.max_contacts, &report);
     let trunks = trunks::read(trunks, &users, &report);
+    let mut server = server;
+    trunks::add_peers(&trunks, &mut server.tls, &report);
     let dialplan = dialplan::read(dialplan, &trunks, &report);
     let problems = report.into_problems();
     if problems.iter().any(|p| p.severity == Severity::Error) {

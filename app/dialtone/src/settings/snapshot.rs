@@ -3,14 +3,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use engine::Tls;
 use pbx::config::{CallConfig, RegistrarConfig};
-use pbx::{Config, Network, Trunks, User};
+use pbx::{Config, Network, TrunkSettings, Trunks, User};
 
 use super::Settings;
 
 /// The snapshot for the PBX. `nonce_secret` lasts as long as the process, so that a reload doesn't
 /// make phones authenticate again; trunks that were there `before` keep their state.
-pub(crate) fn snapshot(settings: &Settings, nonce_secret: [u8; 32], before: &Trunks) -> Config {
+pub(crate) fn snapshot(
+    settings: &Settings,
+    nonce_secret: [u8; 32],
+    before: &Trunks,
+    tls: Option<&Tls>,
+) -> Config {
     let server = &settings.server;
     let users: Vec<_> = settings.users.iter().cloned().map(Arc::new).collect();
     let by = |key: fn(&User) -> &String| {
@@ -28,7 +34,7 @@ pub(crate) fn snapshot(settings: &Settings, nonce_secret: [u8; 32], before: &Tru
         users: by(|user| &user.name),
         numbers: by(|user| &user.number),
         dialplan: settings.dialplan.clone(),
-        trunks: Trunks::new(settings.trunks.clone(), before),
+        trunks: Trunks::new(numbered(&settings.trunks, tls), before),
         network: Network {
             signalling: server.sip.advertise,
             media: server.media.advertise.or(server.sip.advertise),
@@ -50,4 +56,14 @@ pub(crate) fn snapshot(settings: &Settings, nonce_secret: [u8; 32], before: &Tru
         },
         server: server.sip.server.as_str().into(),
     }
+}
+
+/// The trunks with the numbers that the engine has for the names in their certificates.
+fn numbered(trunks: &[TrunkSettings], tls: Option<&Tls>) -> Vec<TrunkSettings> {
+    let number = |trunk: &TrunkSettings| tls?.peer(trunk.tls_name.as_deref()?);
+    let with_number = |trunk: &TrunkSettings| TrunkSettings {
+        tls: number(trunk).unwrap_or_default(),
+        ..trunk.clone()
+    };
+    trunks.iter().map(with_number).collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use engine::tls::{Peer, Roots};
 use pbx::TrunkSettings;
 use pbx::trunk::config::{From, IdentityHeader, IdentityPolicy, NumberPolicy, Proxy, Register};
 use pbx::trunk::countries::Country;
@@ -13,6 +14,7 @@ use sip::locate::Server;
 use super::document::{Key, Kind, Table, Value};
 use super::reader::{Section, expected, join, table};
 use super::report::{Fault, Report, similar};
+use super::tls::Tls;
 use super::users::{check_name, check_number};
 use super::values::{self, choice, duration, duration_or_never, list, number, printable, text};
 
@@ -66,6 +68,10 @@ fn trunk(
     account(&mut section, &mut trunk);
     trunk.register = register(&mut section);
     trunk.sources = section.read("from", Vec::new(), list(1, values::network));
+    trunk.tls_name = section.optional("tls", host).map(Into::into);
+    if trunk.tls_name.is_none() {
+        trunk.tls_name = encrypted(&trunk.proxies);
+    }
     trunk.peer = section.optional("peer", |value| peer(value, users));
     trunk.codecs = section.read("codecs", Vec::new(), list(1, codec));
     trunk.identity = identity(&mut section);
@@ -308,6 +314,39 @@ fn default_domain(proxies: &[Proxy]) -> String {
     }
 }
 
+/// The name of the first server that is reached by TLS: its certificate must bear it.
+fn encrypted(proxies: &[Proxy]) -> Option<Box<str>> {
+    let mut servers = proxies.iter().map(|proxy| &proxy.server);
+    servers
+        .find(|server| server.secure)
+        .map(|server| server.host.clone())
+}
+
+/// The names that certificates of trunks bear and that `[tls.peer]` does not know: those are believed
+/// whom the web believes too.
+pub(crate) fn add_peers(trunks: &[TrunkSettings], tls: &mut Tls, report: &Report) {
+    for trunk in trunks {
+        let Some(name) = &trunk.tls_name else {
+            continue;
+        };
+        let known = |peer: &Peer| peer.name().eq_ignore_ascii_case(name);
+        if tls.peers.iter().any(known) {
+            continue;
+        }
+        match Peer::new(name, Some(&Roots::web()), tls.identity.as_ref()) {
+            Ok(peer) => tls.peers.push(peer),
+            Err(error) => {
+                let message = format!("trunk {}: {error}", trunk.name);
+                let remedy = "use the domain that the provider's certificate names: tls = \"…\"";
+                report.file_error(
+                    std::path::Path::new("etc/trunks.toml"),
+                    Fault::new(message, remedy),
+                );
+            }
+        }
+    }
+}
+
 fn host(value: &Value) -> Result<String, Fault> {
     let host = text(value)?;
     let uri = format!("sip:{host}");
@@ -458,6 +497,7 @@ mod tests {
         assert_eq!(order(&trunks[1]), [(0, 70), (0, 30)]);
         assert_eq!(&*trunks[0].domain, "192.0.2.1:5080");
         assert!(trunks[0].proxies[1].server.secure);
+        assert_eq!(trunks[0].tls_name.as_deref(), Some("sip.example.com"));
     }
 
     #[test]

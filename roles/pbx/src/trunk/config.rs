@@ -86,7 +86,9 @@ pub struct TrunkSettings {
     pub register: Option<Register>,
     /// Networks whose requests are the trunk's, besides the proxies' own addresses.
     pub sources: Vec<(IpAddr, u8)>,
-    /// The name that its certificate must bear, as the engine numbers it; none: any or no encryption.
+    /// The name that its certificate must bear; none: it is not reached by TLS.
+    pub tls_name: Option<Box<str>>,
+    /// That name as the engine numbers it.
     pub tls: TlsPeer,
     /// The user under whose name the trunk registers at us and calls; none: it is known by its address.
     pub peer: Option<Box<str>>,
@@ -120,6 +122,7 @@ impl TrunkSettings {
             user: name.into(),
             register: None,
             sources: Vec::new(),
+            tls_name: None,
             tls: TlsPeer::ANY,
             peer: None,
             codecs: Vec::new(),

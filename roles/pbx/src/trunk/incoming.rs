@@ -57,19 +57,20 @@ fn find<'a>(config: &'a Config, flow: &Flow, request: &Message<'_>) -> Option<&'
     by_line.or_else(by_user).or_else(|| here.first()).copied()
 }
 
-/// Whether a request that came this way, to this line, is the trunk's: by its certificate, by a listed
-/// network, by coming from the very address that we send to, or from another port of it to the line
+/// Whether a request that came this way, to this line, is the trunk's: by its certificate (RFC 5922
+/// §7.1), by a listed network, by coming from the very address that we send to, or from another port of it to the line
 /// that nobody else knows.
 fn knows(trunk: &Trunk, flow: &Flow, line: Option<&str>) -> bool {
-    if trunk.tls != TlsPeer::ANY {
-        return flow.tls == trunk.tls;
+    if trunk.tls != TlsPeer::ANY && flow.tls == trunk.tls {
+        return true;
     }
     let peer = flow.remote;
     let listed = trunk
         .sources
         .iter()
         .any(|(network, length)| network::contains(*network, *length, peer.ip()));
-    if listed || trunk.peer.is_some() {
+    // Who has a name to show is not known by an address that anybody may write on a datagram.
+    if listed || trunk.peer.is_some() || trunk.tls != TlsPeer::ANY {
         return listed;
     }
     let view = trunk.state.view();

@@ -19,7 +19,7 @@ pub struct SlowClients {
     config: Arc<ClientConfig>,
     drip: Vec<u8>,
     clients: Vec<Client>,
-    /// Connections that the server has closed, and that were opened anew.
+    /// Connections that the server has closed.
     pub closed: u64,
 }
 
@@ -29,6 +29,8 @@ enum Client {
     Silent(TcpStream),
     /// Begins a TLS handshake, octet by octet, and says no more.
     Hesitant(TcpStream, usize),
+    /// Was not let in, or has been thrown out.
+    Outside,
     /// Makes the handshake and sends a request octet by octet.
     Dripping(Box<StreamOwned<ClientConnection, TcpStream>>, usize),
 }
@@ -38,7 +40,7 @@ impl SlowClients {
     /// a handshake, a third sends `drip`.
     ///
     /// # Errors
-    /// When the server can't be reached.
+    /// When `root` is no certificate.
     pub fn open(server: SocketAddr, root: &Path, count: usize, drip: &str) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(root)?)?;
@@ -55,31 +57,43 @@ impl SlowClients {
             closed: 0,
         };
         for kind in 0..count {
-            let client = slow.client(kind)?;
+            let client = slow.client(kind);
             slow.clients.push(client);
         }
         Ok(slow)
     }
 
     /// Every client sends its next octet, again and again until `until`; whoever has been thrown out
-    /// comes again.
-    ///
-    /// # Errors
-    /// When the server takes no connection any more.
-    pub fn go_on(&mut self, until: Instant) -> Result<()> {
+    /// comes again, some at a time.
+    pub fn go_on(&mut self, until: Instant) {
         while Instant::now() < until {
+            let mut again = AGAIN;
             for index in 0..self.clients.len() {
                 if self.clients[index].next(&self.drip).is_err() {
                     self.closed += 1;
-                    self.clients[index] = self.client(index)?;
+                    self.clients[index] = Client::Outside;
+                }
+                if again > 0 && matches!(self.clients[index], Client::Outside) {
+                    again -= 1;
+                    self.clients[index] = self.client(index);
                 }
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        Ok(())
     }
 
-    fn client(&self, kind: usize) -> Result<Client> {
+    /// How many are connected now.
+    #[must_use]
+    pub fn inside(&self) -> usize {
+        let inside = |client: &&Client| !matches!(client, Client::Outside);
+        self.clients.iter().filter(inside).count()
+    }
+
+    fn client(&self, kind: usize) -> Client {
+        self.connected(kind).unwrap_or(Client::Outside)
+    }
+
+    fn connected(&self, kind: usize) -> Result<Client> {
         let stream = connect(self.server)?;
         Ok(match kind % 3 {
             0 => Client::Silent(stream),
@@ -98,6 +112,7 @@ impl SlowClients {
 impl Client {
     fn next(&mut self, drip: &[u8]) -> std::io::Result<()> {
         match self {
+            Self::Outside => Ok(()),
             Self::Silent(stream) => is_open(stream),
             Self::Hesitant(stream, sent) => {
                 if let Some(octet) = HELLO.get(*sent..=*sent) {
@@ -116,6 +131,9 @@ impl Client {
         }
     }
 }
+
+/// Clients that come again in a tenth of a second.
+const AGAIN: u32 = 20;
 
 /// The beginning of a TLS record with a ClientHello of 512 octets.
 const HELLO: &[u8] = &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];

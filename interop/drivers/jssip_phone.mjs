@@ -143,8 +143,12 @@ const commands = {
   answer: () => session.answer({ mediaStream }),
   refuse: ({ code }) => session.terminate({ status_code: code }),
   hangup: () => session.terminate(),
-  hold: () => session.hold(),
-  resume: () => session.unhold(),
+  hold: () => {
+    if (!session.hold({}, () => tell('held'))) throw new Error('it can not hold now');
+  },
+  resume: () => {
+    if (!session.unhold({}, () => tell('resumed'))) throw new Error('it can not resume now');
+  },
   digit: ({ digit }) => session.sendDTMF(digit, { transportType: 'INFO' }),
   transfer: ({ to }) => {
     session.refer(uri(to), {

@@ -184,6 +184,18 @@ impl Lab {
     /// # Errors
     /// When it does not come up.
     pub fn server_with_tls(&self, authority: &Authority) -> Result<Server> {
+        self.server_with_tls_and(authority, &[])
+    }
+
+    /// Does the same with more settings.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn server_with_tls_and(
+        &self,
+        authority: &Authority,
+        more: &[(&str, &str)],
+    ) -> Result<Server> {
         let certificate = authority.vouch(&["127.0.0.1", "localhost"])?;
         let Site {
             sip,
@@ -201,7 +213,7 @@ impl Lab {
             (certificate, &*its_path),
             (key, &*key_path),
         ];
-        Server::start(self, &settings)
+        Server::start(self, &[&settings, more].concat())
     }
 
     /// An authority that phones can be told to trust.

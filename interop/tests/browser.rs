@@ -47,9 +47,9 @@ fn calls_in_both_directions(browser: &mut JsSip, bob: &mut Baresip) -> Result<()
     browser.give("call", json!({ "to": "1002" }))?;
     browser.event("confirmed")?;
     browser.give("hold", json!({}))?;
-    browser.event("hold")?;
+    browser.event("held")?;
     browser.give("resume", json!({}))?;
-    browser.event("unhold")?;
+    browser.event("resumed")?;
     browser.give("hangup", json!({}))?;
     browser.event("ended")?;
     bob.event("CALL_CLOSED")?;

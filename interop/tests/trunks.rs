@@ -19,27 +19,67 @@ fn rfc3261_22_3_calls_to_and_from_a_provider() -> Result<()> {
         let provider = Kamailio::start(lab, &provider())?;
         let (server, mut alice) = customer(lab, &trunk("provider", &provider), &[])?;
         let mut world = world(lab, &provider)?;
-        let trace = lab.trace()?;
         provider.sees(&["got REGISTER", "user=4930123"])?;
 
-        alice.dial("030999")?;
-        world.event("CALL_INCOMING")?;
-        world.accept()?;
-        alice.event("CALL_ESTABLISHED")?;
+        a_call_gets_out(lab, &mut alice, &mut world)?;
         provider.sees(&["got INVITE", "to=4930999", "user=4930123"])?;
-        trace.hears(alice.media(), 1000.0)?;
-        trace.hears(world.media(), 440.0)?;
-        alice.hang_up()?;
-        world.event("CALL_CLOSED")?;
+        a_call_comes_in(lab, &mut alice, &mut world)?;
+        server.settles()
+    })
+}
 
-        world.dial(CUSTOMER.0)?;
-        alice.event("CALL_INCOMING")?;
-        alice.accept()?;
-        world.event("CALL_ESTABLISHED")?;
-        trace.hears(alice.media(), 1000.0)?;
-        trace.hears(world.media(), 440.0)?;
-        world.hang_up()?;
-        alice.event("CALL_CLOSED")?;
+/// Both know each other by their addresses; nobody registers, nobody has a password.
+#[test]
+fn rfc3325_9_1_a_trunk_that_is_known_by_its_address_learns_who_calls() -> Result<()> {
+    Lab::run("trunk-address", &[peer::BARESIP, peer::KAMAILIO], |lab| {
+        let provider = Provider {
+            trusts: Some(lab.sip().port()),
+            gateway: Some(lab.sip()),
+            ..provider()
+        };
+        let provider = Kamailio::start(lab, &provider)?;
+        let trunk = format!(
+            "[trunk.provider]\nproxies = [\"{}\"]\nformat = \"digits\"\n\
+             caller_id = \"+{number}\"\ncaller_id_header = \"asserted\"\n\
+             did = {{ \"+{number}\" = \"1001\" }}\n",
+            provider.sip(),
+            number = CUSTOMER.0,
+        );
+        let (server, mut alice) = customer(lab, &trunk, &[])?;
+        let mut world = world(lab, &provider)?;
+        a_call_gets_out(lab, &mut alice, &mut world)?;
+        provider.sees(&["got INVITE", "to=4930999", "pai=<sip:", "4930123@"])?;
+        a_call_comes_in(lab, &mut alice, &mut world)?;
+        server.settles()
+    })
+}
+
+#[test]
+fn rfc5922_7_2_calls_to_and_from_a_provider_over_tls() -> Result<()> {
+    Lab::run("trunk-tls", &[peer::BARESIP, peer::KAMAILIO], |lab| {
+        let names = Dns::start()?;
+        names.add("provider.test", 60, Record::Address([127, 0, 0, 1].into()));
+        let authority = lab.authority()?;
+        let provider = Provider {
+            certificate: Some(authority.vouch(&["provider.test"])?),
+            ..provider()
+        };
+        let provider = Kamailio::start(lab, &provider)?;
+        let proxy = format!("\"tls:provider.test:{}\"", provider.tls().port());
+        configure(lab.site(), &settings("provider", &proxy), &["provider"])?;
+        let trust = format!(
+            "[tls.peer.\"provider.test\"]\nca = \"{}\"\n",
+            authority.root().display()
+        );
+        fs::write(lab.site().etc()?.join("dialtone.toml"), trust)?;
+        let dns = format!("[\"{}\"]", names.address());
+        let server = lab.server_with_tls_and(&authority, &[("dns.servers", &dns)])?;
+        provider.sees(&["got REGISTER", "user=4930123", "transport=tls"])?;
+        let mut alice = alice(lab, &server)?;
+        let mut world = world(lab, &provider)?;
+        a_call_gets_out(lab, &mut alice, &mut world)?;
+        provider.sees(&["got INVITE", "user=4930123", "transport=tls"])?;
+        a_call_comes_in(lab, &mut alice, &mut world)?;
         server.settles()
     })
 }
@@ -54,9 +94,9 @@ fn the_next_trunk_is_tried_when_the_first_refuses() -> Result<()> {
         let first = Kamailio::start(lab, &refusing)?;
         let second = Kamailio::start(lab, &provider())?;
         let trunks = trunk("first", &first) + &trunk("second", &second);
-        let (server, alice) = customer(lab, &trunks, &["first", "second"])?;
-        let world = world(lab, &second)?;
-        a_call_gets_through(lab, alice, world)?;
+        let (server, mut alice) = customer(lab, &trunks, &["first", "second"])?;
+        let mut world = world(lab, &second)?;
+        a_call_gets_out(lab, &mut alice, &mut world)?;
         first.sees(&["got INVITE", "to=4930999"])?;
         server.settles()
     })
@@ -68,10 +108,10 @@ fn the_next_trunk_is_tried_when_the_first_is_dead() -> Result<()> {
         let first = Kamailio::start(lab, &provider())?;
         let second = Kamailio::start(lab, &provider())?;
         let trunks = trunk("first", &first) + &trunk("second", &second);
-        let (server, alice) = customer(lab, &trunks, &["first", "second"])?;
-        let world = world(lab, &second)?;
+        let (server, mut alice) = customer(lab, &trunks, &["first", "second"])?;
+        let mut world = world(lab, &second)?;
         first.stop()?;
-        a_call_gets_through(lab, alice, world)?;
+        a_call_gets_out(lab, &mut alice, &mut world)?;
         server.settles()
     })
 }
@@ -99,10 +139,10 @@ fn rfc3263_4_3_the_next_server_of_a_provider_is_tried_when_the_first_is_dead() -
         configure(lab.site(), &trunk, &["provider"])?;
         let server = Server::start(lab, &[("dns.servers", &dns)])?;
         first.sees(&["got REGISTER", "user=4930123"])?;
-        let alice = alice(lab, &server)?;
-        let world = world(lab, &second)?;
+        let mut alice = alice(lab, &server)?;
+        let mut world = world(lab, &second)?;
         first.stop()?;
-        a_call_gets_through(lab, alice, world)?;
+        a_call_gets_out(lab, &mut alice, &mut world)?;
         server.settles()
     })
 }
@@ -137,13 +177,11 @@ fn two_servers_of_ours_call_each_other() -> Result<()> {
         let mut bob = Account::new("2001", "secret-2001", there.sip());
         bob.hertz = 1000.0;
         let mut bob = Baresip::register(lab, &bob)?;
-        let trace = lab.trace()?;
         alice.dial("2001")?;
         bob.event("CALL_INCOMING")?;
         bob.accept()?;
         alice.event("CALL_ESTABLISHED")?;
-        trace.hears(alice.media(), 1000.0)?;
-        trace.hears(bob.media(), 440.0)?;
+        they_talk(lab, &alice, &bob)?;
         alice.hang_up()?;
         bob.event("CALL_CLOSED")?;
 
@@ -151,8 +189,7 @@ fn two_servers_of_ours_call_each_other() -> Result<()> {
         alice.event("CALL_INCOMING")?;
         alice.accept()?;
         bob.event("CALL_ESTABLISHED")?;
-        trace.hears(alice.media(), 1000.0)?;
-        trace.hears(bob.media(), 440.0)?;
+        they_talk(lab, &alice, &bob)?;
         bob.hang_up()?;
         alice.event("CALL_CLOSED")?;
         here.settles()?;
@@ -217,14 +254,29 @@ fn world(lab: &mut Lab, provider: &Kamailio) -> Result<Baresip> {
     Baresip::register(lab, &world)
 }
 
-fn a_call_gets_through(lab: &Lab, mut alice: Baresip, mut world: Baresip) -> Result<()> {
-    let trace = lab.trace()?;
+fn a_call_gets_out(lab: &Lab, alice: &mut Baresip, world: &mut Baresip) -> Result<()> {
     alice.dial("030999")?;
     world.event("CALL_INCOMING")?;
     world.accept()?;
     alice.event("CALL_ESTABLISHED")?;
-    trace.hears(alice.media(), 1000.0)?;
-    trace.hears(world.media(), 440.0)?;
+    they_talk(lab, alice, world)?;
     alice.hang_up()?;
     world.event("CALL_CLOSED").map(drop)
+}
+
+fn a_call_comes_in(lab: &Lab, alice: &mut Baresip, world: &mut Baresip) -> Result<()> {
+    world.dial(CUSTOMER.0)?;
+    alice.event("CALL_INCOMING")?;
+    alice.accept()?;
+    world.event("CALL_ESTABLISHED")?;
+    they_talk(lab, alice, world)?;
+    world.hang_up()?;
+    alice.event("CALL_CLOSED").map(drop)
+}
+
+/// Each hears the other: alice says 440 Hz, the other 1000.
+fn they_talk(lab: &Lab, alice: &Baresip, other: &Baresip) -> Result<()> {
+    let trace = lab.trace()?;
+    trace.hears(alice.media(), 1000.0)?;
+    trace.hears(other.media(), 440.0)
 }

@@ -192,6 +192,20 @@ impl Server {
         for slot in users {
             self.machine(now, slot);
         }
+        self.wake(now);
+    }
+
+    /// Lets the slots that look after trunks begin.
+    pub(crate) fn wake(&mut self, now: Instant) {
+        let slots: Vec<_> = self
+            .config
+            .trunks
+            .iter()
+            .map(|trunk| trunk.slot())
+            .collect();
+        for slot in slots {
+            self.machine(now, slot);
+        }
     }
 
     /// A message from the network, from its arrival to its machine.

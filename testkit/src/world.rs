@@ -7,7 +7,7 @@ mod verdict;
 mod wires;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashSet};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -88,6 +88,8 @@ pub struct World {
     /// Users one of whose phones removed all registrations.
     wiped: HashSet<String>,
     names: Names,
+    /// By URL.
+    certificates: HashMap<String, Arc<stir::Certificate>>,
     judge: Judge,
     tap: Wiretap,
     faults: Vec<String>,
@@ -104,12 +106,14 @@ impl World {
         let clock = Clock::new(start, Duration::from_secs(1_800_000_000));
         let seed = settings.seed;
         let plane = (settings.ports, settings.media_timeout);
+        let mut server = Server::new(Arc::new(settings.config), clock, seed, plane);
+        server.wake(start);
         Self {
             start,
             now: start,
             dice: Dice::new(seed, 1),
             network: Network::new(settings.weather),
-            server: Server::new(Arc::new(settings.config), clock, seed, plane),
+            server,
             seats: Vec::new(),
             agenda: BinaryHeap::new(),
             entries: 0,
@@ -119,6 +123,7 @@ impl World {
             down_until: None,
             wiped: HashSet::new(),
             names: Names::good(),
+            certificates: HashMap::new(),
             judge: Judge::default(),
             tap: Wiretap::new(start),
             faults: Vec::new(),

@@ -36,7 +36,7 @@ use std::time::Duration;
 use engine::Answer;
 use tokio::sync::mpsc;
 
-pub use certificates::{Certificates, PemError, Trust};
+pub use certificates::{Certificates, PemError, Roots, Trust};
 pub use desk::Desk;
 pub use names::Names;
 pub use task::Task;

@@ -17,6 +17,7 @@ use store::{Bindings, Guesses, Lines, Mailboxes, Publications, Watchers};
 
 use crate::locate::{Locator, Search};
 use crate::orbits::Orbits;
+use crate::stir::Notary;
 use crate::trunk::Errand;
 use crate::{CallRecord, Config, Event};
 
@@ -84,6 +85,7 @@ pub(crate) struct Context<'a> {
     pub(crate) transactions: &'a mut Transactions<Owner, Token>,
     pub(crate) index: &'a mut Index,
     pub(crate) locator: &'a mut Locator<Waiter>,
+    pub(crate) notary: &'a mut Notary,
     pub(crate) out: &'a mut Out<Event>,
     /// For a message on its way into a transaction.
     pub(crate) scratch: &'a mut Vec<u8>,

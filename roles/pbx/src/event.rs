@@ -7,6 +7,7 @@ use base::{Token, UnixTime};
 use sip::StatusCode;
 
 use crate::Config;
+use crate::stir::Verstat;
 
 /// Something that observers may want to know.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +110,8 @@ pub struct CallRecord {
     pub trunk_in: Option<Arc<str>>,
     /// The trunk that the call left by, or tried to last.
     pub trunk_out: Option<Arc<str>>,
+    /// Whether somebody vouched for the caller's number, if that was looked at.
+    pub verstat: Option<Verstat>,
     /// When the INVITE came.
     pub started: UnixTime,
     /// When the call was answered, if it was.

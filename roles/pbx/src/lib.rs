@@ -14,6 +14,7 @@
 //! - `proxy`: calls that are forwarded instead of joined.
 //! - `network`: which address a peer is told, and reached at; `locate`: servers that have a name.
 //! - `events`: lamps, voice mail, presence: who watches what.
+//! - [`stir`]: whose word a trunk's callers are believed on.
 //! - [`event`]: what observers learn.
 //!
 //! It opens no socket and reads no clock: `engine` runs it, and so does the simulation.
@@ -32,6 +33,7 @@ mod orbits;
 mod outbound;
 mod proxy;
 mod registrar;
+pub mod stir;
 pub mod trunk;
 
 pub use config::{Config, Network, User};

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use base::{Clock, Deadlines, Mint, Token};
-use engine::{Answer, Input, Machine, Out};
+use engine::{Answer, Found, Input, Machine, Out};
 use sip::digest::ReplayGuard;
 use sip::{
     ClientKey, Dialog, Expired, Flow, HeaderName, Message, Method, Protocol, Received, Replaces,
@@ -24,6 +24,7 @@ use crate::events::{ALLOW_EVENTS, Notifier, Publisher};
 use crate::locate::{Locator, Ways};
 use crate::proxy::{Dialled, Proxy};
 use crate::registrar::{self, Registrar};
+use crate::stir::Notary;
 use crate::trunk::{self, Arrival, Channel, Keeper, TrunkLeg};
 use crate::{Command, Config, Event, Trunk, User};
 
@@ -45,6 +46,7 @@ pub struct Pbx {
     deadlines: Deadlines<Token>,
     index: Index,
     locator: Locator<Waiter>,
+    notary: Notary,
     scratch: Vec<u8>,
     /// Lines on which calls of a machine stood that failed in this slot; those who watch them are told.
     left_behind: Option<(Instant, Vec<Box<str>>)>,
@@ -77,6 +79,7 @@ impl Machine for Pbx {
             self.trunks.deadline(),
             self.deadlines.next(),
             self.locator.deadline(),
+            self.notary.deadline(),
             self.notifier.deadline(),
             self.publisher.deadline(),
             self.left_behind.as_ref().map(|(since, _)| *since),
@@ -114,6 +117,7 @@ impl Pbx {
             deadlines: Deadlines::new(),
             index: Index::default(),
             locator: Locator::default(),
+            notary: Notary::default(),
             scratch: Vec::new(),
             left_behind: None,
         };
@@ -134,7 +138,7 @@ impl Pbx {
             transactions: self.transactions.len(),
             sessions: self.index.sessions.len() + self.index.closing.len(),
             legs: self.index.legs.len() + self.index.lingering.len() + relays,
-            searches: self.locator.waiting(),
+            searches: self.locator.waiting() + self.notary.waiting(),
             subscriptions: self.notifier.len(),
             publications: self.publisher.len(),
         }
@@ -159,6 +163,7 @@ impl Pbx {
             transactions: &mut self.transactions,
             index: &mut self.index,
             locator: &mut self.locator,
+            notary: &mut self.notary,
             out,
             scratch: &mut self.scratch,
         }
@@ -521,6 +526,10 @@ impl Pbx {
         }
         self.with_notifier(now, out, Notifier::expire);
         self.with_publisher(now, out, Publisher::expire);
+        for call in self.notary.expire(now) {
+            let nothing = Err(stir::Fault::Unreachable);
+            self.with_call(now, call, out, |call, ctx| call.vouched(ctx, nothing));
+        }
         for waiter in self.locator.expire(now) {
             self.located(now, &waiter, &Ways::default(), out);
         }
@@ -612,7 +621,11 @@ impl Pbx {
     }
 
     fn answer(&mut self, now: Instant, answer: Answer, out: &mut Out<Event>) {
-        if let Some((waiting, ways)) = self.locator.answered(now, answer) {
+        if let Found::Certificate(found) = answer.found {
+            if let Some(call) = self.notary.answered(&answer.id) {
+                self.with_call(now, call, out, |call, ctx| call.vouched(ctx, found));
+            }
+        } else if let Some((waiting, ways)) = self.locator.answered(now, answer) {
             for waiter in waiting {
                 self.located(now, &waiter, &ways, out);
             }
@@ -710,7 +723,7 @@ pub struct Load {
     pub sessions: usize,
     /// Dialogs.
     pub legs: usize,
-    /// Who waits until a server is found.
+    /// Who waits until a server or a certificate is found.
     pub searches: usize,
     /// Subscriptions of watchers.
     pub subscriptions: usize,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use engine::{Answer, Ask, Found, Question, Server};
 use sip::Protocol;
@@ -53,6 +54,12 @@ impl World {
         self.names = names;
     }
 
+    /// Puts a certificate on a web server.
+    pub fn publish(&mut self, url: &str, certificate: stir::Certificate) {
+        self.certificates
+            .insert(url.to_owned(), Arc::new(certificate));
+    }
+
     /// What the server asked is answered later, or never.
     pub(super) fn look_up(&mut self, asks: Vec<Ask>) {
         for Ask { id, question } in asks {
@@ -62,7 +69,10 @@ impl World {
             }
             let found = match question {
                 Question::Locate(server) => Found::Ways(self.ways_to(&server)),
-                Question::Certificate(_) => Found::Certificate(Err(stir::Fault::Unreachable)),
+                Question::Certificate(url) => {
+                    let known = self.certificates.get(&*url).cloned();
+                    Found::Certificate(known.ok_or(stir::Fault::Unreachable))
+                }
             };
             let wait = self.dice.millis(self.names.delay.clone());
             self.plan(wait, Happening::Answer(Answer { id, found }));

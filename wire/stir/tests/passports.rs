@@ -24,6 +24,10 @@ DdlqNlPm5FRF0y3+SG7O11x6kMahiIHAow==
 const SHAKEN_BY_PYJWT: &str = "eyJhbGciOiJFUzI1NiIsInBwdCI6InNoYWtlbiIsInR5cCI6InBhc3Nwb3J0IiwieDV1IjoiaHR0cHM6Ly9jZXJ0LmV4YW1wbGUub3JnL3Bhc3Nwb3J0LmNlciJ9.eyJhdHRlc3QiOiJBIiwiZGVzdCI6eyJ0biI6WyIxMjE1NTU1MDEzMSJdfSwiaWF0IjoxNDQzMjA4MzQ1LCJvcmlnIjp7InRuIjoiMTIxNTU1NTAxMjEifSwib3JpZ2lkIjoiMTIzZTQ1NjctZTg5Yi0xMmQzLWE0NTYtNDI2NjU1NDQwMDAwIn0.PQ--V8CbMe7PdlAg53Iwf2ZO9yrFvU-zdl9bNacikSLNnpM4PGh9mwnUnJ5lXD2liY_RLwAbpwQQY5McgUOQUw";
 const PLAIN_BY_PYJWT: &str = "eyJhbGciOiJFUzI1NiIsInR5cCI6InBhc3Nwb3J0IiwieDV1IjoiaHR0cHM6Ly9jZXJ0LmV4YW1wbGUub3JnL3Bhc3Nwb3J0LmNlciJ9.eyJkZXN0Ijp7InRuIjpbIjEyMTU1NTUwMTMxIl19LCJpYXQiOjE0NDMyMDgzNDUsIm9yaWciOnsidG4iOiIxMjE1NTU1MDEyMSJ9fQ.I_G8n4gmRjom9j_4wZJosn0Hi7eLwuOAK2pcCkA1_EL0xjColWqVeGY8lp7R4dYwerLseFAOFxveCsJsCFKdZA";
 
+/// Our signature of the first of them.
+const SIGNED_FOR_PYJWT: &str =
+    "2ObdKdRm6ey6HPcz_By2Z75Pa2pu_xkwJmyxgio3R5hC9uzd6zU5jWcsaEykl-l4adQLezwFFFcHfvNlmr33Pw";
+
 const URL: &str = "https://cert.example.org/passport.cer";
 const ORIGID: &str = "123e4567-e89b-12d3-a456-426655440000";
 const SIGNED_AT: u64 = 1_443_208_345;
@@ -78,6 +82,8 @@ fn rfc8225_9_our_token_is_in_canonical_form() {
     let token = value.split(';').next().unwrap();
     let signed = |token: &str| token.rsplit_once('.').unwrap().0.to_owned();
     assert_eq!(signed(token), signed(SHAKEN_BY_PYJWT), "octet by octet");
+    // The signature of RFC 6979 is always the same; PyJWT verifies this one.
+    assert!(token.ends_with(SIGNED_FOR_PYJWT));
     let claims = Base64UrlUnpadded::decode_vec(token.split('.').nth(1).unwrap()).unwrap();
     assert_eq!(
         String::from_utf8(claims).unwrap(),

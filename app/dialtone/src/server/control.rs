@@ -278,7 +278,7 @@ fn needs_restart(old: &Server, new: &Server) -> Vec<String> {
         ("media.ports", old.media.ports != new.media.ports),
         ("media.timeout", old.media.timeout != new.media.timeout),
         ("media.workers", old.media.workers != new.media.workers),
-        ("dns", old.dns != new.dns),
+        ("dns and stir", old.dns != new.dns),
         ("log.format", old.log.format != new.log.format),
     ];
     let changed = changes.into_iter().filter(|(_, changed)| *changed);

@@ -325,6 +325,7 @@ mod tests {
             answered_by: None,
             trunk_in: None,
             trunk_out: None,
+            verstat: None,
             started: UnixTime(1_795_236_356),
             answered: None,
             ended: UnixTime(1_795_236_358),

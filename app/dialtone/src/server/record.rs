@@ -17,6 +17,7 @@ pub(super) fn line(record: &CallRecord) -> String {
         answered_by: record.answered_by.as_deref(),
         trunk_in: record.trunk_in.as_deref(),
         trunk_out: record.trunk_out.as_deref(),
+        verstat: record.verstat.map(pbx::stir::Verstat::name),
         started: time(record.started),
         answered: record.answered.map(time),
         ended: time(record.ended),
@@ -40,6 +41,7 @@ pub(super) fn line_of_lost(call: &Call, ended: UnixTime) -> String {
         answered_by: None,
         trunk_in: None,
         trunk_out: None,
+        verstat: None,
         started: time(UnixTime(call.started)),
         answered: answered.map(time),
         ended: time(ended),
@@ -71,6 +73,8 @@ struct Line<'a> {
     trunk_in: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trunk_out: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verstat: Option<&'static str>,
     started: String,
     answered: Option<String>,
     ended: String,

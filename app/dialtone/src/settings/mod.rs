@@ -15,6 +15,7 @@ pub(crate) mod reader;
 pub(crate) mod report;
 pub(crate) mod server;
 pub(crate) mod snapshot;
+pub(crate) mod stir;
 pub(crate) mod tls;
 pub(crate) mod trunks;
 pub(crate) mod users;

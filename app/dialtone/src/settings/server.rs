@@ -11,6 +11,7 @@ use super::document::Table;
 use super::http::{self, Http};
 use super::reader::Section;
 use super::report::{Fault, Report};
+use super::stir;
 use super::tls::{self, Tls};
 use super::values::{
     self, Listen, choice, count_or_auto, duration, duration_or_never, list, number, printable,
@@ -157,7 +158,7 @@ pub(crate) fn read(table: Table, root: &Path, report: &Report) -> Server {
         auth: auth(top.section("auth")),
         registrar: registrar(top.section("registrar")),
         calls: calls(top.section("calls")),
-        dns: dns(top.section("dns")),
+        dns: dns(top.section("dns"), top.section("stir")),
         log: log(top.section("log")),
         trace: trace(top.section("trace")),
     };
@@ -267,11 +268,12 @@ fn calls(mut calls: Section<'_>) -> Calls {
     read
 }
 
-fn dns(mut dns: Section<'_>) -> resolver::Settings {
+fn dns(mut dns: Section<'_>, signed: Section<'_>) -> resolver::Settings {
     let default = resolver::Settings::default();
     let read = resolver::Settings {
         servers: dns.read("servers", Vec::new(), list(0, values::name_server)),
         timeout: dns.read("timeout", default.timeout, duration(1..=4)),
+        trust: stir::trust(signed),
         ..default
     };
     dns.finish();

@@ -76,6 +76,7 @@ fn trunk(
     trunk.codecs = section.read("codecs", Vec::new(), list(1, codec));
     trunk.identity = identity(&mut section);
     trunk.numbers = numbers(&mut section, country);
+    trunk.stir = super::stir::policy(section.section("stir"));
     limits(&mut section, &mut trunk);
     check_whole(&section, &trunk);
     section.finish();

@@ -23,9 +23,9 @@ use fetch::Fetcher;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
     /// Roots of those who sign callers' numbers; none: nobody is believed.
-    pub roots: Vec<CertificateDer<'static>>,
+    pub roots: Roots,
     /// Roots of web servers, besides those that browsers know.
-    pub web_roots: Vec<CertificateDer<'static>>,
+    pub web_roots: Roots,
     /// Networks (address, prefix length) that are fetched from though they are not public. From others a
     /// caller could make us send requests to machines that only we reach.
     pub private: Vec<(IpAddr, u8)>,
@@ -36,7 +36,7 @@ impl Trust {
     ///
     /// # Errors
     /// [`PemError`] if there is none, or a malformed one.
-    pub fn read_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    pub fn read_pem(pem: &[u8]) -> Result<Roots, PemError> {
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         let certificates = certificates.map_err(|_| PemError)?;
         let usable = |der: &CertificateDer<'_>| webpki::anchor_from_trusted_cert(der).is_ok();
@@ -44,6 +44,9 @@ impl Trust {
         fine.then_some(certificates).ok_or(PemError)
     }
 }
+
+/// Certificates of roots, in DER.
+pub type Roots = Vec<CertificateDer<'static>>;
 
 /// The file has no certificate that can be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]

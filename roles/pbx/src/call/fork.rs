@@ -192,6 +192,7 @@ impl Call {
     pub(super) fn invite_fork(&mut self, ctx: &mut Context<'_>, index: usize, offer: Option<&str>) {
         let invite = self.invite.clone();
         let request = invite.as_ref().and_then(Pending::message);
+        let verstat = self.told_verstat();
         let Some(fork) = self.forks.get_mut(index) else {
             return;
         };
@@ -215,14 +216,18 @@ impl Call {
             .as_ref()
             .and_then(|t| t.referred_by.as_deref());
         let cnonce = ctx.mint.token();
+        let unix = ctx.clock.unix(ctx.now).0;
         let outward = fork.outward.as_deref();
         let trunk = fork.leg.trunk.as_deref_mut();
         let client = ctx.request(&mut fork.leg.dialog, Method::Invite, owner, |mut writer| {
             put_capabilities(&mut writer, &contact);
             if let Some(((outgoing, _), trunk)) = outward.zip(trunk) {
                 let body = sdp.as_deref().unwrap_or("").as_bytes();
-                outgoing.put(&mut writer);
+                outgoing.put(&mut writer, unix);
                 trunk.prove(&mut writer, Method::Invite, &outgoing.target, body, cnonce);
+            } else if let Some(caller) = &verstat {
+                let value = format_args!("<sip:{caller}@{host};user=phone>");
+                writer.header(HeaderName::PAssertedIdentity, value);
             }
             if interval > 0 {
                 writer

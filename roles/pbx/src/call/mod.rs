@@ -14,6 +14,7 @@
 //! - `park`: calls that wait in an orbit until somebody fetches them.
 //! - `requests`: everything else a leg may send.
 //! - `lamps`: what others see of the call.
+//! - `vouch`: whether somebody vouches for the number of a caller from a trunk.
 //! - `timers`: ringing, session intervals, the longest duration.
 //! - [`leg`] and `session`: one party, and its media.
 
@@ -31,6 +32,7 @@ mod session;
 mod steps;
 mod timers;
 mod transfer;
+mod vouch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -77,6 +79,8 @@ pub(crate) struct Call {
     steps: std::vec::IntoIter<Step>,
     /// The number that is dialled while a server is looked for.
     locating: Option<Box<str>>,
+    /// What vouches for the caller's number, while its certificate is fetched.
+    claim: Option<Box<stir::Claim>>,
     forks: Vec<Fork>,
     /// Ways through trunks that are left.
     hunt: Option<Hunt>,
@@ -220,6 +224,7 @@ impl Call {
             answered_by: None,
             trunk_in: trunk,
             trunk_out: None,
+            verstat: None,
             started: ctx.clock.unix(ctx.now),
             answered: None,
             ended: UnixTime(0),
@@ -253,6 +258,7 @@ impl Call {
             intercom: false,
             steps: steps.into_iter(),
             locating: None,
+            claim: None,
             forks: Vec::new(),
             hunt: None,
             sessions: Vec::new(),
@@ -274,7 +280,7 @@ impl Call {
             _admission: admission,
             armed: None,
         };
-        Box::new(call).next_step(ctx)
+        Box::new(call).verify_caller(ctx)
     }
 
     pub(crate) fn id(&self) -> Token {

@@ -56,6 +56,7 @@ impl Forwarded {
             answered_by: None,
             trunk_in: None,
             trunk_out: None,
+            verstat: None,
             started: ctx.clock.unix(ctx.now),
             answered: None,
             ended: UnixTime(0),

@@ -13,6 +13,7 @@ use sip::digest::Account;
 use super::countries::Country;
 use super::numbers::{Format, Rewrite};
 use super::state::State;
+use crate::stir::StirPolicy;
 
 /// All trunks, in the order of the file.
 #[derive(Clone, Debug, Default)]
@@ -92,6 +93,8 @@ pub struct TrunkSettings {
     pub tls: TlsPeer,
     /// The user under whose name the trunk registers at us and calls; none: it is known by its address.
     pub peer: Option<Box<str>>,
+    /// Signed numbers of callers.
+    pub stir: StirPolicy,
     /// Codecs that may be used, by name and best first; empty: any, in the caller's order.
     pub codecs: Vec<Box<str>>,
     /// What the trunk is told of callers, and what is believed of those that it sends.
@@ -125,6 +128,7 @@ impl TrunkSettings {
             tls_name: None,
             tls: TlsPeer::ANY,
             peer: None,
+            stir: StirPolicy::default(),
             codecs: Vec::new(),
             identity: IdentityPolicy::default(),
             numbers: NumberPolicy::default(),

@@ -1,12 +1,16 @@
 //! What a trunk is told of a call: addresses, caller, privacy.
 
+use std::sync::Arc;
+
 use sip::digest::Answers;
 use sip::{HeaderName, Writer};
+use stir::{Signer, number};
 
 use super::caller_id::{ANONYMOUS_ADDRESS, CallerId, REMOTE_PARTY_ID, address};
 use super::config::{From, IdentityHeader};
 use super::state::View;
 use super::{Channel, Trunk};
+use crate::stir::put_signature;
 
 /// The parts of an INVITE that are the trunk's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub(crate) struct Outgoing {
     identity: Option<(IdentityHeader, String)>,
     /// The caller wants to stay unknown.
     private: bool,
+    /// Whom and how we vouch for.
+    signed: Option<(Arc<Signer>, stir::Call)>,
 }
 
 impl Outgoing {
@@ -36,6 +42,7 @@ impl Outgoing {
     ) -> Self {
         let policy = &trunk.identity;
         let number = trunk.numbers.to_trunk(number);
+        let called = number.clone();
         let number = sip::uri::escape_user(&number);
         let target = format!("sip:{number}@{}", trunk.domain);
         let host = if trunk.account.is_some() {
@@ -59,6 +66,8 @@ impl Outgoing {
         } else {
             trunk.numbers.to_trunk(&shown)
         };
+        let hidden = private && !policy.trusted;
+        let signed = signed(trunk, &asserted, &called).filter(|_| !hidden);
         Self {
             local,
             remote: format!("<{target}>"),
@@ -67,6 +76,7 @@ impl Outgoing {
             identity: header(trunk, private)
                 .map(|header| (header, address(&caller.display, &asserted, host))),
             private,
+            signed,
         }
     }
 
@@ -84,11 +94,14 @@ impl Outgoing {
         self
     }
 
-    /// Adds what tells the trunk who calls.
+    /// Adds what tells the trunk who calls, at `now` in seconds since 1970.
     ///
     /// # Source
     /// RFC 3325 §9.1–9.3, RFC 3323 §4.2
-    pub(crate) fn put(&self, writer: &mut Writer<'_>) {
+    pub(crate) fn put(&self, writer: &mut Writer<'_>, now: u64) {
+        if let Some((signer, call)) = &self.signed {
+            put_signature(writer, signer, call, now);
+        }
         match &self.identity {
             Some((IdentityHeader::Asserted, identity)) => {
                 writer.text(HeaderName::PAssertedIdentity, identity);
@@ -111,6 +124,17 @@ impl Outgoing {
     }
 }
 
+/// Whom we vouch for, in international form whatever the trunk wants to see; nobody who has no number.
+fn signed(trunk: &Trunk, asserted: &str, called: &str) -> Option<(Arc<Signer>, stir::Call)> {
+    let signer = trunk.stir.sign.as_ref()?;
+    let canonical = |number: &str| number::canonical(&trunk.numbers.from_trunk(number));
+    let call = stir::Call {
+        orig: canonical(asserted)?,
+        dest: canonical(called)?,
+    };
+    Some((Arc::clone(signer), call))
+}
+
 /// How the caller is asserted, if at all: outside our trust domain nobody learns who wants to stay
 /// unknown (RFC 3325 §7).
 fn header(trunk: &Trunk, private: bool) -> Option<IdentityHeader> {
@@ -126,14 +150,14 @@ fn header(trunk: &Trunk, private: bool) -> Option<IdentityHeader> {
 /// What a leg towards a trunk has besides its dialog.
 #[derive(Debug)]
 pub(crate) struct TrunkLeg {
-    pub(crate) trunk: std::sync::Arc<Trunk>,
+    pub(crate) trunk: Arc<Trunk>,
     pub(crate) answers: Answers,
     /// Given back with the leg.
     _channel: Channel,
 }
 
 impl TrunkLeg {
-    pub(crate) fn new(trunk: std::sync::Arc<Trunk>, channel: Channel) -> Self {
+    pub(crate) fn new(trunk: Arc<Trunk>, channel: Channel) -> Self {
         Self {
             trunk,
             answers: Answers::default(),
@@ -193,7 +217,7 @@ mod tests {
     fn headers(outgoing: &Outgoing) -> String {
         let mut bytes = Vec::new();
         let mut writer = Writer::request(&mut bytes, Method::Invite, &outgoing.target);
-        outgoing.put(&mut writer);
+        outgoing.put(&mut writer, 0);
         writer.finish();
         String::from_utf8(bytes).unwrap()
     }

@@ -1,4 +1,5 @@
 //! Calls from a trunk whose callers' numbers are signed, or not, or wrongly.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::sync::Arc;
 use std::time::Duration;

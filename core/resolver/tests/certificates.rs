@@ -1,4 +1,5 @@
 //! Certificates from a real web server on this machine.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;

@@ -1,4 +1,5 @@
 //! Lookups through a real name server on this machine.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 #[path = "../../../interop/src/dns.rs"]
 #[allow(

@@ -1,4 +1,5 @@
 //! Tokens made by others, tokens made by us, and tokens that somebody has meddled with.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use stir::{Attest, Call, Certificate, Fault, Identity, PublicKey, Signer, SigningKey, TnAuthList};

@@ -99,3 +99,45 @@ const VERIFY: &[(&str, Verify)] = &[
 
 /// RFC 9562 §5.9.
 const NIL: &str = "00000000-0000-0000-0000-000000000000";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::document::{Source, Table};
+    use super::super::report::Report;
+    use super::*;
+
+    fn read(text: &str) -> (StirPolicy, usize) {
+        let source = Arc::new(Source::File {
+            path: "trunks.toml".into(),
+            text: text.to_owned(),
+        });
+        let table = Table::parse(text, &source).ok().unwrap();
+        let report = Report::default();
+        let policy = policy(Section::new("trunk.a.stir", table, &report));
+        (policy, report.into_problems().len())
+    }
+
+    #[test]
+    fn a_trunk_signs_with_a_key_whose_certificate_is_somewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.pem");
+        let key = "-----BEGIN EC PRIVATE KEY-----\n\
+                   MHcCAQEEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHoAoGCCqGSM49\n\
+                   AwEHoUQDQgAEHhhTL9R1TALzBB2cdc6zO4P/2BrHzk/ogsyxyYvFiW6kbDEcTi/0\n\
+                   DdlqNlPm5FRF0y3+SG7O11x6kMahiIHAow==\n-----END EC PRIVATE KEY-----\n";
+        std::fs::write(&path, key).unwrap();
+        let path = path.display();
+        let url = "x5u = \"https://cert.example/a.pem\"\n";
+        let (policy, problems) = read(&format!("key = \"{path}\"\n{url}verify = \"require\""));
+        assert_eq!((problems, policy.verify), (0, Verify::Require));
+        assert!(policy.sign.is_some());
+        assert_eq!(read(&format!("key = \"{path}\"")).1, 1);
+        assert_eq!(read(url).1, 1);
+        assert_eq!(read("verify = \"perhaps\"").1, 1);
+        let (policy, problems) = read(&format!("key = \"/none\"\n{url}"));
+        assert!(policy.sign.is_none() && problems == 2);
+        assert_eq!(read("").0, StirPolicy::default());
+    }
+}

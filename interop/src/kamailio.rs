@@ -144,7 +144,9 @@ fn script(provider: &Provider<'_>, sip: SocketAddr, tls: SocketAddr) -> String {
         ));
     }
     let (user, password) = provider.customer;
+    // A customer is reached the way that it came, as providers have it because of NATs.
     script.push_str("modparam(\"usrloc\", \"db_mode\", 0)\n");
+    script.push_str("modparam(\"registrar|nathelper\", \"received_avp\", \"$avp(RECEIVED)\")\n");
     let refusal = provider.refuses.map_or(String::new(), |status| {
         format!("if (is_method(\"INVITE\")) {{ sl_send_reply(\"{status}\", \"Refused\"); exit; }}")
     });
@@ -166,7 +168,7 @@ fn script(provider: &Provider<'_>, sip: SocketAddr, tls: SocketAddr) -> String {
     script
 }
 
-const MODULES: [&str; 11] = [
+const MODULES: [&str; 12] = [
     "tm",
     "sl",
     "rr",
@@ -178,6 +180,7 @@ const MODULES: [&str; 11] = [
     "textops",
     "xlog",
     "siputils",
+    "nathelper",
 ];
 
 /// A provider as small as can be: digest for its customer, the customer's phones by what they have
@@ -214,6 +217,7 @@ request_route {
             www_challenge("$td", "1");
             exit;
         }
+        fix_nated_register();
         save("location");
         exit;
     }

@@ -3,15 +3,18 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::ControlFlow;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStderr, ChildStdout, Stdio};
+
+use std::time::Duration;
 
 use common::{Server, command, load};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use ue::load::Job;
+use ue::load::{Job, LoadOptions};
 
 /// A running `dialtone trace`.
 struct Trace {
@@ -128,4 +131,51 @@ fn both_legs_of_a_call_are_shown_as_they_happen() {
 
 fn is(message: &Value, text: &str) -> bool {
     message["text"].as_str().unwrap().starts_with(text)
+}
+
+/// What the threads have received and sent since the start.
+fn messages(server: &Server) -> u64 {
+    let counters = &server.json("status")["counters"];
+    counters["received"].as_u64().unwrap() + counters["sent"].as_u64().unwrap()
+}
+
+#[test]
+fn a_viewer_who_does_not_read_is_told_what_it_missed_and_nobody_waits_for_it() {
+    let server = Server::new();
+    server.add_load_users(20);
+    let mut viewer = UnixStream::connect(server.data.path().join("run/dialtone.sock")).unwrap();
+    viewer
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let request = b"GET /trace HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    viewer.write_all(request).unwrap();
+    let mut lines = BufReader::new(viewer).lines().map(Result::unwrap);
+    assert!(lines.by_ref().any(|line| line.contains("began")));
+
+    let before = messages(&server);
+    let options = LoadOptions {
+        count: Some(5000),
+        ..load(Job::Register, &server.sip(), 20)
+    };
+    let report = ue::load::run(&options, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(
+        (report.ok, report.failed),
+        (5000, 0),
+        "{:?}",
+        report.failures
+    );
+    let all = messages(&server) - before;
+
+    let (mut seen, mut missed) = (0, 0);
+    while seen + missed < all {
+        let line = lines.next().unwrap();
+        // Between them stand the lengths of chunks.
+        let Ok(line) = serde_json::from_str::<Value>(&line) else {
+            continue;
+        };
+        seen += u64::from(line["kind"] == "message");
+        missed += line["count"].as_u64().unwrap_or(0);
+    }
+    assert_eq!(seen + missed, all);
+    assert!(missed > 0 && seen > 1000, "{seen} seen, {missed} missed");
 }

@@ -179,3 +179,48 @@ fn a_viewer_who_does_not_read_is_told_what_it_missed_and_nobody_waits_for_it() {
     assert_eq!(seen + missed, all);
     assert!(missed > 0 && seen > 1000, "{seen} seen, {missed} missed");
 }
+
+#[test]
+fn the_past_is_shown_as_far_as_it_is_kept() {
+    let mut server = Server::new();
+    server.add_load_users(2);
+    let (status, _, error) = server.run(&["trace", "--last", "1m"]);
+    assert!(
+        !status.success() && error.contains("history_megabytes"),
+        "{error}"
+    );
+    let file = server.data.path().join("etc/dialtone.toml");
+    let settings = std::fs::read_to_string(&file).unwrap();
+    let settings = settings.replace("history_megabytes = 0", "history_megabytes = 1");
+    std::fs::write(&file, settings).unwrap();
+    assert!(server.run(&["reload"]).0.success());
+    run(&server, Job::Call, 1);
+
+    let past = |server: &Server, args: &[&str]| {
+        let (status, text, error) = server.run(&[&["trace", "--last", "1m"], args].concat());
+        assert!(status.success(), "{error}");
+        text
+    };
+    server.until(|server| past(server, &[]).matches(" BYE ─").count() == 2);
+    let all = past(&server, &["--json"]);
+    let of_call = |line: &str| serde_json::from_str::<Value>(line).unwrap()["call"].clone();
+    let id = all
+        .lines()
+        .map(of_call)
+        .find_map(|id| Some(id.as_str()?.to_owned()))
+        .unwrap();
+    let call = past(&server, &["--call", &id]);
+    assert_eq!(call.matches(" BYE ─").count(), 2, "both legs: {call}");
+    assert!(
+        call.starts_with("               ── call a: u0 → u1, "),
+        "{call}"
+    );
+    assert!(!call.contains("REGISTER"), "{call}");
+    let callee = past(&server, &["--phone", "u1"]);
+    // The INVITEs of both legs name it, and one REGISTER does, with and without credentials.
+    assert_eq!(callee.matches("── REGISTER").count(), 2, "{callee}");
+    assert_eq!(callee.matches("INVITE u1").count(), 3, "{callee}");
+    assert_eq!(past(&server, &["--peer", "192.0.2.1"]), "");
+    let (status, _, error) = server.run(&["trace", "--call", "07-0123456789abcdef"]);
+    assert!(!status.success() && error.contains("no call"), "{error}");
+}

@@ -46,7 +46,7 @@ pub mod world;
 pub use dice::Dice;
 pub use network::Weather;
 pub use peer::Peer;
-pub use phone::{Command, Ending, Manner, Outcome, Phone, Referral, Reply};
+pub use phone::{Command, Ending, Manner, Outcome, Phone, Referral, Reply, WatchView};
 pub use report::{Failure, examine, simulate};
 pub use server::Death;
 pub use world::{Names, PhoneId, Place, Settings, World, password};

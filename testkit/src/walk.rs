@@ -106,11 +106,22 @@ pub fn walk_politely(world: &mut World, seed: u64) {
         world.tell(*phone, Command::Register);
     }
     world.run(Duration::from_secs(20));
+    for phone in &phones {
+        let whom = dice.pick(&["1001", "1002", "1003"]).to_owned();
+        world.tell(
+            *phone,
+            Command::Watch {
+                event: "dialog",
+                whom,
+            },
+        );
+    }
     converse(world, &mut dice, &phones);
     world.set_weather(Weather::calm());
     // Long enough for a parked call to come back, and for a user who thinks about it.
     world.run(Duration::from_secs(200));
     world.check_calls();
+    world.check_lamps();
 }
 
 /// The settings of the polite walk with this seed.
@@ -246,7 +257,7 @@ fn happen(world: &mut World, dice: &mut Dice, phone: PhoneId) {
         "1001", "1002", "1002", "1003", "1004", "600", "602", "603", "700", "800", "9", "711",
         "711", "*81002", "*81003", "*91001",
     ]);
-    match dice.number(0..48) {
+    match dice.number(0..53) {
         40..=42 => world.tell(phone, Command::Transfer(number.to_owned())),
         43 | 44 => {
             world.tell(phone, Command::Dial(number.to_owned()));
@@ -255,6 +266,8 @@ fn happen(world: &mut World, dice: &mut Dice, phone: PhoneId) {
         }
         45 => operator_transfers(world, dice, number),
         46 => world.tell(phone, Command::TransferAttended),
+        48..=51 => watch(world, dice, phone),
+        52 => world.tell(phone, Command::Unwatch),
         0..=15 => world.tell(phone, Command::Dial(number.to_owned())),
         16..=19 => world.tell(phone, Command::HangUp),
         20..=23 => {
@@ -294,6 +307,13 @@ fn reload(world: &mut World, dice: &mut Dice) {
         config.numbers.remove("1003");
     }
     world.reload(config);
+}
+
+/// A phone wants to know what somebody does.
+fn watch(world: &mut World, dice: &mut Dice, phone: PhoneId) {
+    let event = dice.pick(&["dialog", "dialog", "presence", "message-summary", "reg"]);
+    let whom = dice.pick(&["1001", "1002", "1003", "711"]).to_owned();
+    world.tell(phone, Command::Watch { event, whom });
 }
 
 /// An operator sends somebody elsewhere.

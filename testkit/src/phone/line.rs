@@ -21,6 +21,7 @@ pub(super) enum Owner {
     Change(u32),
     Bye(u32),
     Refer(u32),
+    Subscribe(u32),
     Nobody,
 }
 
@@ -36,6 +37,7 @@ pub(super) enum Alarm {
     Consider,
     Abandon,
     Register,
+    Watch,
 }
 
 /// A request that is answered later.

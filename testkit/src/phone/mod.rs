@@ -10,6 +10,7 @@ mod manner;
 mod registration;
 mod talk;
 mod transfer;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,6 +24,8 @@ use line::{Alarm, Line, Owner, Pending};
 pub use manner::{Manner, Reply};
 use registration::Registration;
 pub use transfer::Referral;
+use watching::Watch;
+pub use watching::WatchView;
 
 /// What a phone's user does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,6 +62,15 @@ pub enum Command {
     Transfer(String),
     /// Puts the parties of the two newest calls together (REFER with Replaces).
     TransferAttended,
+    /// Subscribes to what somebody does, and stays subscribed.
+    Watch {
+        /// The package: `dialog`, `presence`, …
+        event: &'static str,
+        /// Whom it is about.
+        whom: String,
+    },
+    /// Ends all subscriptions.
+    Unwatch,
     /// Gives up a pending re-INVITE.
     CancelChange,
     /// Makes and takes no calls any more, does not register again.
@@ -132,6 +144,7 @@ pub struct Phone {
     /// Tags of the dialogs of phones behind this one that answered too.
     siblings: Vec<base::Token>,
     outcomes: Vec<Outcome>,
+    watches: Vec<Watch>,
 }
 
 impl Phone {
@@ -153,6 +166,7 @@ impl Phone {
             retired: false,
             siblings: Vec::new(),
             outcomes: Vec::new(),
+            watches: Vec::new(),
         }
     }
 
@@ -256,6 +270,7 @@ impl Phone {
             Command::Retire => {
                 self.retired = true;
                 self.registration.rest();
+                self.rest_watching();
             }
             Command::HangUp => self.each(|phone, call| phone.hang_up(now, call)),
             Command::Hold { hold, update } => {
@@ -270,6 +285,9 @@ impl Phone {
             }
             Command::Poke => self.each(|phone, call| phone.change(now, call, What::Poke, 0)),
             Command::Info => self.each(|phone, call| phone.info(now, call)),
+            Command::Watch { .. } if self.retired => {}
+            Command::Watch { event, whom } => self.watch(now, event, whom),
+            Command::Unwatch => self.unwatch(now),
             Command::Transfer(number) => self.transfer(now, number),
             Command::TransferAttended => self.transfer_attended(now),
             Command::CancelChange => self.each(|phone, call| phone.cancel_change(now, call)),
@@ -304,6 +322,7 @@ impl Phone {
         }
         while let Some((call, alarm)) = self.line.alarm(now) {
             match alarm {
+                Alarm::Watch => self.watch_due(now, call),
                 Alarm::Register => self.registration.refresh(&mut self.line, now),
                 _ => self.with(call, |phone, call| phone.rings(now, call, alarm)),
             }
@@ -328,7 +347,7 @@ impl Phone {
                 }
             }
             Alarm::Abandon if call.state == State::Calling => self.over(call, Ending::Cancelled),
-            Alarm::GiveUp | Alarm::Abandon | Alarm::Register => {}
+            Alarm::GiveUp | Alarm::Abandon | Alarm::Register | Alarm::Watch => {}
         }
     }
 
@@ -345,6 +364,7 @@ impl Phone {
         };
         match owner {
             Owner::Register => self.registration.answered(line, now, response),
+            Owner::Subscribe(id) => self.subscribe_answered(now, id, Some(response)),
             Owner::Invite(call) => {
                 self.with(call, |phone, call| {
                     phone.invite_answered(now, call, key, response);
@@ -376,6 +396,7 @@ impl Phone {
     fn unanswered(&mut self, now: Instant, owner: Owner) {
         match owner {
             Owner::Register => self.registration.failed(&mut self.line, now),
+            Owner::Subscribe(id) => self.subscribe_answered(now, id, None),
             Owner::Invite(call) => self.with(call, |phone, call| {
                 let ending = if call.given_up {
                     Ending::Cancelled
@@ -420,6 +441,7 @@ impl Phone {
                 });
             }
             (None, Some(Method::Ack)) => {}
+            (None, Some(Method::Notify)) if self.shown(now, &pending, request) => {}
             (None, Some(Method::Invite)) if !in_dialog => self.called(now, flow, pending, request),
             (None, Some(Method::Options)) if !in_dialog => {
                 let tag = self.line.mint.token();

@@ -66,6 +66,31 @@ impl World {
         wrong.into_iter().for_each(|fault| self.fault(fault));
     }
 
+    /// In a quiet world every lamp shows what there is.
+    pub fn check_lamps(&mut self) {
+        let mut wrong = Vec::new();
+        for watch in self.phones().flat_map(|phone| self.at(phone).watches()) {
+            let valid = watch.until.is_some_and(|until| until > self.now);
+            let Some(mut states) = watch.states.filter(|_| valid && watch.event == "dialog") else {
+                continue;
+            };
+            let shown = self.server.lines().of(&watch.whom);
+            let mut truth: Vec<_> = shown
+                .iter()
+                .map(|dialog| format!("{:?}", dialog.state).to_lowercase())
+                .collect();
+            states.sort();
+            truth.sort();
+            if states != truth {
+                wrong.push(format!(
+                    "the lamp of {} shows {states:?}, and it is {truth:?}",
+                    watch.whom
+                ));
+            }
+        }
+        wrong.into_iter().for_each(|fault| self.fault(fault));
+    }
+
     pub(super) fn check_rest(&mut self) {
         let load = self.server.load();
         let mut left = Vec::new();
@@ -81,6 +106,9 @@ impl World {
         }
         if !self.server.lines().is_empty() {
             left.push(format!("lamps are lit: {:?}", self.server.lines()));
+        }
+        if !self.server.watchers().is_empty() {
+            left.push(format!("somebody watches: {:?}", self.server.watchers()));
         }
         if !self.server.orbits().is_empty() {
             left.push(format!("calls are parked: {:?}", self.server.orbits()));

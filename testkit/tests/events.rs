@@ -156,10 +156,13 @@ fn rfc4235_3_a_lamp_follows_a_call() {
     });
 }
 
+/// Watched, header fields, expected status, and a field that explains it.
+type Case<'a> = (&'a str, &'a [&'a str], &'a str, Option<(&'a str, &'a str)>);
+
 #[test]
 fn rfc6665_4_2_1_what_cannot_be_watched_is_refused() {
     calm(|world| {
-        let cases: &[(&str, &[&str], &str, Option<(&str, &str)>)] = &[
+        let cases: &[Case<'_>] = &[
             (
                 "1002",
                 &["Event: weather"],

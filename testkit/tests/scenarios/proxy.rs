@@ -242,8 +242,8 @@ fn rfc5658_5_phones_of_different_transports_and_networks_are_joined() {
         .flat_map(|a| places.iter().map(move |b| (a, b)))
     {
         calm(|world| {
-            let alice = world.phone("1001", from.clone(), Manner::default());
-            let bob = world.phone("1002", to.clone(), Manner::default());
+            let alice = world.phone("1001", *from, Manner::default());
+            let bob = world.phone("1002", *to, Manner::default());
             world.tell(alice, Command::Register);
             world.tell(bob, Command::Register);
             world.run(secs(1));

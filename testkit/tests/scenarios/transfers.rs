@@ -234,7 +234,7 @@ fn die_at(world: &mut World, attended: bool, who: usize, step: usize) {
         false => send_to(world, phones[0], "1003"),
     }
     world.run_until(secs(30), |world| world.tap().all().len() > before + step);
-    world.kill(phones[who], step % 2 == 0);
+    world.kill(phones[who], step.is_multiple_of(2));
     world.run(secs(300));
     let left: Vec<_> = phones
         .into_iter()

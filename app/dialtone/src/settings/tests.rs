@@ -277,7 +277,7 @@ fn every_wrong_extension_is_named_with_place_and_remedy() {
         ),
         (
             extension("[{ dial = \"1\" }, { proxy = \"2\" }]"),
-            "3:25: extension.steps: hands the whole call over, so nothing can happen before",
+            "3:26: extension.steps: hands the whole call over, so nothing can happen before",
         ),
         (
             extension("[{ proxi = \"2\" }]"),

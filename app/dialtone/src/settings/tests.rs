@@ -281,7 +281,7 @@ fn every_wrong_extension_is_named_with_place_and_remedy() {
         ),
         (
             extension("[{ proxi = \"2\" }]"),
-            "3:19: extension.steps: “proxi” is no step; did you mean { proxy = … }?",
+            "3:20: extension.steps: “proxi” is no step; did you mean { proxy = … }?",
         ),
         (
             extension("[\"echo\", { dial = \"1\" }]"),

@@ -51,11 +51,13 @@ impl Sent {
 }
 
 impl House {
-    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
     fn new(change: impl FnOnce(&mut TrunkSettings)) -> Self {
-        let settings = trunk(change);
+        Self::with(vec![trunk(change)])
+    }
+
+    fn with(trunks: Vec<TrunkSettings>) -> Self {
         let now = Instant::now();
-        let config = config(settings);
+        let config = config(trunks);
         let slot = config.trunks.named("provider").unwrap().slot();
         let clock = Clock::new(now, Duration::from_secs(1_800_000_000));
         let shared = Arc::new(config.clone());
@@ -101,8 +103,32 @@ impl House {
             text: String::from_utf8(self.out.bytes[send.range.clone()].to_vec()).unwrap(),
         });
         let sent = sent.collect();
+        let wanted = self.out.media.iter().filter_map(|command| match command {
+            media::Command::Allocate { session, .. } => Some(*session),
+            _ => None,
+        });
+        let wanted: Vec<_> = wanted.collect();
         self.out.clear();
+        for session in wanted {
+            let streams = vec![media::StreamPorts {
+                rtp: [40000, 40002],
+            }];
+            let ports = Input::Media(media::Event::Allocated { session, streams });
+            self.pbx.handle(self.now, ports, &mut self.out);
+        }
         sent
+    }
+
+    /// What has been sent by now, with all that follows at once.
+    fn settle(&mut self) -> Vec<Sent> {
+        let mut sent = self.take();
+        loop {
+            let more = self.take();
+            if more.is_empty() {
+                return sent;
+            }
+            sent.extend(more);
+        }
     }
 
     /// The one request that has just been sent.
@@ -185,7 +211,7 @@ fn proxy(host: &str, priority: u16) -> Proxy {
     }
 }
 
-fn config(trunk: TrunkSettings) -> Config {
+fn config(trunks: Vec<TrunkSettings>) -> Config {
     let extension = |number: &str, step: Step, from: &[&str]| Extension {
         number: number.to_owned(),
         steps: vec![step],
@@ -194,6 +220,10 @@ fn config(trunk: TrunkSettings) -> Config {
     };
     let out = Step::Trunk {
         trunks: vec!["provider".to_owned()],
+        number: "{number}".to_owned(),
+    };
+    let on = Step::Trunk {
+        trunks: vec!["next".to_owned(), "last".to_owned()],
         number: "{number}".to_owned(),
     };
     Config {
@@ -206,11 +236,15 @@ fn config(trunk: TrunkSettings) -> Config {
         numbers: HashMap::new(),
         dialplan: DialPlan {
             extensions: vec![
+                Extension {
+                    transit: true,
+                    ..extension("07.", on, &[])
+                },
                 extension("600", Step::Hangup(486), &["provider"]),
                 extension("0.", out, &[]),
             ],
         },
-        trunks: Trunks::new(vec![trunk], &Trunks::default()),
+        trunks: Trunks::new(trunks, &Trunks::default()),
         network: Network::default(),
         registrar: RegistrarConfig {
             min_expires: Duration::from_secs(60),
@@ -457,7 +491,7 @@ fn invite(number: &str, from: &str) -> (Flow, String) {
         tls: TlsPeer::ANY,
     };
     let text = format!(
-        "INVITE sip:{number}@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bKa\r\n\
+        "INVITE sip:{number}@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{number}\r\n\
          Max-Forwards: 70\r\nFrom: <sip:0301111@x>;tag=a\r\nTo: <sip:{number}@x>\r\nCall-ID: c{number}\r\n\
          CSeq: 1 INVITE\r\nContact: <sip:x@{from}>\r\nContent-Length: 0\r\n\r\n"
     );
@@ -516,4 +550,182 @@ fn channels_hold_for_calls_that_come_in_too() {
     let mut house = House::new(|trunk| trunk.max_channels = 0);
     house.register(600);
     assert_eq!(answer_to(&mut house, "600", "198.51.100.1:5060"), 503);
+}
+
+/// A house with two more trunks, through which a call to 07… from the provider may leave.
+fn transit(change: impl FnOnce(&mut TrunkSettings)) -> House {
+    let other = |name: &str, hosts: &[&str]| {
+        let places = hosts.iter().enumerate();
+        let proxies = places.map(|(place, host)| proxy(host, place as u16));
+        let mut trunk = trunk(|_| {});
+        trunk.name = name.into();
+        trunk.domain = name.into();
+        trunk.proxies = proxies.collect();
+        trunk.register = None;
+        trunk
+    };
+    let mut next = other("next", &["203.0.113.1", "203.0.113.2"]);
+    change(&mut next);
+    let last = other("last", &["203.0.113.3"]);
+    let house = House::with(vec![trunk(|_| {}), next, last]);
+    // Their ways are found by the slots that look after them, which are not played here.
+    for trunk in house.config.trunks.iter().skip(1) {
+        let mut keeper = House::with_mint(&house.config, trunk.slot());
+        keeper.wait(Duration::ZERO);
+    }
+    house
+}
+
+impl House {
+    /// The machine of another slot with the same configuration.
+    fn with_mint(config: &Config, slot: base::Slot) -> Self {
+        let now = Instant::now();
+        let clock = Clock::new(now, Duration::from_secs(1_800_000_000));
+        let shared = Arc::new(config.clone());
+        Self {
+            pbx: Pbx::new(Mint::new(slot, [4; 32]), clock, now, shared, services()),
+            config: config.clone(),
+            now,
+            out: Out::new(),
+        }
+    }
+
+    /// The provider calls this number; the INVITE that leaves.
+    fn passes_on(&mut self, number: &str) -> Sent {
+        let (flow, text) = invite(number, "198.51.100.1:5060");
+        let sdp = "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
+                   m=audio 4000 RTP/AVP 0 8\r\n";
+        let head = text.replace("Content-Length: 0\r\n\r\n", "");
+        let length = sdp.len();
+        let text =
+            format!("{head}Content-Type: application/sdp\r\nContent-Length: {length}\r\n\r\n{sdp}");
+        self.receive(flow, &text);
+        self.invite()
+    }
+
+    /// The INVITE that leaves now.
+    fn invite(&mut self) -> Sent {
+        let mut sent = self.settle().into_iter();
+        let invite = sent.find(|sent| sent.is(Method::Invite));
+        invite.expect("an INVITE leaves")
+    }
+
+    /// What the caller hears last.
+    fn told(&mut self) -> Option<u16> {
+        let sent = self.settle();
+        let mut statuses = sent.iter().filter_map(|sent| sent.message().status());
+        statuses.next_back().map(|status| status.0)
+    }
+}
+
+fn host(sent: &Sent) -> String {
+    sent.flow.remote.ip().to_string()
+}
+
+#[test]
+fn rfc3263_4_3_a_call_takes_the_next_way_and_then_the_next_trunk() {
+    let mut house = transit(|_| {});
+    house.register(600);
+    let first = house.passes_on("0711");
+    assert_eq!(host(&first), "203.0.113.1");
+    house.answer(&first, "503 Service Unavailable", "Retry-After: 30\r\n");
+    let second = house.invite();
+    assert_eq!(host(&second), "203.0.113.2");
+    house.answer(&second, "500 Server Internal Error", "");
+    let third = house.invite();
+    assert_eq!(host(&third), "203.0.113.3");
+    assert_eq!(third.message().request_uri(), "sip:0711@last");
+    house.answer(&third, "502 Bad Gateway", "");
+    assert_eq!(house.told(), Some(502));
+    // The one that asked for it is left alone; the next call begins with the second.
+    assert_eq!(host(&house.passes_on("0712")), "203.0.113.2");
+}
+
+#[test]
+fn rfc3261_16_7_what_is_about_the_callee_ends_the_search() {
+    for status in ["486 Busy Here", "404 Not Found", "603 Decline"] {
+        let mut house = transit(|_| {});
+        house.register(600);
+        let first = house.passes_on("0711");
+        house.answer(&first, status, "");
+        let told = house.told().map(|told| told.to_string());
+        assert_eq!(told.as_deref(), status.split(' ').next());
+    }
+}
+
+#[test]
+fn a_server_that_says_nothing_is_passed_over_but_one_that_rings_is_not() {
+    let mut house = transit(|_| {});
+    house.register(600);
+    let first = house.passes_on("0711");
+    let begun = house.now;
+    let sent = loop {
+        let sent = house.next(seconds(6));
+        if host(&sent) != host(&first) {
+            break sent;
+        }
+    };
+    assert_eq!(
+        (host(&sent).as_str(), sent.at - begun),
+        ("203.0.113.2", seconds(5))
+    );
+    house.answer(&sent, "100 Trying", "");
+    let later = house.wait(seconds(20));
+    assert!(later.iter().all(|sent| host(sent) != "203.0.113.3"));
+}
+
+#[test]
+fn rfc3261_22_3_an_invite_is_proved_to_a_trunk() {
+    let mut house = transit(|_| {});
+    house.register(600);
+    let first = house.passes_on("0711");
+    let challenge = "Proxy-Authenticate: Digest realm=\"p\", nonce=\"n\", qop=\"auth\"\r\n";
+    house.answer(&first, "407 Proxy Authentication Required", challenge);
+    let proved = house.invite();
+    assert_eq!(proved.header(HeaderName::CSeq), "2 INVITE");
+    assert_eq!(
+        proved.header(HeaderName::CallId),
+        first.header(HeaderName::CallId)
+    );
+    assert_eq!(host(&proved), host(&first));
+    let value = proved.header(HeaderName::ProxyAuthorization);
+    let credentials = Credentials::parse(value).unwrap();
+    assert!(credentials.verify("line", "p", "secret", Method::Invite, b""));
+    // Whom a trunk does not believe another one may.
+    house.answer(&proved, "407 Proxy Authentication Required", challenge);
+    assert_ne!(host(&house.invite()), host(&first));
+}
+
+#[test]
+fn a_full_trunk_is_passed_over() {
+    let mut house = transit(|next| next.max_channels = 1);
+    house.register(600);
+    let first = house.passes_on("0711");
+    assert_eq!(host(&first), "203.0.113.1");
+    assert_eq!(host(&house.passes_on("0712")), "203.0.113.3");
+    house.answer(&first, "486 Busy Here", "");
+    house.settle();
+    assert_eq!(host(&house.passes_on("0713")), "203.0.113.1");
+}
+
+#[test]
+fn a_trunk_gets_no_more_calls_in_a_second_than_it_may() {
+    let mut house = transit(|next| next.max_rate = 2);
+    house.register(600);
+    let numbers = ["0711", "0712", "0713"];
+    let hosts = numbers.map(|number| host(&house.passes_on(number)));
+    assert_eq!(hosts, ["203.0.113.1", "203.0.113.1", "203.0.113.3"]);
+    house.now += seconds(1);
+    assert_eq!(host(&house.passes_on("0714")), "203.0.113.1");
+}
+
+#[test]
+fn only_the_codecs_of_a_trunk_are_offered_to_it() {
+    let mut house = transit(|next| next.codecs = vec!["PCMA".into()]);
+    house.register(600);
+    let invite = house.passes_on("0711");
+    assert!(invite.text.contains("RTP/AVP 8\r\n"), "{}", invite.text);
+    let mut house = transit(|next| next.codecs = vec!["G729".into()]);
+    house.register(600);
+    assert_eq!(host(&house.passes_on("0711")), "203.0.113.3");
 }

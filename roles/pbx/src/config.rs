@@ -118,6 +118,9 @@ pub struct Network {
     pub media: Option<IpAddr>,
     /// Networks (address, prefix length) whose peers are told the local address all the same.
     pub local: Vec<(IpAddr, u8)>,
+    /// Whether requests over 1300 octets are tried over TCP with peers in these networks (RFC 3261
+    /// §18.1.1); those behind a NAT take no connections.
+    pub long_by_tcp: bool,
 }
 
 /// Registration rules (RFC 3261 §10.3).

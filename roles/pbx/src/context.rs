@@ -282,7 +282,12 @@ impl Context<'_> {
         let mut writer = dialog.request(self.scratch, method, &sent_by, branch);
         self.config.put_user_agent(&mut writer);
         finish(writer);
-        self.transactions.request(
+        let request = match self.config.network.may_connect(dialog) {
+            true => Transactions::request_by_length,
+            false => Transactions::request,
+        };
+        request(
+            self.transactions,
             self.now,
             dialog.flow,
             method,

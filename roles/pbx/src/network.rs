@@ -24,6 +24,13 @@ impl Network {
         public.unwrap_or(flow.local.ip())
     }
 
+    /// Whether a long request in a dialog is tried over TCP: with a peer in one of our own networks, so
+    /// that no NAT is between, unless its Contact or the first proxy on the way demands another transport.
+    pub(crate) fn may_connect(&self, dialog: &Dialog) -> bool {
+        let next = dialog.route_set.first().unwrap_or(&dialog.remote_target);
+        self.long_by_tcp && self.is_local(&dialog.flow) && !next.contains("transport=")
+    }
+
     fn is_local(&self, flow: &Flow) -> bool {
         let peer = flow.remote.ip();
         flow.protocol == Protocol::Local
@@ -208,6 +215,7 @@ mod tests {
                 ("192.168.0.0".parse().unwrap(), 16),
                 ("fd00::".parse().unwrap(), 8),
             ],
+            long_by_tcp: true,
         };
         assert_eq!(
             network.signalling_address(&flow("192.168.7.7:5060")),

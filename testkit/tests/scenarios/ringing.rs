@@ -431,3 +431,22 @@ fn update_before_the_answer_changes_nothing() {
         assert_joined(world, alice, bob);
     });
 }
+
+/// RFC 3261 §18.1.1: an INVITE that is too long for a datagram is tried over TCP, and reaches a phone that
+/// takes no connections all the same.
+#[test]
+fn rfc3261_18_1_1_a_long_invite_reaches_a_phone_that_has_only_udp() {
+    let change = |settings: &mut Settings| {
+        settings.config.network.local = vec![([10, 0, 0, 0].into(), 8)];
+        settings.config.network.long_by_tcp = true;
+        // Every request of ours is long.
+        settings.config.server = "x".repeat(1300).as_str().into();
+    };
+    with(change, |world| {
+        let (caller, callee) = talking(world, Manner::default(), Manner::default());
+        assert_joined(world, caller, callee);
+        world.tell(caller, Command::HangUp);
+        world.run(secs(2));
+        assert_eq!(ending(world, callee), Ending::PeerHungUp);
+    });
+}

@@ -39,6 +39,7 @@ pub(crate) struct Sip {
     /// Public address; none: the local one.
     pub(crate) advertise: Option<IpAddr>,
     pub(crate) local_networks: Vec<(IpAddr, u8)>,
+    pub(crate) long_by_tcp: bool,
     pub(crate) realm: String,
     /// Value of the Server header; empty: none.
     pub(crate) server: String,
@@ -175,6 +176,7 @@ fn sip(mut sip: Section<'_>) -> Sip {
             default_networks(),
             list(0, values::network),
         ),
+        long_by_tcp: sip.read("long_requests", true, choice(LONG_REQUESTS)),
         realm: sip.read("realm", "dialtone".into(), realm),
         server: sip.read("server", SERVER.into(), printable(128)),
         threads: sip.read("threads", None, count_or_auto(1..=256)),
@@ -384,6 +386,8 @@ fn default_networks() -> Vec<(IpAddr, u8)> {
     let v6 = v6.map(|(ip, length)| (IpAddr::from(ip), length));
     v4.into_iter().chain(v6).collect()
 }
+
+const LONG_REQUESTS: &[(&str, bool)] = &[("tcp", true), ("udp", false)];
 
 const ALGORITHMS: &[(&str, Algorithm)] = &[
     ("MD5", Algorithm::Md5),

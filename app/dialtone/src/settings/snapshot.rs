@@ -39,6 +39,7 @@ pub(crate) fn snapshot(
             signalling: server.sip.advertise,
             media: server.media.advertise.or(server.sip.advertise),
             local: server.sip.local_networks.clone(),
+            long_by_tcp: server.sip.long_by_tcp,
         },
         registrar: RegistrarConfig {
             min_expires: server.registrar.min_expires,

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::length::rename_transport;
 use super::{Fate, GIVE_UP, T1, T2, T4, Timer, Transmit};
 use crate::header::HeaderName;
-use crate::{Flow, Message, Method, StatusCode, Writer};
+use crate::{Flow, Message, Method, Protocol, StatusCode, Writer};
 
 /// One client transaction.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(super) struct Client {
     method: Method<'static>,
     state: State,
     flow: Flow,
+    /// It goes over a stream because it is long, and may go as a datagram if that fails.
+    may_fall_back: bool,
     request: Box<[u8]>,
     /// The ACK of a refusal while repetitions of it may come.
     ack: Option<Box<[u8]>>,
@@ -50,6 +53,7 @@ impl Client {
             method: method.detach(),
             state,
             flow,
+            may_fall_back: false,
             request: request.into(),
             ack: None,
             cancel: None,
@@ -69,6 +73,42 @@ impl Client {
             || self.flow.connection.is_none()
             || flow.connection == self.flow.connection;
         self.flow.same_peer(flow) && same_connection && matches!(self.state, State::Calling { .. })
+    }
+
+    /// Allows the request, which goes over a stream, to go as a datagram if nothing is heard by `until`.
+    pub(super) fn allow_datagram(&mut self, until: Instant) {
+        self.may_fall_back = true;
+        self.timer.set(until);
+    }
+
+    /// Whether the stream has been tried in vain.
+    pub(super) fn is_to_fall_back(&self, now: Instant) -> bool {
+        self.may_fall_back && matches!(self.state, State::Calling { .. }) && self.timer.is_due(now)
+    }
+
+    /// Makes the stream's time be over, if there is another way; the next expiry does the rest.
+    pub(super) fn give_up_stream(&mut self) -> bool {
+        if let (State::Calling { end, .. }, true) = (self.state, self.may_fall_back) {
+            self.timer.set(end.checked_sub(GIVE_UP).unwrap_or(end));
+            return true;
+        }
+        false
+    }
+
+    /// Sends the request as a datagram, and from now on repeats it.
+    pub(super) fn fall_back(&mut self, now: Instant, out: &mut impl Transmit) {
+        self.may_fall_back = false;
+        self.flow = Flow {
+            protocol: Protocol::Udp,
+            connection: None,
+            ..self.flow
+        };
+        rename_transport(&mut self.request, Protocol::Udp);
+        out.transmit(self.flow, &self.request);
+        if let State::Calling { interval, .. } = &mut self.state {
+            *interval = T1;
+        }
+        self.timer.set(now + T1);
     }
 
     pub(super) fn disarm(&mut self, now: Instant) {

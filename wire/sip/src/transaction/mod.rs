@@ -15,6 +15,7 @@
 //! provisional ones until [`Transactions::acknowledge_provisional`] (RFC 3262 §3).
 
 mod client;
+mod length;
 mod server;
 
 use std::collections::HashMap;
@@ -24,8 +25,9 @@ use std::time::{Duration, Instant};
 use base::{Deadlines, Mint, Slot, Token};
 
 use crate::header::HeaderName;
-use crate::{Flow, Message, Method, StatusCode};
+use crate::{Flow, Message, Method, Protocol, StatusCode};
 use client::Client;
+use length::DatagramsOnly;
 use server::Server;
 
 /// T1: an estimate of the round trip (RFC 3261 §17.1.1.1).
@@ -52,6 +54,7 @@ pub struct Transactions<C, S> {
     clients: HashMap<ClientKey, (Client, Option<C>), Keyed>,
     servers: HashMap<ServerKey, (Server, Option<S>), Keyed>,
     deadlines: Deadlines<Key>,
+    datagrams_only: DatagramsOnly,
     seed: u64,
 }
 
@@ -63,6 +66,7 @@ impl<C, S: Clone> Transactions<C, S> {
             clients: HashMap::default(),
             servers: HashMap::default(),
             deadlines: Deadlines::new(),
+            datagrams_only: DatagramsOnly::default(),
             seed: mint.number64(),
         }
     }
@@ -254,6 +258,41 @@ impl<C, S: Clone> Transactions<C, S> {
         key
     }
 
+    /// Like [`request`](Self::request), but a request that is too long for a datagram is tried over TCP
+    /// first. For peers that connections can be made to: none of those behind a NAT.
+    ///
+    /// # Source
+    /// RFC 3261 §18.1.1.
+    #[expect(clippy::too_many_arguments, reason = "those of `request`")]
+    pub fn request_by_length(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        method: Method<'_>,
+        branch: Token,
+        request: &[u8],
+        owner: C,
+        out: &mut impl Transmit,
+    ) -> ClientKey {
+        let fits = !length::is_too_long(request) || self.datagrams_only.contains(flow.remote);
+        if flow.protocol != Protocol::Udp || fits {
+            return self.request(now, flow, method, branch, request, owner, out);
+        }
+        let flow = Flow {
+            protocol: Protocol::Tcp,
+            connection: None,
+            ..flow
+        };
+        let mut request = request.to_vec();
+        length::rename_transport(&mut request, Protocol::Tcp);
+        let key = self.request(now, flow, method, branch, &request, owner, out);
+        if let Some((client, _)) = self.clients.get_mut(&key) {
+            client.allow_datagram(now + length::PATIENCE);
+            self.arm_client(key);
+        }
+        key
+    }
+
     /// What the user keeps beside a client transaction.
     pub fn client(&mut self, key: ClientKey) -> Option<&mut C> {
         self.clients.get_mut(&key)?.1.as_mut()
@@ -319,7 +358,9 @@ impl<C, S: Clone> Transactions<C, S> {
     }
 
     /// What was sent to `flow` did not arrive: takes the client transactions that still wait for a
-    /// first answer there, for which no answer can come any more.
+    /// first answer there, for which no answer can come any more. A long request for which there is still
+    /// the way of a datagram is not among them: it takes it when [`expire`](Self::expire) is called, at
+    /// once.
     pub fn unreachable(&mut self, flow: &Flow) -> Vec<(ClientKey, C)> {
         let lost: Vec<_> = self
             .clients
@@ -327,9 +368,16 @@ impl<C, S: Clone> Transactions<C, S> {
             .filter(|(_, (client, _))| client.waits_for(flow))
             .map(|(key, _)| *key)
             .collect();
-        lost.into_iter()
-            .filter_map(|key| Some((key, self.clients.remove(&key)?.1?)))
-            .collect()
+        let mut over = Vec::new();
+        for key in lost {
+            let client = self.clients.get_mut(&key).map(|(client, _)| client);
+            if client.is_some_and(Client::give_up_stream) {
+                self.arm_client(key);
+            } else if let Some((_, Some(owner))) = self.clients.remove(&key) {
+                over.push((key, owner));
+            }
+        }
+        over
     }
 
     /// Repeats what is due and tells what has timed out. Call until it returns `None`.
@@ -354,6 +402,12 @@ impl<C, S: Clone> Transactions<C, S> {
     ) -> Option<Expired<C, S>> {
         let (client, _) = self.clients.get_mut(&key)?;
         client.disarm(now);
+        if client.is_to_fall_back(now) {
+            self.datagrams_only.insert(client.flow().remote);
+            client.fall_back(now, out);
+            self.arm_client(key);
+            return None;
+        }
         match client.expire(now, out) {
             Fate::Lives => {
                 self.arm_client(key);

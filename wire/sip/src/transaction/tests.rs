@@ -5,11 +5,12 @@ use base::{Mint, Slot};
 use super::*;
 use crate::{Protocol, Writer};
 
-struct Wire(Vec<String>);
+struct Wire(Vec<String>, Vec<Protocol>);
 
 impl Transmit for Wire {
-    fn transmit(&mut self, _: Flow, message: &[u8]) {
+    fn transmit(&mut self, flow: Flow, message: &[u8]) {
         self.0.push(String::from_utf8(message.to_vec()).unwrap());
+        self.1.push(flow.protocol);
     }
 }
 
@@ -42,7 +43,7 @@ impl World {
             start: Instant::now(),
             mint,
             transactions,
-            wire: Wire(Vec::new()),
+            wire: Wire(Vec::new(), Vec::new()),
         }
     }
 
@@ -323,4 +324,100 @@ fn a_broken_connection_ends_what_waits_for_its_first_answer() {
         [(key, "owner")]
     );
     assert!(world.transactions.is_empty());
+}
+
+impl World {
+    /// An INVITE with so many octets of header section, over UDP unless it is too long.
+    fn long_invite(&mut self, padding: usize) -> (ClientKey, Token) {
+        let branch = self.mint.token();
+        let mut bytes = Vec::new();
+        let mut writer = Writer::request(&mut bytes, Method::Invite, "sip:b@h");
+        writer
+            .header(
+                HeaderName::Via,
+                format_args!("SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{branch}"),
+            )
+            .header(HeaderName::Subject, "x".repeat(padding));
+        writer.finish();
+        let key = self.transactions.request_by_length(
+            self.start,
+            flow(Protocol::Udp),
+            Method::Invite,
+            branch,
+            &bytes,
+            "owner",
+            &mut self.wire,
+        );
+        (key, branch)
+    }
+
+    /// By which transport messages left since the last call, and what their Via says of it.
+    fn ways(&mut self) -> Vec<(Protocol, String)> {
+        let texts = self.wire.0.drain(..);
+        let vias = texts.map(|text| text.split_once("Via: ").unwrap().1[..11].to_owned());
+        self.wire.1.drain(..).zip(vias).collect()
+    }
+
+    fn expire(&mut self, ms: u64) {
+        let now = self.at(ms);
+        assert!(self.transactions.expire(now, &mut self.wire).is_none());
+    }
+}
+
+fn over(protocol: Protocol) -> (Protocol, String) {
+    (protocol, format!("SIP/2.0/{}", protocol.via_name()))
+}
+
+#[test]
+fn rfc3261_18_1_1_a_request_that_is_too_long_goes_over_a_stream() {
+    let mut world = World::new();
+    world.long_invite(1000);
+    assert_eq!(world.ways(), [over(Protocol::Udp)]);
+    let (key, branch) = world.long_invite(1300);
+    assert_eq!(world.ways(), [over(Protocol::Tcp)]);
+    assert_eq!(world.answer(100, branch, 180, "INVITE"), Some(key));
+    // The first one is repeated, the second is not.
+    for ms in [500, 1500, 3500] {
+        world.expire(ms);
+        assert_eq!(world.ways(), [over(Protocol::Udp)], "{ms}");
+    }
+}
+
+#[test]
+fn rfc3261_18_1_1_it_falls_back_to_a_datagram_where_no_stream_can_be_made() {
+    let mut world = World::new();
+    let (key, branch) = world.long_invite(1300);
+    world.ways();
+    let broken = flow(Protocol::Tcp);
+    assert!(world.transactions.unreachable(&broken).is_empty());
+    let due = world.transactions.deadline();
+    assert!(due.is_some_and(|due| due <= world.at(0)));
+    world.expire(10);
+    assert_eq!(world.ways(), [over(Protocol::Udp)]);
+    world.expire(510);
+    assert_eq!(
+        world.ways(),
+        [over(Protocol::Udp)],
+        "repeated like any other"
+    );
+    assert_eq!(world.answer(600, branch, 100, "INVITE"), Some(key));
+    // The peer is remembered.
+    world.long_invite(1300);
+    assert_eq!(world.ways(), [over(Protocol::Udp)]);
+    // And if the datagram does not arrive either, that is the end.
+    assert_eq!(
+        world.transactions.unreachable(&flow(Protocol::Udp)).len(),
+        1
+    );
+}
+
+#[test]
+fn rfc3261_18_1_1_a_stream_that_stays_silent_is_not_waited_for_long() {
+    let mut world = World::new();
+    world.long_invite(1300);
+    world.ways();
+    world.expire(1999);
+    assert_eq!(world.ways(), []);
+    world.expire(2000);
+    assert_eq!(world.ways(), [over(Protocol::Udp)]);
 }

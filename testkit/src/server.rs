@@ -9,7 +9,7 @@ use base::{Clock, Mint, SLOTS, Slot, Token};
 use engine::{Answer, Ask, Input, Machine as _, Out};
 use pbx::{CallRecord, Command, Config, Event, Load, Pbx, Services};
 use sip::{Flow, Message};
-use store::{Bindings, Guesses, Lines, Mailboxes, Publications, Watchers};
+use store::{Bindings, Guesses, Lines, Mailboxes, Messages, Publications, Watchers};
 
 use crate::dice::{Dice, seed_bytes};
 use crate::media_plane::{MediaPlane, SLOWEST};
@@ -98,6 +98,7 @@ impl Server {
             sum.legs += load.legs;
             sum.subscriptions += load.subscriptions;
             sum.publications += load.publications;
+            sum.messages += load.messages;
             sum.searches += load.searches;
         }
         sum
@@ -135,6 +136,12 @@ impl Server {
     #[must_use]
     pub fn mailboxes(&self) -> &Mailboxes {
         &self.services.mailboxes
+    }
+
+    /// Instant messages that wait.
+    #[must_use]
+    pub fn messages(&self) -> &Messages {
+        &self.services.messages
     }
 
     /// Who watches whom.
@@ -175,7 +182,10 @@ impl Server {
     pub(crate) fn restart(&mut self, now: Instant) {
         self.incarnation += 1;
         self.dies = None;
+        let kept = Arc::clone(&self.services.messages);
+        kept.ready_all();
         self.services = services(&self.open);
+        self.services.messages = kept;
         self.services
             .bindings
             .restore(&self.disk, self.clock.unix(now));
@@ -383,6 +393,7 @@ fn services(open: &Arc<AtomicBool>) -> Services {
         bindings: Arc::new(Bindings::new()),
         lines: Arc::new(Lines::new()),
         mailboxes: Arc::new(Mailboxes::in_memory()),
+        messages: Arc::new(Messages::in_memory()),
         publications: Arc::new(Publications::new()),
         watchers: Arc::new(Watchers::new()),
         orbits: Arc::default(),

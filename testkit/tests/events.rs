@@ -112,6 +112,9 @@ fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap_or("none")
 }
 
+/// Number, fields, status, and a header field that explains it.
+type Case<'a> = (&'a str, &'a [&'a str], &'a str, Option<(&'a str, &'a str)>);
+
 const DIALOG: &str = "Event: dialog";
 
 #[test]
@@ -155,9 +158,6 @@ fn rfc4235_3_a_lamp_follows_a_call() {
         }
     });
 }
-
-/// Watched, header fields, expected status, and a field that explains it.
-type Case<'a> = (&'a str, &'a [&'a str], &'a str, Option<(&'a str, &'a str)>);
 
 #[test]
 fn rfc6665_4_2_1_what_cannot_be_watched_is_refused() {

@@ -156,12 +156,7 @@ fn no_ports_are_503() {
 fn rfc3261_8_2_1_methods_that_we_do_not_allow() {
     calm(|world| {
         let mut peer = Peer::new("1001");
-        for (method, expected) in [
-            ("REFER", "405"),
-            ("NOTIFY", "405"),
-            ("MESSAGE", "405"),
-            ("TELEPORT", "501"),
-        ] {
+        for (method, expected) in [("REFER", "405"), ("NOTIFY", "405"), ("TELEPORT", "501")] {
             peer.begin();
             let answers = peer.ask(world, method, "sip:1002@192.0.2.1", &[], "");
             assert_eq!(status(&answers), expected, "{method}");
@@ -193,7 +188,7 @@ fn options_tell_what_we_can_do() {
     calm(|world| {
         let answers = Peer::new("1001").ask(world, "OPTIONS", "sip:192.0.2.1", &[], "");
         assert_eq!(status(&answers), "200");
-        assert_eq!(field(&answers, "Accept"), Some("application/sdp"));
+        assert!(field(&answers, "Accept").is_some_and(|all| all.starts_with("application/sdp, ")));
         assert!(field(&answers, "Supported").is_some_and(|all| all.contains("timer")));
     });
 }

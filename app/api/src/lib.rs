@@ -17,6 +17,8 @@
 //! | `GET /status` | [`Status`] |
 //! | `GET /phones` | list of [`Phone`] |
 //! | `GET /trunks` | list of [`Trunk`] |
+//! | `GET /waiting` | list of [`Waiting`] |
+//! | `POST /users/{name}/voice-messages?new=…&old=…` | 202, or 404 with [`Refusal`] |
 //! | `GET /calls` | list of [`Call`] |
 //! | `DELETE /calls/{id}` | 202, or 404 with [`Refusal`] |
 //! | `POST /reload` | [`Reloaded`], or 422 with [`Refusal`] |
@@ -47,5 +49,5 @@ pub use routes::{Server, router};
 pub use trace::{TraceFilter, TraceLine, TraceMessage};
 pub use types::{
     Call, CallState, Health, Party, Phone, Reachability, Refusal, Reloaded, Status, Transfer,
-    Trunk, TrunkRegistration, TrunkWay,
+    Trunk, TrunkRegistration, TrunkWay, VoiceMessages, Waiting,
 };

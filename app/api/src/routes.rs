@@ -11,7 +11,9 @@ use axum::{Json, Router};
 
 use crate::lines::Lines;
 use crate::trace::TraceFilter;
-use crate::types::{Call, Health, Phone, Refusal, Reloaded, Status, Transfer, Trunk};
+use crate::types::{
+    Call, Health, Phone, Refusal, Reloaded, Status, Transfer, Trunk, VoiceMessages, Waiting,
+};
 
 /// What the API needs of a server. Answers come at once: they are copied out of memory, but for
 /// [`reload`](Self::reload), which reads three small files.
@@ -22,6 +24,14 @@ pub trait Server: Send + Sync + 'static {
     fn phones(&self) -> Vec<Phone>;
     /// Trunks, in the order of the configuration.
     fn trunks(&self) -> Vec<Trunk>;
+    /// Users for whom something waits, ordered by name.
+    fn waiting(&self) -> Vec<Waiting>;
+    /// Sets how many voice messages wait for a user, and has the user's phones told. Waits for the
+    /// disk.
+    ///
+    /// # Errors
+    /// If there is no such user, or the disk refuses.
+    fn set_voice_messages(&self, user: &str, voice: VoiceMessages) -> Result<(), Refusal>;
     /// Calls in progress, oldest first.
     fn calls(&self) -> Vec<Call>;
     /// Begins to end a call.
@@ -58,6 +68,8 @@ pub fn router(server: Arc<dyn Server>) -> Router {
         .route("/status", get(status))
         .route("/phones", get(phones))
         .route("/trunks", get(trunks))
+        .route("/waiting", get(waiting))
+        .route("/users/{name}/voice-messages", post(set_voice_messages))
         .route("/calls", get(calls))
         .route("/calls/{id}", delete(hangup))
         .route("/calls/{id}/transfer", post(transfer))
@@ -80,6 +92,21 @@ async fn phones(server: Shared) -> Json<Vec<Phone>> {
 
 async fn trunks(server: Shared) -> Json<Vec<Trunk>> {
     Json(server.trunks())
+}
+
+async fn waiting(server: Shared) -> Json<Vec<Waiting>> {
+    Json(server.waiting())
+}
+
+async fn set_voice_messages(
+    server: Shared,
+    Path(name): Path<String>,
+    Query(voice): Query<VoiceMessages>,
+) -> Response {
+    match server.set_voice_messages(&name, voice) {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(refusal) => (StatusCode::NOT_FOUND, Json(refusal)).into_response(),
+    }
 }
 
 async fn calls(server: Shared) -> Json<Vec<Call>> {

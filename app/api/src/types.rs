@@ -157,6 +157,31 @@ pub enum CallState {
     Answered,
 }
 
+/// What waits for a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The user.
+    pub user: String,
+    /// Instant messages that no phone has taken yet.
+    pub messages: usize,
+    /// Voice messages.
+    pub voice: VoiceMessages,
+}
+
+/// Voice messages of a user, as the message lamp tells them (RFC 3842 §5.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VoiceMessages {
+    /// Not heard yet.
+    pub new: u32,
+    /// Heard and kept.
+    pub old: u32,
+    /// Urgent ones among the new.
+    pub urgent_new: u32,
+    /// Urgent ones among the old.
+    pub urgent_old: u32,
+}
+
 /// Where a party of a call is to be sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transfer {

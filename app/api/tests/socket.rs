@@ -44,6 +44,26 @@ impl Server for Fake {
         Vec::new()
     }
 
+    fn waiting(&self) -> Vec<api::Waiting> {
+        vec![api::Waiting {
+            user: "1001".into(),
+            messages: 3,
+            voice: api::VoiceMessages {
+                new: 2,
+                ..Default::default()
+            },
+        }]
+    }
+
+    fn set_voice_messages(&self, user: &str, voice: api::VoiceMessages) -> Result<(), Refusal> {
+        let same = self
+            .waiting()
+            .iter()
+            .any(|one| one.user == user && one.voice == voice);
+        same.then_some(())
+            .ok_or_else(|| Refusal::new("no such user"))
+    }
+
     fn calls(&self) -> Vec<Call> {
         vec![Call {
             id: "07-0123456789abcdef".into(),
@@ -217,5 +237,17 @@ fn a_path_longer_than_a_socket_address_works() {
     std::fs::create_dir(&deep).unwrap();
     serving(&deep.join("dialtone.sock"), Fake::default(), |client, _| {
         client.fetch::<Status>("/status").unwrap();
+    });
+}
+
+#[test]
+fn what_waits_is_told_and_set() {
+    let (_folder, path) = socket();
+    serving(&path, Fake::default(), |client, fake| {
+        let waiting: Vec<api::Waiting> = client.fetch("/waiting").unwrap();
+        assert_eq!(waiting, fake.waiting());
+        client.command("/users/1001/voice-messages?new=2").unwrap();
+        let strange = client.command("/users/9/voice-messages?new=2");
+        assert!(matches!(strange, Err(ClientError::Refused(_))));
     });
 }

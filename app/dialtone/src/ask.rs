@@ -11,7 +11,7 @@ use api::{
 };
 use serde::Serialize;
 
-use crate::cli::{Output, Transfer};
+use crate::cli::{Mwi, Output, Transfer};
 use crate::folder::Folder;
 use crate::settings::Invalid;
 use crate::terminal::{self, Style, Table, span, styled};
@@ -110,6 +110,26 @@ impl Console {
             ]);
         }
         self.print(&table)
+    }
+
+    pub(crate) fn messages(&self, output: Output) -> Result<()> {
+        let waiting: Vec<api::Waiting> = self.ask(self.client.fetch("/waiting"))?;
+        if output.json {
+            return print_json(&waiting);
+        }
+        let mut table = Table::new(&["USER", "MESSAGES", "VOICE NEW", "VOICE OLD"]);
+        for user in waiting {
+            let (new, old) = (user.voice.new.to_string(), user.voice.old.to_string());
+            table.row([user.user, user.messages.to_string(), new, old]);
+        }
+        self.print(&table)
+    }
+
+    pub(crate) fn mwi(&self, mwi: &Mwi) -> Result<()> {
+        let (user, new, old) = (encode(&mwi.user), mwi.new, mwi.old);
+        let resource = format!("/users/{user}/voice-messages?new={new}&old={old}");
+        self.ask(self.client.command(&resource))?;
+        acknowledge(mwi.output)
     }
 
     pub(crate) fn trunks(&self, output: Output) -> Result<()> {

@@ -44,6 +44,10 @@ pub(crate) enum Command {
     Trunks(Output),
     /// Show registered phones.
     Phones(Output),
+    /// Show for whom messages wait: instant ones that no phone has taken, and voice mail.
+    Messages(Output),
+    /// Tell a user's phones how many voice messages wait: for a voice mail system of your own.
+    Mwi(Mwi),
     /// Show calls in progress.
     Calls(Output),
     /// End a call.
@@ -82,10 +86,12 @@ impl Command {
             Self::Check(check) => check.output.json,
             Self::Transfer(transfer) => transfer.output.json,
             Self::Trace(trace) => trace.json,
+            Self::Mwi(mwi) => mwi.output.json,
             Self::Hangup { output, .. }
             | Self::Status(output)
             | Self::Trunks(output)
             | Self::Phones(output)
+            | Self::Messages(output)
             | Self::Calls(output)
             | Self::Reload(output)
             | Self::Stop(output)
@@ -116,6 +122,20 @@ pub(crate) struct Transfer {
     /// Send the party that was called, instead of the one that called.
     #[arg(long)]
     pub(crate) callee: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Mwi {
+    /// The user, by name or number.
+    pub(crate) user: String,
+    /// Messages that have not been heard.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) new: u32,
+    /// Messages that have been heard and kept.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) old: u32,
     #[command(flatten)]
     pub(crate) output: Output,
 }

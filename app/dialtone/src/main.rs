@@ -61,6 +61,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Trunks(output) => console.trunks(*output)?,
         Command::Phones(output) => console.phones(*output)?,
         Command::Calls(output) => console.calls(*output)?,
+        Command::Messages(output) => console.messages(*output)?,
+        Command::Mwi(mwi) => console.mwi(mwi)?,
         Command::Transfer(transfer) => console.transfer(transfer)?,
         Command::Hangup { id, output } => console.hangup(id, *output)?,
         Command::Trace(trace) => trace.run(&console)?,

@@ -57,6 +57,24 @@ impl fmt::Display for Date {
     }
 }
 
+/// A moment as a Date header field has it: `Sat, 13 Nov 2010 23:29:00 GMT`.
+///
+/// # Source
+/// RFC 3261 §20.17.
+#[must_use]
+pub fn header_date(at: UnixTime) -> String {
+    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let date = Date::from(at);
+    let weekday = WEEKDAYS[(at.0 / DAY % 7) as usize];
+    let month = MONTHS[usize::from(date.month.clamp(1, 12)) - 1];
+    let (hour, minute, second) = (date.second / 3600, date.second / 60 % 60, date.second % 60);
+    let (day, year) = (date.day, date.year);
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
 const DAY: u64 = 86_400;
 
 #[cfg(test)]
@@ -76,5 +94,12 @@ mod tests {
         ] {
             assert_eq!(Date::from(UnixTime(seconds)).to_string(), text);
         }
+    }
+
+    #[test]
+    fn rfc3261_20_17_a_date_header_field() {
+        let date = header_date(UnixTime(1_289_690_940));
+        assert_eq!(date, "Sat, 13 Nov 2010 23:29:00 GMT");
+        assert_eq!(header_date(UnixTime(0)), "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 }

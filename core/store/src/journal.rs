@@ -6,7 +6,7 @@
 //! copies the directory, so a record is in the copy, in the new generation, or in both.
 
 mod files;
-mod frame;
+pub(crate) mod frame;
 mod keeper;
 
 use std::cell::RefCell;

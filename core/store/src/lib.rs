@@ -18,6 +18,7 @@
 //! - [`lines`]: who is on the phone, written by calls in any slot.
 //! - [`watchers`]: which slots are to be woken when that changes.
 //! - [`mailboxes`]: how many voice messages wait.
+//! - [`messages`]: instant messages that wait for a phone, on disk.
 //! - [`presence`]: what phones have published.
 //! - [`record`]: a user's contacts as one versioned record.
 //! - [`journal`]: those records on disk, written before the 200 leaves.
@@ -34,6 +35,7 @@ pub mod guesses;
 pub mod journal;
 pub mod lines;
 pub mod mailboxes;
+pub mod messages;
 pub mod presence;
 pub mod record;
 pub mod watchers;
@@ -44,5 +46,6 @@ pub use guesses::Guesses;
 pub use journal::Journal;
 pub use lines::{Direction, LineDialog, LineState, Lines, Party};
 pub use mailboxes::{MailboxCounts, Mailboxes};
+pub use messages::{Messages, Put, Settled, TextMessage};
 pub use presence::{Publications, Said};
 pub use watchers::{Watch, Watchers};

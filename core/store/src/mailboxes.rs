@@ -1,6 +1,6 @@
 //! How many voice messages wait for each user.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -58,6 +58,12 @@ impl Mailboxes {
     #[must_use]
     pub fn of(&self, user: &str) -> MailboxCounts {
         self.lock().get(user).copied().unwrap_or_default()
+    }
+
+    /// The users who have messages.
+    #[must_use]
+    pub fn users(&self) -> BTreeSet<String> {
+        self.lock().keys().map(ToString::to_string).collect()
     }
 
     /// Sets the counts of a user, and makes them safe from a crash. `false`: they were so already. Not

@@ -129,13 +129,13 @@ fn put_contact(out: &mut Vec<u8>, contact: &Contact) {
     put_text(out, &contact.user_agent);
 }
 
-fn put_length(out: &mut Vec<u8>, length: usize) {
+pub(crate) fn put_length(out: &mut Vec<u8>, length: usize) {
     // A message of 4 GiB is never accepted, so neither is a part of one.
     let length = u32::try_from(length).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_le_bytes());
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_length(out, text.len());
     out.extend_from_slice(text.as_bytes());
 }
@@ -155,7 +155,7 @@ fn put_address(out: &mut Vec<u8>, address: SocketAddr) {
 }
 
 /// What is left to read.
-struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn packed(&mut self) -> Result<Contact, RecordError> {
@@ -225,7 +225,7 @@ impl<'a> Reader<'a> {
         Ok(present.then_some(text))
     }
 
-    fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         mut item: impl FnMut(&mut Self) -> Result<T, RecordError>,
     ) -> Result<Vec<T>, RecordError> {
@@ -233,29 +233,29 @@ impl<'a> Reader<'a> {
         (0..self.length()?).map(|_| item(self)).collect()
     }
 
-    fn text(&mut self) -> Result<String, RecordError> {
+    pub(crate) fn text(&mut self) -> Result<String, RecordError> {
         let length = self.length()?;
         let bytes = self.take(length)?;
         let text = std::str::from_utf8(bytes).map_err(|_| RecordError::Malformed)?;
         Ok(text.to_owned())
     }
 
-    fn length(&mut self) -> Result<usize, RecordError> {
+    pub(crate) fn length(&mut self) -> Result<usize, RecordError> {
         Ok(u32::from_le_bytes(self.array()?) as usize)
     }
 
-    fn byte(&mut self) -> Result<u8, RecordError> {
+    pub(crate) fn byte(&mut self) -> Result<u8, RecordError> {
         let [byte] = self.array()?;
         Ok(byte)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
         let (head, rest) = self.0.split_first_chunk().ok_or(RecordError::Malformed)?;
         self.0 = rest;
         Ok(*head)
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a [u8], RecordError> {
+    pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], RecordError> {
         let (head, rest) = self
             .0
             .split_at_checked(length)

@@ -13,7 +13,7 @@ use sip::{
     ClientKey, Dialog, Flow, HeaderName, Message, Method, Protocol, ServerKey, StatusCode, TlsPeer,
     Transactions, Writer,
 };
-use store::{Bindings, Guesses, Lines, Mailboxes, Publications, Watchers};
+use store::{Bindings, Guesses, Lines, Mailboxes, Messages, Publications, Watchers};
 
 use crate::locate::{Locator, Search};
 use crate::orbits::Orbits;
@@ -32,6 +32,8 @@ pub struct Services {
     pub mailboxes: Arc<Mailboxes>,
     /// What phones have published.
     pub publications: Arc<Publications>,
+    /// Instant messages that wait.
+    pub messages: Arc<Messages>,
     /// Which slots want to know of changes to users.
     pub watchers: Arc<Watchers>,
     /// Where calls are parked.
@@ -162,6 +164,8 @@ pub(crate) enum Owner {
     Relay { call: Token, pending: Box<Pending> },
     /// A request that was forwarded; its server transaction.
     Proxy { server: ServerKey },
+    /// A message on its way to a phone.
+    Message { parcel: Token },
     /// NOTIFY in the subscription with this tag.
     Notify { subscription: Token },
     /// OPTIONS to a registered phone.
@@ -348,4 +352,4 @@ pub(crate) const SDP: &str = "application/sdp";
 
 /// The methods that we understand, for Allow.
 pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, PRACK, UPDATE, INFO, REFER, \
-     SUBSCRIBE, NOTIFY, PUBLISH";
+     SUBSCRIBE, NOTIFY, PUBLISH, MESSAGE";

@@ -49,6 +49,13 @@ pub enum Event {
         /// Why.
         reason: Arc<str>,
     },
+    /// A message that waited was refused by the user's phones for what it is, and is gone.
+    MessageRefused {
+        /// The user whom it was for.
+        user: Arc<str>,
+        /// What the phones said.
+        status: StatusCode,
+    },
     /// Somebody dials.
     CallStarted {
         /// The call.

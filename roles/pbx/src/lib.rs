@@ -15,6 +15,7 @@
 //! - `network`: which address a peer is told, and reached at; `locate`: servers that have a name.
 //! - `events`: lamps, voice mail, presence: who watches what.
 //! - [`stir`]: whose word a trunk's callers are believed on.
+//! - `messages`: instant messages, kept for phones that are away.
 //! - [`event`]: what observers learn.
 //!
 //! It opens no socket and reads no clock: `engine` runs it, and so does the simulation.
@@ -28,6 +29,7 @@ pub mod event;
 pub mod events;
 mod locate;
 mod machine;
+mod messages;
 mod network;
 mod orbits;
 mod outbound;

@@ -3,6 +3,7 @@
 
 mod admission;
 mod events;
+mod load;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,15 +20,18 @@ use store::Reach;
 
 use crate::auth::{self, Verdict};
 use crate::call::{self, Call, Entrant, Party, requests};
-use crate::context::{ALLOW, Abandoned, Context, Index, Owner, Pending, SDP, Services, Waiter};
-use crate::events::{ALLOW_EVENTS, Notifier, Publisher};
+use crate::context::{ALLOW, Abandoned, Context, Index, Owner, Pending, Services, Waiter};
+use crate::events::{Notifier, Publisher};
 use crate::locate::{Locator, Ways};
+use crate::messages::Courier;
 use crate::proxy::{Dialled, Proxy};
 use crate::registrar::{self, Registrar};
 use crate::stir::Notary;
 use crate::trunk::{self, Keeper};
 use crate::{Command, Config, Event, User};
 use admission::{Guest, begin};
+
+pub use load::Load;
 
 /// The PBX of one slot: the registrations of its users and the calls that live in it.
 #[derive(Debug)]
@@ -41,6 +45,7 @@ pub struct Pbx {
     notifier: Notifier,
     publisher: Publisher,
     trunks: Keeper,
+    courier: Courier,
     guard: ReplayGuard,
     calls: HashMap<Token, Box<Call>>,
     proxy: Proxy,
@@ -67,7 +72,7 @@ impl Machine for Pbx {
             Input::Command(command) => self.command(now, command, out),
             Input::Media(event) => self.media(now, event, out),
             Input::Answer(answer) => self.answer(now, answer, out),
-            Input::Wake => self.with_notifier(now, out, Notifier::wake),
+            Input::Wake => self.look(now, out),
             Input::Unreachable { flow } => self.unreachable(now, &flow, out),
         }
     }
@@ -83,6 +88,7 @@ impl Machine for Pbx {
             self.notary.deadline(),
             self.notifier.deadline(),
             self.publisher.deadline(),
+            self.courier.deadline(),
             self.left_behind.as_ref().map(|(since, _)| *since),
         ]
         .into_iter()
@@ -112,6 +118,7 @@ impl Pbx {
             notifier: Notifier::default(),
             publisher: Publisher::default(),
             trunks: Keeper::default(),
+            courier: Courier::default(),
             guard: ReplayGuard::new(MOST_NONCES),
             calls: HashMap::new(),
             proxy: Proxy::default(),
@@ -127,22 +134,8 @@ impl Pbx {
         registrar.restore(&mut pbx.context(now, &mut Out::new()));
         pbx.registrar = registrar;
         pbx.with_trunks(now, &mut Out::new(), |trunks, ctx| trunks.adopt(ctx));
+        pbx.with_courier(now, &mut Out::new(), |courier, ctx| courier.restore(ctx));
         pbx
-    }
-
-    /// How many calls, transactions and media sessions the slot holds; all zero when it is idle.
-    #[must_use]
-    pub fn load(&self) -> Load {
-        let (forwarded, relays) = self.proxy.load();
-        Load {
-            calls: self.calls.len() + forwarded,
-            transactions: self.transactions.len(),
-            sessions: self.index.sessions.len() + self.index.closing.len(),
-            legs: self.index.legs.len() + self.index.lingering.len() + relays,
-            searches: self.locator.waiting() + self.notary.waiting(),
-            subscriptions: self.notifier.len(),
-            publications: self.publisher.len(),
-        }
     }
 
     /// Removes what a machine that failed in this slot has left in what all slots share.
@@ -215,16 +208,6 @@ impl Pbx {
         (self.registrar, self.guard) = (registrar, guard);
     }
 
-    fn options(&mut self, now: Instant, flow: Flow, request: &Message<'_>, out: &mut Out<Event>) {
-        registrar::reply(&mut self.context(now, out), flow, request, 200, |writer| {
-            writer
-                .header(HeaderName::Allow, ALLOW)
-                .header(HeaderName::Accept, SDP);
-            writer.text(HeaderName::AllowEvents, ALLOW_EVENTS);
-            writer.header(HeaderName::Supported, "100rel, timer, path");
-        });
-    }
-
     fn cancel(&mut self, now: Instant, flow: Flow, request: &Message<'_>, out: &mut Out<Event>) {
         let server = self.transactions.cancelled(request);
         let call = server
@@ -284,7 +267,7 @@ impl Pbx {
     ) {
         match request.method() {
             Some(Method::Invite) => self.invite(now, server, flow, request, out),
-            Some(Method::Subscribe | Method::Publish) => {
+            Some(Method::Subscribe | Method::Publish | Method::Message) => {
                 self.event_request(now, server, flow, request, out);
             }
             Some(Method::Ack) => {}
@@ -441,6 +424,12 @@ impl Pbx {
                     Reach::Reachable { rtt },
                 );
             }
+            Owner::Message { parcel } => {
+                let status = response.status().unwrap_or(StatusCode(500));
+                self.with_courier(now, out, |courier, ctx| {
+                    courier.answered(ctx, parcel, status);
+                });
+            }
             Owner::Notify { subscription } => {
                 let status = response.status().unwrap_or(StatusCode(500));
                 self.with_notifier(now, out, |notifier, ctx| {
@@ -491,6 +480,11 @@ impl Pbx {
             Owner::Qualify { user, contact, .. } => {
                 registrar::qualified(&self.context(now, out), &user, &contact, Reach::Unreachable);
             }
+            Owner::Message { parcel } => {
+                self.with_courier(now, out, |courier, ctx| {
+                    courier.answered(ctx, parcel, StatusCode(408));
+                });
+            }
             Owner::Notify { subscription } => {
                 self.with_notifier(now, out, |notifier, ctx| notifier.lost(ctx, subscription));
             }
@@ -531,6 +525,7 @@ impl Pbx {
             let nothing = Err(stir::Fault::Unreachable);
             self.with_call(now, call, out, |call, ctx| call.vouched(ctx, nothing));
         }
+        self.with_courier(now, out, Courier::expire);
         for waiter in self.locator.expire(now) {
             self.located(now, &waiter, &Ways::default(), out);
         }
@@ -584,7 +579,7 @@ impl Pbx {
                 self.with_notifier(now, out, Notifier::end_all);
                 self.with_trunks(now, out, |trunks, ctx| trunks.stop(ctx));
             }
-            Command::Look => self.with_notifier(now, out, Notifier::wake),
+            Command::Look => self.look(now, out),
             Command::Reload(config) => {
                 self.config = config;
                 let mut registrar = std::mem::take(&mut self.registrar);
@@ -711,25 +706,6 @@ impl Pbx {
         }
         self.calls.insert(call.id(), call);
     }
-}
-
-/// What a slot holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Load {
-    /// Calls.
-    pub calls: usize,
-    /// SIP transactions.
-    pub transactions: usize,
-    /// Media sessions, closing ones included.
-    pub sessions: usize,
-    /// Dialogs.
-    pub legs: usize,
-    /// Who waits until a server or a certificate is found.
-    pub searches: usize,
-    /// Subscriptions of watchers.
-    pub subscriptions: usize,
-    /// What phones have published.
-    pub publications: usize,
 }
 
 /// A phone answered although its INVITE was given up: it is hung up (RFC 3261 §15, §9.1).

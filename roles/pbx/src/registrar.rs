@@ -102,7 +102,14 @@ impl Registrar {
         let changed = Wish::parse(ctx, request, user.max_contacts)
             .and_then(|wish| self.apply(ctx, flow, request, user, &wish));
         match changed {
-            Ok(contacts) => confirm(ctx, flow, request, &contacts),
+            Ok(contacts) => {
+                confirm(ctx, flow, request, &contacts);
+                if !contacts.is_empty()
+                    && let Some(slot) = ctx.services.messages.ready(&user.name)
+                {
+                    ctx.out.wake.push(slot);
+                }
+            }
             Err(StatusCode(423)) => {
                 let least = ctx.config.registrar.min_expires.as_secs();
                 reply(ctx, flow, request, 423, |writer| {

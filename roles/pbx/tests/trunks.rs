@@ -269,6 +269,7 @@ fn services() -> Services {
         bindings: Arc::new(Bindings::new()),
         lines: Arc::new(Lines::new()),
         mailboxes: Arc::new(Mailboxes::in_memory()),
+        messages: Arc::new(store::Messages::in_memory()),
         publications: Arc::new(Publications::new()),
         watchers: Arc::new(Watchers::new()),
         orbits: Arc::default(),

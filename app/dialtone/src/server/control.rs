@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use api::{
     Call, Health, Lines, Party, Phone, Reachability, Refusal, Reloaded, Status, TraceFilter,
-    Transfer,
+    Transfer, VoiceMessages, Waiting,
 };
 use arc_swap::ArcSwap;
 use base::Token;
@@ -110,6 +110,18 @@ impl api::Server for Control {
     fn trunks(&self) -> Vec<api::Trunk> {
         let config = self.config.load();
         config.trunks.iter().map(|trunk| view(trunk)).collect()
+    }
+
+    fn waiting(&self) -> Vec<Waiting> {
+        self.mailroom.waiting()
+    }
+
+    fn set_voice_messages(&self, user: &str, voice: VoiceMessages) -> Result<(), Refusal> {
+        let config = self.config.load();
+        let found = config.user_at(user);
+        let found = found.ok_or_else(|| Refusal::new(format!("there is no user {user}")))?;
+        let set = self.mailroom.set(&found.name, voice);
+        set.map_err(|error| Refusal::new(format!("the counts can't be kept: {error}")))
     }
 
     fn calls(&self) -> Vec<Call> {

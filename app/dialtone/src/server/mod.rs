@@ -266,6 +266,7 @@ fn services(
         bindings,
         lines: Arc::new(Lines::new()),
         mailboxes: Arc::clone(&mailroom.mailboxes),
+        messages: Arc::clone(&mailroom.messages),
         publications: Arc::new(Publications::new()),
         watchers: Arc::clone(&mailroom.watchers),
         orbits: Arc::default(),

@@ -206,6 +206,10 @@ fn handle(observed: &Observed, refusals: &mut Throttle, event: Event) {
         }
         Event::TrunkUp { trunk } => tracing::info!(%trunk, "trunk up"),
         Event::TrunkDown { trunk, reason } => tracing::warn!(%trunk, %reason, "trunk down"),
+        Event::MessageRefused { user, status } => {
+            let (user, status) = (Pii(user), status.0);
+            tracing::warn!(%user, status, "a message that waited was refused, and is gone");
+        }
         Event::CallStarted {
             call,
             caller,

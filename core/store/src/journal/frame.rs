@@ -2,7 +2,7 @@
 //! again after a damaged place.
 
 /// Appends `record` with its header.
-pub(super) fn put(out: &mut Vec<u8>, record: &[u8]) {
+pub(crate) fn put(out: &mut Vec<u8>, record: &[u8]) {
     // Records are made from messages of at most 64 KB each; none comes near the limit.
     debug_assert!(record.len() <= MAX_LENGTH);
     let length = (record.len() as u32).to_le_bytes();
@@ -14,15 +14,15 @@ pub(super) fn put(out: &mut Vec<u8>, record: &[u8]) {
 
 /// What [`scan`] met beside records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Damage {
+pub(crate) struct Damage {
     /// How many places were skipped.
-    pub(super) places: usize,
+    pub(crate) places: usize,
     /// How many octets they had.
-    pub(super) octets: usize,
+    pub(crate) octets: usize,
 }
 
 /// Hands each intact record in `file` to `take`, in order.
-pub(super) fn scan<'a>(mut file: &'a [u8], mut take: impl FnMut(&'a [u8])) -> Damage {
+pub(crate) fn scan<'a>(mut file: &'a [u8], mut take: impl FnMut(&'a [u8])) -> Damage {
     let mut damage = Damage::default();
     let mut lost = false;
     while !file.is_empty() {

@@ -44,7 +44,7 @@ pub(crate) struct Notifier {
 
 /// Why a request is refused, and the header field that explains it.
 #[derive(Debug)]
-struct Refusal {
+pub(crate) struct Refusal {
     status: u16,
     field: Option<(HeaderName, String)>,
 }
@@ -250,21 +250,26 @@ impl Notifier {
 }
 
 impl Refusal {
-    const fn new(status: u16) -> Self {
+    pub(crate) const fn new(status: u16) -> Self {
         Self {
             status,
             field: None,
         }
     }
 
-    fn with(status: u16, name: HeaderName, value: impl Into<String>) -> Self {
+    /// Too much is going on; later it may work.
+    pub(crate) fn busy() -> Self {
+        Self::with(503, HeaderName::RetryAfter, "60")
+    }
+
+    pub(crate) fn with(status: u16, name: HeaderName, value: impl Into<String>) -> Self {
         Self {
             status,
             field: Some((name, value.into())),
         }
     }
 
-    fn answer(self, ctx: &mut Context<'_>, pending: &Pending, request: &Message<'_>) {
+    pub(crate) fn answer(self, ctx: &mut Context<'_>, pending: &Pending, request: &Message<'_>) {
         let tag = ctx.transactions.stateless_tag(ctx.mint.slot(), request);
         let (server, flow) = (pending.server, &pending.flow);
         ctx.respond(

@@ -129,7 +129,13 @@ mod tests {
             "{both}"
         );
         assert!(both.contains("state=\"active\" event=\"registered\" expires=\"80\" q=\"0.700\""));
-        let one = write("sip:a@h", 2, &[a.clone(), b.clone()], &[a.clone()], 100);
+        let one = write(
+            "sip:a@h",
+            2,
+            &[a.clone(), b.clone()],
+            std::slice::from_ref(&a),
+            100,
+        );
         assert!(
             one.contains("state=\"terminated\" event=\"expired\""),
             "{one}"

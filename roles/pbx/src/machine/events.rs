@@ -12,9 +12,10 @@ use crate::Event;
 use crate::auth::{self, Verdict};
 use crate::context::{Context, Pending};
 use crate::events::{Notifier, Publisher};
+use crate::messages::Courier;
 
 impl Pbx {
-    /// A SUBSCRIBE or PUBLISH outside any dialog.
+    /// A SUBSCRIBE, PUBLISH or MESSAGE outside any dialog.
     pub(super) fn event_request(
         &mut self,
         now: Instant,
@@ -32,14 +33,16 @@ impl Pbx {
         };
         self.transactions.begin(now, server, flow, request);
         let pending = Pending::new(server, flow, request.bytes());
-        if request.method() == Some(Method::Publish) {
-            self.with_publisher(now, out, |publisher, ctx| {
+        match request.method() {
+            Some(Method::Publish) => self.with_publisher(now, out, |publisher, ctx| {
                 publisher.publish(ctx, &pending, request, &user);
-            });
-        } else {
-            self.with_notifier(now, out, |notifier, ctx| {
+            }),
+            Some(Method::Message) => self.with_courier(now, out, |courier, ctx| {
+                courier.send(ctx, pending, request, &user);
+            }),
+            _ => self.with_notifier(now, out, |notifier, ctx| {
                 notifier.subscribe(ctx, &pending, request, &user);
-            });
+            }),
         }
     }
 
@@ -61,6 +64,23 @@ impl Pbx {
             let mut ctx = self.context(now, out);
             ctx.refuse(pending.server, &pending.flow, request, 405, "");
         }
+    }
+
+    /// What other threads have changed in what all share is looked at.
+    pub(super) fn look(&mut self, now: Instant, out: &mut Out<Event>) {
+        self.with_notifier(now, out, Notifier::wake);
+        self.with_courier(now, out, Courier::wake);
+    }
+
+    pub(super) fn with_courier(
+        &mut self,
+        now: Instant,
+        out: &mut Out<Event>,
+        change: impl FnOnce(&mut Courier, &mut Context<'_>),
+    ) {
+        let mut courier = std::mem::take(&mut self.courier);
+        change(&mut courier, &mut self.context(now, out));
+        self.courier = courier;
     }
 
     pub(super) fn with_notifier(

@@ -4,7 +4,7 @@
 //! that it was accepted. It leaves when a phone has taken it or it is too old. If the process ends
 //! between the two, the phone gets the message again, under the same Call-ID.
 //!
-//! - [`record`]: a message as a record. - [`log`]: the file, and the thread that writes it.
+//! - `record`: a message as a record. - `log`: the file, and the thread that writes it.
 
 mod log;
 mod record;

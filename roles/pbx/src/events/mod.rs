@@ -1,12 +1,12 @@
 //! Who wants to know what, and is told (RFC 6665): lamps, voice mail, presence, registrations.
 //!
 //! A subscription lives in the slot of its Call-ID. What is shown lives in structures that all slots
-//! share ([`store::Lines`], [`store::Bindings`], …); whoever changes them calls [`Context::changed`],
-//! which wakes the slots whose subscriptions are concerned ([`store::Watchers`]).
+//! share (`store::Lines`, `store::Bindings`, …); whoever changes them calls `Context::changed`,
+//! which wakes the slots whose subscriptions are concerned (`store::Watchers`).
 //!
-//! - [`package`]: what may be watched. - [`subscription`]: one watcher.
-//! - [`dialog_info`], [`summary`], [`pidf`], [`reginfo`]: the documents. - [`xml`]: text in them.
-//! - [`publish`]: what phones say of their users.
+//! - `package`: what may be watched. - `subscription`: one watcher.
+//! - `dialog_info`, `summary`, `pidf`, `reginfo`: the documents. - `xml`: text in them.
+//! - `publish`: what phones say of their users.
 //!
 //! Subscriptions end with the process: watchers whose refresh is answered 481 subscribe again, and those
 //! of a server that is told to stop are asked to come back.

@@ -66,7 +66,7 @@ pub enum Progress {
 }
 
 impl Context {
-    /// Forwards `request`, which has passed [`check`](super::check) and whose server transaction has
+    /// Forwards `request`, which has passed [`check`](super::check()) and whose server transaction has
     /// begun, to all targets of the highest priority. Without targets it is answered 480.
     pub fn begin<P: Policy>(
         env: &mut Env<'_, P>,

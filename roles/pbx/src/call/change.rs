@@ -137,7 +137,8 @@ impl Call {
         if refreshes_only {
             return None;
         }
-        if self.is_changing() {
+        // Whoever sends the other party elsewhere may leave before its change is answered.
+        if self.is_changing() && !self.yields_to(from) || self.transfer.is_some() {
             return Some(491);
         }
         // Glare with our own refresh counts only where that carries a description.
@@ -148,6 +149,17 @@ impl Call {
             Stage::Serving | Stage::Talking if self.invite.is_none() => None,
             _ => Some(491),
         }
+    }
+
+    /// Whether a party's own change does what we are about to ask it for after glare: two who are joined
+    /// get each other's descriptions. Two calls of ours that both wait would refuse each other for ever.
+    fn yields_to(&self, from: Side) -> bool {
+        let idle = self.exchange.is_none() && self.late_ack.is_none();
+        let same = |waiting: &Waiting| {
+            let joins = matches!(waiting.asker, Asker::Nobody);
+            joins && waiting.until.is_some() && waiting.from == from.other()
+        };
+        idle && self.waiting.as_ref().is_some_and(same)
     }
 
     fn refuse_change(

@@ -272,3 +272,27 @@ fn one_user_does_not_fill_the_disk() {
         assert_eq!(last, "480");
     });
 }
+
+#[test]
+fn a_phone_that_was_busy_is_tried_again() {
+    calm(|world| {
+        let mut sender = Peer::new("1001");
+        write(world, &mut sender, &[TEXT], "later");
+        let mut reader = Reader::new("1002", 8);
+        reader.status = 486;
+        reader.register(world);
+        reader.listen(world, 1);
+        assert_eq!(reader.bodies(), ["later"]);
+        reader.listen(world, 60);
+        let tries = reader.read.len();
+        assert!(
+            (4..=7).contains(&tries),
+            "{tries} tries, further and further apart"
+        );
+        reader.status = 200;
+        reader.read.clear();
+        reader.listen(world, 70);
+        assert_eq!(reader.bodies(), ["later"]);
+        assert!(world.server.messages().is_empty());
+    });
+}

@@ -29,7 +29,8 @@ use parcel::{Keep, Parcel};
 #[derive(Debug, Default)]
 pub(crate) struct Courier {
     parcels: HashMap<Token, Box<Parcel>>,
-    /// The kept message that each user's phones have been sent last and have not answered.
+    /// The kept message that each user's phones have been sent last: they have not answered, or it rests
+    /// until the next try.
     rounds: HashMap<Arc<str>, Token>,
     deadlines: Deadlines<Token>,
     /// When what the last process has kept is looked at.
@@ -95,8 +96,14 @@ impl Courier {
             }
         }
         for user in ctx.services.messages.take_ready(slot) {
+            let resting = self.rounds.get(&user).copied();
+            let resting = resting.filter(|id| self.parcels.get(id).is_some_and(|p| !p.is_open()));
+            if let Some(id) = resting {
+                self.parcels.remove(&id);
+                self.rounds.remove(&user);
+            }
             if !self.rounds.contains_key(&user) {
-                self.deliver_first(ctx, &user);
+                self.deliver_first(ctx, &user, 0);
             }
         }
     }
@@ -110,14 +117,22 @@ impl Courier {
             let Some(mut parcel) = self.parcels.remove(&id) else {
                 continue;
             };
-            if parcel.due.take_if(|due| *due <= ctx.now).is_some() {
-                match parcel.keep {
-                    // RFC 4320 §4: the sender must hear of it before its own time is over.
-                    Keep::No if parcel.is_fleeting() => parcel.answer(ctx, 480),
-                    Keep::No => self.store(ctx, &mut parcel),
-                    Keep::Asked => parcel.answer(ctx, 503),
-                    Keep::Yes | Keep::Refused => {}
+            if parcel.due.take_if(|due| *due <= ctx.now).is_none() {
+                // An entry from before its deadline was moved.
+                self.parcels.insert(id, parcel);
+                continue;
+            }
+            match parcel.keep {
+                // RFC 4320 §4: the sender must hear of it before its own time is over.
+                Keep::No if parcel.is_fleeting() => parcel.answer(ctx, 480),
+                Keep::No => self.store(ctx, &mut parcel),
+                Keep::Asked => parcel.answer(ctx, 503),
+                Keep::Yes if !parcel.is_open() => {
+                    self.rounds.remove(&*parcel.message.to);
+                    self.deliver_first(ctx, &parcel.message.to, parcel.tries + 1);
+                    continue;
                 }
+                Keep::Yes | Keep::Refused => {}
             }
             self.go_on(ctx, parcel);
         }
@@ -139,7 +154,7 @@ impl Courier {
             }
             Keep::Refused if !parcel.is_open() => return,
             Keep::Yes if parcel.is_taken() || !parcel.is_open() => {
-                return self.conclude(ctx, &parcel);
+                return self.conclude(ctx, parcel);
             }
             _ => {}
         }
@@ -147,8 +162,8 @@ impl Courier {
     }
 
     /// The phones have said all they have to say to a message that is kept.
-    fn conclude(&mut self, ctx: &mut Context<'_>, parcel: &Parcel) {
-        let message = &parcel.message;
+    fn conclude(&mut self, ctx: &mut Context<'_>, mut parcel: Box<Parcel>) {
+        let message = Arc::clone(&parcel.message);
         let refused = parcel.refusal().filter(|_| !parcel.is_taken());
         let done = parcel.is_taken() || refused.is_some();
         if done {
@@ -158,16 +173,22 @@ impl Courier {
             let user = (*message.to).into();
             ctx.out.events.push(Event::MessageRefused { user, status });
         }
-        if self.rounds.get(&*message.to) == Some(&message.id) {
+        if self.rounds.get(&*message.to) != Some(&message.id) {
+            return;
+        }
+        if done {
             self.rounds.remove(&*message.to);
-            if done {
-                self.deliver_first(ctx, &message.to);
-            }
+            self.deliver_first(ctx, &message.to, 0);
+        } else {
+            // A registered phone that is silent or busy may take it later.
+            let pause = FIRST_PAUSE * (1 << parcel.tries.min(MOST_DOUBLINGS));
+            self.watch(&mut parcel, ctx.now + pause);
+            self.parcels.insert(parcel.id(), parcel);
         }
     }
 
-    /// Sends the user's phones the message that waits longest.
-    fn deliver_first(&mut self, ctx: &mut Context<'_>, user: &str) {
+    /// Sends the user's phones the message that waits longest, after so many tries in vain.
+    fn deliver_first(&mut self, ctx: &mut Context<'_>, user: &str, tries: u32) {
         let now = ctx.clock.unix(ctx.now);
         let Some(message) = ctx.services.messages.first(user, now) else {
             return;
@@ -177,7 +198,7 @@ impl Courier {
             return;
         }
         let mut parcel = Box::new(Parcel::new(message, None));
-        parcel.keep = Keep::Yes;
+        (parcel.keep, parcel.tries) = (Keep::Yes, tries);
         parcel.send_out(ctx);
         if parcel.is_open() {
             self.rounds.insert(user.into(), parcel.id());
@@ -283,6 +304,12 @@ const MOST: usize = 1024;
 
 /// How long phones may think before the message is kept and its sender hears 202.
 const PATIENCE: Duration = Duration::from_secs(6);
+
+/// How long after a phone was silent or busy what waits is tried again; twice as long after each try.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How often that is doubled: to 128 seconds.
+const MOST_DOUBLINGS: u32 = 6;
 
 /// How long the disk may take before the sender hears 503.
 const STORING: Duration = Duration::from_secs(10);

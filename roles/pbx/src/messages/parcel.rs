@@ -25,6 +25,8 @@ pub(super) struct Parcel {
     pub(super) keep: Keep,
     /// Until when the next thing has to happen.
     pub(super) due: Option<Instant>,
+    /// How often it has been tried in vain since it is kept.
+    pub(super) tries: u32,
     /// The registrations that were tried.
     tried: u64,
 }
@@ -52,6 +54,7 @@ impl Parcel {
             refused: None,
             keep: Keep::No,
             due: None,
+            tries: 0,
             tried: 0,
         }
     }

@@ -162,7 +162,7 @@ pub(super) fn put_history(
             format_args!("<sip:{number}@{host}>;reason={reason};counter=1"),
         );
     }
-    let mut index = String::from("1");
+    let (mut index, mut mapped) = (String::from("1"), String::new());
     let mut cause = String::new();
     for diversion in diversions {
         let number = sip::uri::escape_user(&diversion.number);
@@ -171,11 +171,11 @@ pub(super) fn put_history(
             Why::Always | Why::Deflected => String::new(),
             Why::Vain(_) => format!("?Reason=SIP%3Bcause%3D{status}"),
         };
-        let mapped = if index == "1" { "" } else { ";mp=1" };
         writer.header(
             HeaderName::HistoryInfo,
             format_args!("<sip:{number}@{host}{cause}{reason}>;index={index}{mapped}"),
         );
+        mapped = format!(";mp={index}");
         index.push_str(".1");
         cause.clear();
         let _ = write!(cause, ";cause={status}");
@@ -183,7 +183,7 @@ pub(super) fn put_history(
     let number = sip::uri::escape_user(number);
     writer.header(
         HeaderName::HistoryInfo,
-        format_args!("<sip:{number}@{host}{cause}>;index={index};mp=1"),
+        format_args!("<sip:{number}@{host}{cause}>;index={index}{mapped}"),
     );
 }
 
@@ -242,7 +242,7 @@ mod tests {
              Diversion: <sip:1002@h>;reason=user-busy;counter=1\r\n",
             "History-Info: <sip:1002@h?Reason=SIP%3Bcause%3D486>;index=1\r\n\
              History-Info: <sip:1003@h;cause=486>;index=1.1;mp=1\r\n\
-             History-Info: <sip:1004@h;cause=302>;index=1.1.1;mp=1\r\n",
+             History-Info: <sip:1004@h;cause=302>;index=1.1.1;mp=1.1\r\n",
         ] {
             assert!(text.contains(line), "{text}");
         }

@@ -50,17 +50,23 @@ impl Call {
 
     /// Nobody has come: the one who parked the party is called.
     pub(super) fn recall(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        let busy = self.stage != Stage::Serving || self.is_changing();
         let Some(parked) = &mut self.parked else {
             return Some(self);
         };
-        parked.until = None;
-        if self.stage != Stage::Serving {
+        if busy {
+            // Somebody is about to fetch the party; if nothing comes of it, it is called a little later.
+            parked.until = Some(ctx.now + PAUSE);
             return Some(self);
         }
+        parked.until = None;
         self.steps = vec![Step::Dial(parked.by.to_string())].into_iter();
         self.next_step(ctx)
     }
 }
+
+/// How long a recall waits for somebody who may fetch the party.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a party waits in an orbit before whoever parked it is called.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -32,7 +32,8 @@ impl Sipp {
             .join("scenarios")
             .join(scenario);
         let port = lab.ports().port()?;
-        let media = lab.ports().port()?;
+        // It takes two more for video, whether the scenario has any or not.
+        let (media, _) = lab.ports().range(4)?;
         let log = lab.path(&format!("sipp-{scenario}-{port}.log"));
         let mut command = Command::new("sipp");
         command.current_dir(lab.root()).arg("-sf").arg(file);

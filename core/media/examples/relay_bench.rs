@@ -68,11 +68,10 @@ fn set_up(plane: &Plane, events: &mpsc::Receiver<Event>, sessions: u64) -> Strin
                 session,
                 stream: 0,
                 side,
-                remote: Some(Remote {
-                    rtp: party,
-                    rtcp: SocketAddr::new(party.ip(), port + 1),
-                    mux: false,
-                }),
+                remote: Some(Box::new(Remote::plain(
+                    party,
+                    SocketAddr::new(party.ip(), port + 1),
+                ))),
             });
         }
         handle.submit(&mut commands);

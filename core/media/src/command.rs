@@ -1,9 +1,11 @@
 //! What signalling tells the media workers, and what it hears from them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base::Slot;
+
+use crate::Remote;
 
 /// Names the media of one call. Chosen by the signalling slot that owns the call.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -71,7 +73,8 @@ pub enum Command {
     },
     /// Where one side says that it receives a stream, from its SDP. Learning of the real source
     /// starts afresh if the address differs from the last one signalled. `None`: the stream is
-    /// refused or gone; nothing is sent or accepted.
+    /// refused or gone; nothing is sent or accepted. Repeated with what is known already, it
+    /// changes nothing.
     Connect {
         /// The session.
         session: SessionId,
@@ -80,7 +83,7 @@ pub enum Command {
         /// The side that the address belongs to.
         side: Side,
         /// The signalled address.
-        remote: Option<Remote>,
+        remote: Option<Box<Remote>>,
     },
     /// From now on the caller's side of `stream` is served by us instead of being relayed.
     Serve {
@@ -111,17 +114,6 @@ impl Command {
             | Self::Close { session } => *session,
         }
     }
-}
-
-/// Where a party receives a stream.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Remote {
-    /// Address for RTP.
-    pub rtp: SocketAddr,
-    /// Address for RTCP (`a=rtcp`, or the next port); equal to `rtp` with [`mux`](Self::mux).
-    pub rtcp: SocketAddr,
-    /// RTP and RTCP share a port (RFC 5761).
-    pub mux: bool,
 }
 
 /// What a served stream sends.

@@ -17,7 +17,7 @@ pub(crate) struct Leg {
     pub(crate) session: Option<SessionId>,
     /// The leg on the other side of the stream.
     pub(crate) other: Option<usize>,
-    remote: Option<Remote>,
+    remote: Option<Box<Remote>>,
     latch: Latch,
     /// Where RTCP comes from, on its own port.
     rtcp_source: Option<SocketAddr>,
@@ -64,13 +64,13 @@ impl Leg {
     }
 
     /// Takes the address that signalling tells.
-    pub(crate) fn signal(&mut self, remote: Option<Remote>) {
+    pub(crate) fn signal(&mut self, remote: Option<Box<Remote>>) {
         let before = self.latch.source();
-        self.latch.signal(remote.map(|r| r.rtp));
+        self.latch.signal(remote.as_ref().map(|r| r.rtp));
         if self.latch.source() != before {
             self.disconnect();
         }
-        if self.remote.map(|r| r.rtcp) != remote.map(|r| r.rtcp) {
+        if self.remote.as_ref().map(|r| r.rtcp) != remote.as_ref().map(|r| r.rtcp) {
             self.rtcp_source = None;
         }
         self.remote = remote;
@@ -125,7 +125,7 @@ impl Leg {
     /// signalling said, or from the host that the RTP has been learnt to come from. A learnt port
     /// changes only for the sender of the RTP.
     pub(crate) fn admit_rtcp(&mut self, from: SocketAddr, datagram: &[u8], now: u64) -> bool {
-        let known = match (self.remote, rtcp::sender(datagram)) {
+        let known = match (&self.remote, rtcp::sender(datagram)) {
             (Some(remote), Ok(ssrc)) => {
                 let host = self.latch.source().map(|source| source.ip());
                 let free = self.rtcp_source.is_none_or(|source| source == from);
@@ -151,7 +151,7 @@ impl Leg {
 
     /// Sends RTCP to this side, on the port that it agreed to.
     pub(crate) fn send_rtcp(&self, datagram: &[u8]) {
-        match self.remote {
+        match &self.remote {
             Some(remote) if remote.mux => self.send_rtp(datagram),
             Some(remote) => {
                 let to = self.rtcp_source.unwrap_or(remote.rtcp);

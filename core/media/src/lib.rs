@@ -22,7 +22,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! - [`command`]: the contract with signalling.
+//! - [`command`], [`remote`]: the contract with signalling.
 //! - `plane`, `mailbox`: starting, stopping and reaching the workers.
 //! - `worker`: a thread's loop: commands, packets, time; `pace`: how often it looks.
 //! - `sessions`, `leg`: the state; `ports`, `socket`: what it is bound to.
@@ -47,6 +47,7 @@ mod player;
 mod ports;
 mod prompt;
 mod relay;
+pub mod remote;
 mod report;
 mod serve;
 mod sessions;
@@ -54,8 +55,9 @@ mod socket;
 mod worker;
 
 pub use command::{
-    Codec, Command, Event, Format, Refusal, Remote, SessionId, Side, SideStats, Source, StreamPorts,
+    Codec, Command, Event, Format, Refusal, SessionId, Side, SideStats, Source, StreamPorts,
 };
 pub use config::Config;
 pub use plane::{Deliver, Handle, Plane};
 pub use prompt::{prompt, prompts};
+pub use remote::{Payload, PayloadKind, Remote, Security};

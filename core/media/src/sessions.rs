@@ -103,7 +103,7 @@ impl Sessions {
         id: SessionId,
         stream: u8,
         side: Side,
-        remote: Option<Remote>,
+        remote: Option<Box<Remote>>,
         now: u64,
     ) {
         let Some(session) = self.table.get_mut(&id) else {

@@ -115,7 +115,7 @@ impl World {
             session: call.session,
             stream,
             side,
-            remote,
+            remote: remote.map(Box::new),
         });
     }
 
@@ -226,14 +226,9 @@ impl Phone {
 
     pub(crate) fn remote(&self) -> Remote {
         let rtp = self.rtp.local_addr().unwrap();
-        Remote {
-            rtp,
-            rtcp: if self.mux {
-                rtp
-            } else {
-                self.rtcp.local_addr().unwrap()
-            },
-            mux: self.mux,
+        match self.mux {
+            true => Remote::plain(rtp, rtp),
+            false => Remote::plain(rtp, self.rtcp.local_addr().unwrap()),
         }
     }
 

@@ -123,11 +123,11 @@ impl Session {
                 .filter(|_| media.is_rtp())
                 .map(|transport| {
                     let mux = transport.mux && mux(index);
-                    Remote {
-                        rtp: transport.rtp,
-                        rtcp: if mux { transport.rtp } else { transport.rtcp },
+                    let rtcp = if mux { transport.rtp } else { transport.rtcp };
+                    Box::new(Remote {
                         mux,
-                    }
+                        ..Remote::plain(transport.rtp, rtcp)
+                    })
                 });
             ctx.out.media.push(Command::Connect {
                 session: self.id,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use base::Slot;
+pub use codec::Codec;
 
 use crate::Remote;
 
@@ -138,19 +139,6 @@ pub struct Format {
     pub payload_type: u8,
     /// Packet length in milliseconds: 10, 20, 30, 40 or 60.
     pub ptime: u8,
-}
-
-/// A codec that a served stream can be encoded with.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Codec {
-    /// G.711 µ-law, 8 kHz.
-    Pcmu,
-    /// G.711 A-law, 8 kHz.
-    Pcma,
-    /// G.722 at 64 kbit/s: 16 kHz sound, 8 kHz RTP clock (RFC 3551 §4.5.2).
-    G722,
-    /// Opus, 48 kHz RTP clock (RFC 7587).
-    Opus,
 }
 
 /// From a media worker to the slot that owns the session.

@@ -1,59 +1,23 @@
-//! The codecs that served streams are encoded with, behind one face.
+//! What served streams are encoded with.
 
-use codec::{g711, g722, opus};
+use codec::Parameters;
 
 use crate::{Codec, Format};
 
-#[derive(Debug)]
-pub(crate) enum Encoder {
-    Pcmu,
-    Pcma,
-    G722(Box<g722::Encoder>),
-    Opus(opus::Encoder),
-}
-
-impl Encoder {
-    pub(crate) fn new(codec: Codec) -> Result<Self, codec::Error> {
-        Ok(match codec {
-            Codec::Pcmu => Self::Pcmu,
-            Codec::Pcma => Self::Pcma,
-            Codec::G722 => Self::G722(Box::default()),
-            Codec::Opus => Self::Opus(opus::Encoder::new(16_000, OPUS_BIT_RATE)?),
-        })
-    }
-
-    /// Samples a second that it wants.
-    pub(crate) fn rate(&self) -> u32 {
-        match self {
-            Self::Pcmu | Self::Pcma => 8000,
-            Self::G722(_) | Self::Opus(_) => 16_000,
-        }
-    }
-
-    /// Encodes a packet's worth of `pcm` into the start of `out`, which is long enough for G.711,
-    /// and returns how many bytes that is.
-    pub(crate) fn encode(&mut self, pcm: &[i16], out: &mut [u8]) -> Result<usize, codec::Error> {
-        let each = |law: fn(i16) -> u8, out: &mut [u8]| {
-            out.iter_mut()
-                .zip(pcm)
-                .for_each(|(byte, s)| *byte = law(*s));
-            pcm.len().min(out.len())
-        };
-        match self {
-            Self::Pcmu => Ok(each(g711::encode_mu, out)),
-            Self::Pcma => Ok(each(g711::encode_a, out)),
-            Self::G722(encoder) => Ok(encoder.encode(pcm, out)),
-            Self::Opus(encoder) => encoder.encode(pcm, out),
-        }
+/// An encoder of sound at a rate that we have prompts for: 8 or 16 kHz.
+pub(crate) fn encoder(codec: Codec) -> Result<codec::Encoder, codec::Error> {
+    let mut parameters = Parameters::default();
+    parameters.rate = Some(16_000);
+    let encoder = codec::Encoder::new(codec, &parameters)?;
+    match encoder.sample_rate() {
+        8000 | 16_000 => Ok(encoder),
+        _ => Err(codec::Error::Parameters),
     }
 }
 
 /// Ticks of the RTP clock in a millisecond.
 pub(crate) fn clock(codec: Codec) -> u32 {
-    match codec {
-        Codec::Pcmu | Codec::Pcma | Codec::G722 => 8,
-        Codec::Opus => 48,
-    }
+    codec.clock() / 1000
 }
 
 /// The packet length, in milliseconds, that comes nearest to what `format` wants: what we can
@@ -67,5 +31,3 @@ pub(crate) fn ptime(format: Format) -> u8 {
         (60.., _) => 60,
     }
 }
-
-const OPUS_BIT_RATE: u32 = 24_000;

@@ -1,8 +1,9 @@
 //! Sound that we make: tones and prompts, packet by packet.
 
+use codec::Encoder;
 use codec::tone::Tone;
 
-use crate::encoder::{Encoder, ptime};
+use crate::encoder::{encoder, ptime};
 use crate::prompt::{Prompt, Unplayable};
 use crate::{Format, Source};
 
@@ -28,9 +29,9 @@ pub(crate) enum Turn {
 impl Player {
     /// A player of `source`; `None` if it makes no sound, or the codec fails.
     pub(crate) fn new(source: &Source, format: Format) -> Option<Self> {
-        let encoder = Encoder::new(format.codec).ok()?;
+        let encoder = encoder(format.codec).ok()?;
         let sound = match source {
-            Source::Tone(frequency) => Sound::Tone(Tone::new(*frequency, encoder.rate())),
+            Source::Tone(frequency) => Sound::Tone(Tone::new(*frequency, encoder.sample_rate())),
             Source::Prompt(name) => {
                 let prompt = Prompt::named(name)?;
                 prompt.load();
@@ -38,7 +39,7 @@ impl Player {
             }
             Source::Echo | Source::Silence => return None,
         };
-        let samples = encoder.rate() / 1000 * u32::from(ptime(format));
+        let samples = encoder.sample_rate() / 1000 * u32::from(ptime(format));
         Some(Self {
             sound,
             encoder,
@@ -48,7 +49,7 @@ impl Player {
 
     /// Encodes the next packet's worth into the start of `payload`.
     pub(crate) fn next(&mut self, payload: &mut [u8]) -> Turn {
-        match self.sound.fill(&mut self.frame, self.encoder.rate()) {
+        match self.sound.fill(&mut self.frame, self.encoder.sample_rate()) {
             Turn::Payload(_) => match self.encoder.encode(&self.frame, payload) {
                 Ok(len) => Turn::Payload(len),
                 Err(_) => Turn::End,

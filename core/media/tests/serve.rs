@@ -7,7 +7,7 @@
 
 mod common;
 
-use codec::{g711, g722, opus, tone};
+use codec::{Decoder, Parameters, tone};
 use common::{Call, Phone, V4, V6, World, receive};
 use media::{Codec, Command, Config, Event, Format, Side, Source};
 use rtp::rtcp;
@@ -24,7 +24,7 @@ fn format(codec: Codec, ptime: u8) -> Format {
         Codec::Pcmu => 0,
         Codec::Pcma => 8,
         Codec::G722 => 9,
-        Codec::Opus => 111,
+        _ => 111,
     };
     Format {
         codec,
@@ -63,29 +63,14 @@ fn heard(phone: &Phone) -> (rtp::Header, Vec<u8>) {
 
 /// Decodes payloads one after the other.
 fn decode(codec: Codec, payloads: &[Vec<u8>]) -> (u32, Vec<i16>) {
-    match codec {
-        Codec::Pcmu => (
-            8000,
-            payloads.concat().into_iter().map(g711::decode_mu).collect(),
-        ),
-        Codec::Pcma => (
-            8000,
-            payloads.concat().into_iter().map(g711::decode_a).collect(),
-        ),
-        Codec::G722 => {
-            let mut pcm = Vec::new();
-            g722::Decoder::new().decode(&payloads.concat(), &mut pcm);
-            (16_000, pcm)
-        }
-        Codec::Opus => {
-            let mut decoder = opus::Decoder::new(48_000).unwrap();
-            let mut pcm = Vec::new();
-            payloads
-                .iter()
-                .for_each(|p| decoder.decode(p, &mut pcm).unwrap());
-            (48_000, pcm)
-        }
+    let mut decoder = Decoder::new(codec, &Parameters::default()).unwrap();
+    let mut heard = Vec::new();
+    for payload in payloads {
+        let mut pcm = [0; 5760];
+        let samples = decoder.decode(payload, &mut pcm).unwrap();
+        heard.extend(&pcm[..samples]);
     }
+    (decoder.sample_rate(), heard)
 }
 
 #[test]

@@ -52,14 +52,18 @@ impl Decoder {
         Self::default()
     }
 
-    /// Appends the sound of `bytes`, two samples each, to `pcm`.
-    pub fn decode(&mut self, bytes: &[u8], pcm: &mut Vec<i16>) {
-        for &byte in bytes {
+    /// Decodes `bytes`, two samples each, into the start of `pcm` and returns how many samples that
+    /// is. What `pcm` has no space for is left out.
+    pub fn decode(&mut self, bytes: &[u8], pcm: &mut [i16]) -> usize {
+        let (pairs, _) = pcm.as_chunks_mut::<2>();
+        let count = pairs.len().min(bytes.len());
+        for (pair, &byte) in pairs.iter_mut().zip(bytes) {
             let low = self.low.decode(byte & 0x3f);
             let high = self.high.decode(byte >> 6);
             let (first, second) = self.filter.pass(low + high, low - high);
-            pcm.extend([saturate(first >> 11) as i16, saturate(second >> 11) as i16]);
+            *pair = [saturate(first >> 11) as i16, saturate(second >> 11) as i16];
         }
+        2 * count
     }
 }
 
@@ -337,8 +341,8 @@ mod tests {
     use crate::tone::{self, Tone};
 
     fn decoded(bytes: &[u8]) -> Vec<i16> {
-        let mut pcm = Vec::new();
-        Decoder::new().decode(bytes, &mut pcm);
+        let mut pcm = vec![0; 2 * bytes.len()];
+        assert_eq!(Decoder::new().decode(bytes, &mut pcm), pcm.len());
         pcm
     }
 

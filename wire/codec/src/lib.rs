@@ -12,20 +12,50 @@
 //! assert!(tone::level(&heard, 1004.0, 8000) > -4.0);
 //! ```
 //!
+//! Any codec, chosen by what SDP says:
+//!
+//! ```
+//! use codec::{Codec, Decoder, Encoder, Parameters};
+//!
+//! let opus = Codec::from_rtpmap("opus", 48_000, 2).unwrap();
+//! let parameters = Parameters::from_fmtp(opus, "useinbandfec=1; maxplaybackrate=16000");
+//! let mut encoder = Encoder::new(opus, &parameters)?;
+//! let mut payload = [0; 1275];
+//! let len = encoder.encode(&[0; 960], &mut payload)?;
+//!
+//! let mut decoder = Decoder::new(opus, &Parameters::default())?;
+//! let mut pcm = [0; 5760];
+//! assert_eq!(decoder.decode(&payload[..len], &mut pcm)?, 960);
+//! # Ok::<(), codec::Error>(())
+//! ```
+//!
+//! - [`Codec`]: which codec; [`Parameters`]: what SDP says beyond its name.
+//! - [`Encoder`], [`Decoder`]: every codec behind one face. No panic of a codec gets through.
 //! - [`g711`]: µ-law and A-law, a sample at a time.
 //! - [`g722`]: G.722 at 64 kbit/s.
+//! - [`l16`]: samples as they are.
 //! - [`opus`]: Opus; [`ogg_opus`]: Opus in its file format.
 //! - [`tone`]: making a tone and finding one.
 //! - [`resample`]: changing the sampling rate.
 //!
 //! Jitter buffers, packet loss concealment and mixing are not here yet.
 
+mod contain;
+mod decoder;
+mod encoder;
 mod error;
 pub mod g711;
 pub mod g722;
+mod kind;
+pub mod l16;
 pub mod ogg_opus;
 pub mod opus;
+mod parameters;
 pub mod resample;
 pub mod tone;
 
+pub use decoder::Decoder;
+pub use encoder::Encoder;
 pub use error::Error;
+pub use kind::Codec;
+pub use parameters::Parameters;

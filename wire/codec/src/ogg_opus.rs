@@ -25,9 +25,11 @@ pub fn decode(file: &[u8], rate: u32) -> Result<Vec<i16>, Error> {
         .ok_or(Error::Damaged)?;
 
     let mut pcm = Vec::new();
+    let mut sound = vec![0; rate as usize * 3 / 25];
     let mut end = None;
     while let Some(packet) = next()? {
-        decoder.decode(&packet.data, &mut pcm)?;
+        let samples = decoder.decode(&packet.data, &mut sound)?;
+        pcm.extend(&sound[..samples]);
         if packet.last_in_stream() {
             end = Some(packet.absgp_page());
         }

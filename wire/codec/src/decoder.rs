@@ -1,0 +1,204 @@
+//! Every decoder behind one face.
+
+use crate::{Codec, Error, Parameters, g711, g722, l16, opus};
+
+/// Decodes one stream.
+#[derive(Debug)]
+pub struct Decoder {
+    codec: Codec,
+    rate: u32,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Law(fn(u8) -> i16),
+    G722(Box<g722::Decoder>),
+    Opus(opus::Decoder),
+    L16(u8),
+}
+
+impl Decoder {
+    /// A new stream. `parameters` are what we wish to receive.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`]: the codec has no such rate.
+    pub fn new(codec: Codec, parameters: &Parameters) -> Result<Self, Error> {
+        let rate = match codec {
+            Codec::Opus => parameters.rate.unwrap_or(codec.sample_rate()),
+            _ => codec.sample_rate(),
+        };
+        let kind = match codec {
+            Codec::Pcmu => Kind::Law(g711::decode_mu),
+            Codec::Pcma => Kind::Law(g711::decode_a),
+            Codec::G722 => Kind::G722(Box::default()),
+            Codec::Opus => Kind::Opus(opus::Decoder::new(rate)?),
+            Codec::L16 { channels, .. } => Kind::L16(channels),
+        };
+        Ok(Self { codec, rate, kind })
+    }
+
+    /// The codec.
+    #[must_use]
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Samples a second that come out.
+    #[must_use]
+    pub fn sample_rate(&self) -> u32 {
+        self.rate
+    }
+
+    /// Decodes the payload of one packet into the start of `pcm` and returns how many samples that
+    /// is. 120 ms are enough for every packet that we agree to.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`]: the payload makes no sense; conceal it as if it had been lost.
+    /// [`Error::Parameters`]: `pcm` is too short.
+    /// [`Error::Failed`]: the codec is of no more use.
+    pub fn decode(&mut self, payload: &[u8], pcm: &mut [i16]) -> Result<usize, Error> {
+        if payload.is_empty() {
+            return Err(Error::Damaged);
+        }
+        let space = pcm.len();
+        let fits = |samples: usize| match samples <= space {
+            true => Ok(()),
+            false => Err(Error::Parameters),
+        };
+        match &mut self.kind {
+            Kind::Law(law) => {
+                fits(payload.len())?;
+                let pairs = pcm.iter_mut().zip(payload);
+                pairs.for_each(|(sample, code)| *sample = law(*code));
+                Ok(payload.len())
+            }
+            Kind::G722(decoder) => {
+                fits(2 * payload.len())?;
+                Ok(decoder.decode(payload, pcm))
+            }
+            Kind::Opus(decoder) => decoder.decode(payload, pcm),
+            Kind::L16(channels) => {
+                fits(payload.len() / 2 / usize::from(*channels))?;
+                Ok(l16::decode(payload, *channels, pcm))
+            }
+        }
+    }
+
+    /// Fills `pcm`, as long as the time that was lost, with what may have been said, and returns
+    /// how many samples that is: fewer if the codec works in frames that do not fit.
+    pub fn conceal(&mut self, pcm: &mut [i16]) -> usize {
+        if let Kind::Opus(decoder) = &mut self.kind
+            && let Ok(samples) = decoder.conceal(pcm)
+        {
+            return samples;
+        }
+        pcm.fill(0);
+        pcm.len()
+    }
+
+    /// Like [`conceal`](Self::conceal) for the time right before `next`, the payload of the packet
+    /// after the lost one: where the codec repeats in each packet something of the one before,
+    /// that is heard. `next` itself is to be decoded afterwards.
+    pub fn recover(&mut self, next: &[u8], pcm: &mut [i16]) -> usize {
+        if let Kind::Opus(decoder) = &mut self.kind
+            && let Ok(samples) = decoder.recover(next, pcm)
+        {
+            return samples;
+        }
+        self.conceal(pcm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Encoder;
+    use crate::tone::{self, Tone};
+
+    fn codecs() -> impl Iterator<Item = Codec> {
+        let l16 = [(8000, 1), (16_000, 2), (48_000, 1)];
+        Codec::all().chain(l16.map(|(rate, channels)| Codec::L16 { rate, channels }))
+    }
+
+    /// Twenty packets of a tone through `codec`.
+    fn heard(codec: Codec, parameters: &Parameters) -> (u32, Vec<i16>) {
+        let mut encoder = Encoder::new(codec, parameters).unwrap();
+        let mut decoder = Decoder::new(codec, parameters).unwrap();
+        let mut tone = Tone::new(1004.0, encoder.sample_rate());
+        let mut sent = vec![0; encoder.sample_rate() as usize * 60 / 1000];
+        let (mut payload, mut pcm, mut heard) = ([0; 20_000], [0; 5760], Vec::new());
+        for _ in 0..20 {
+            tone.fill(&mut sent);
+            let len = encoder.encode(&sent, &mut payload).unwrap();
+            let samples = decoder.decode(&payload[..len], &mut pcm).unwrap();
+            assert_eq!(samples, sent.len(), "{codec}");
+            heard.extend(&pcm[..samples]);
+        }
+        (decoder.sample_rate(), heard)
+    }
+
+    #[test]
+    fn a_tone_passes_each_codec() {
+        for codec in codecs() {
+            let (rate, heard) = heard(codec, &Parameters::default());
+            assert_eq!(rate, codec.sample_rate());
+            let level = tone::level(&heard[rate as usize / 5..], 1004.0, rate);
+            assert!((level - tone::ZERO_DBM0).abs() < 1.5, "{codec}: {level}");
+        }
+    }
+
+    #[test]
+    fn opus_works_at_the_rate_of_the_other_side() {
+        for rate in [8000, 16_000, 24_000] {
+            let parameters = Parameters {
+                rate: Some(rate),
+                ..Parameters::default()
+            };
+            let (heard_rate, heard) = heard(Codec::Opus, &parameters);
+            assert_eq!(heard_rate, rate);
+            let level = tone::level(&heard[rate as usize / 5..], 1004.0, rate);
+            assert!((level - tone::ZERO_DBM0).abs() < 1.5, "{rate}: {level}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_space_is_an_error() {
+        for codec in codecs() {
+            let mut encoder = Encoder::new(codec, &Parameters::default()).unwrap();
+            let mut decoder = Decoder::new(codec, &Parameters::default()).unwrap();
+            let pcm = vec![1000; codec.sample_rate() as usize * 60 / 1000];
+            let mut payload = [0; 20_000];
+            let len = encoder.encode(&pcm, &mut payload).unwrap();
+            let short = &mut vec![0; pcm.len() - 1];
+            let result = decoder.decode(&payload[..len], short);
+            assert_eq!(result, Err(Error::Parameters), "{codec}");
+            let result = encoder.encode(&pcm, &mut []);
+            assert_eq!(result, Err(Error::Parameters), "{codec}");
+            let result = decoder.decode(&[], &mut [0; 960]);
+            assert_eq!(result, Err(Error::Damaged), "{codec}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn any_payload_decodes_or_fails(
+            payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..8),
+        ) {
+            for codec in codecs() {
+                let mut decoder = Decoder::new(codec, &Parameters::default()).unwrap();
+                let mut pcm = [0; 5760];
+                for payload in &payloads {
+                    let result = decoder.decode(payload, &mut pcm);
+                    prop_assert!(!matches!(result, Ok(5761..) | Err(Error::Failed)));
+                    let samples = decoder.recover(payload, &mut pcm[..960]);
+                    prop_assert!(samples <= 960);
+                    prop_assert!(decoder.conceal(&mut pcm[..160]) <= 160);
+                }
+            }
+        }
+    }
+}

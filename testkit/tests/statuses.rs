@@ -319,9 +319,10 @@ fn whoever_guesses_passwords_is_not_listened_to() {
         assert_eq!(status(&answers), "200");
 
         let mut peer = Peer::new("1001");
-        let guess = "Authorization: Digest username=\"1001\", realm=\"sim\", nonce=\"none\", \
-                     uri=\"sip:192.0.2.1\", response=\"00000000000000000000000000000000\"";
-        let wrong = ["To: <sip:1001@192.0.2.1>", guess];
+        let to = ["To: <sip:1001@192.0.2.1>"];
+        let challenge = peer.ask(world, "REGISTER", uri, &to, "");
+        let guess = guess(field(&challenge, "WWW-Authenticate").unwrap());
+        let wrong = [to[0], &guess];
         for _ in 0..20 {
             assert_eq!(status(&peer.ask(world, "REGISTER", uri, &wrong, "")), "403");
         }
@@ -337,6 +338,41 @@ fn whoever_guesses_passwords_is_not_listened_to() {
         peer.heard(world);
         world.run(Duration::from_secs(10));
         let answers = peer.ask_as_user(world, "REGISTER", uri, &right, "");
+        assert_eq!(status(&answers), "200");
+    });
+}
+
+/// Credentials with the nonce of a challenge and a wrong password.
+fn guess(challenge: &str) -> String {
+    let (_, nonce) = challenge.split_once("nonce=\"").unwrap();
+    let nonce = nonce.split('"').next().unwrap();
+    format!(
+        "Authorization: Digest username=\"1001\", realm=\"sim\", nonce=\"{nonce}\", \
+         uri=\"sip:192.0.2.1\", response=\"00000000000000000000000000000000\""
+    )
+}
+
+/// Who writes another's address on his datagrams does not hear the challenge, so he has no nonce that
+/// was made for it: neither with an invented one nor with one of his own does he get that address
+/// locked out. Nor does the answer to an invented one tell whether the password was right.
+#[test]
+fn rfc3261_26_1_5_a_false_address_locks_nobody_out() {
+    calm(|world| {
+        let (uri, to) = ("sip:192.0.2.1", "To: <sip:1001@192.0.2.1>");
+        let mut forger = Peer::new("1001").at("203.0.113.9:5060".parse().unwrap());
+        let challenge = forger.ask(world, "REGISTER", uri, &[to], "");
+        let own = guess(field(&challenge, "WWW-Authenticate").unwrap());
+        let invented = guess("nonce=\"none\"");
+        let mut victim = Peer::new("1001");
+        for wrong in [own, invented] {
+            for _ in 0..30 {
+                let answers = victim.ask(world, "REGISTER", uri, &[to, &wrong], "");
+                assert_eq!(status(&answers), "401");
+                let again = field(&answers, "WWW-Authenticate").unwrap();
+                assert!(again.contains("stale=true"), "{again}");
+            }
+        }
+        let answers = victim.ask_as_user(world, "REGISTER", uri, &[to], "");
         assert_eq!(status(&answers), "200");
     });
 }

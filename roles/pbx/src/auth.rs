@@ -1,5 +1,6 @@
 //! Who a request is from: digest authentication (RFC 3261 §22, RFC 7616).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use sip::digest::{self, Challenge, Credentials, Freshness, NonceKey, ReplayGuard, Use};
@@ -7,7 +8,7 @@ use sip::{Flow, HeaderName, Message, Method, Uri, Writer};
 
 use crate::config::Algorithm;
 use crate::context::Context;
-use crate::{Event, User, registrar};
+use crate::{Config, Event, User, registrar};
 
 /// What the credentials in a request are worth.
 #[derive(Debug)]
@@ -34,63 +35,60 @@ pub(crate) fn authenticate(
     request: &Message<'_>,
     flow: &Flow,
 ) -> Verdict {
-    let fields = request
-        .fields()
-        .iter()
-        .filter(|field| field.name == HeaderName::Authorization);
-    let ours = fields
-        .filter_map(|field| Credentials::parse(field.value).ok())
-        .find(|given| given.realm.is(&ctx.config.realm));
-    let Some(given) = ours else {
+    let Some(given) = credentials(ctx.config, request) else {
         return Verdict::Challenge { stale: false };
     };
     if is_guessing(ctx, flow, &given.username.unquoted()) {
         return Verdict::Unread;
     }
-    let method = request.method().unwrap_or(Method::Other(""));
-    let user = ctx
-        .config
-        .users
-        .get(&*given.username.unquoted())
-        .filter(|user| {
-            let offered = ctx
-                .config
-                .algorithms
-                .iter()
-                .any(|algorithm| algorithm.digest() == given.algorithm);
-            offered
-                && is_for(&given, request)
-                && given.verify(
-                    &user.name,
-                    &ctx.config.realm,
-                    &user.password,
-                    method,
-                    request.body(),
-                )
-        });
     let now = ctx.clock.unix_millis(ctx.now);
-    match (
-        nonce_key(ctx).verify(&given.nonce.unquoted(), now, ctx.mint.slot()),
-        user,
-    ) {
-        (Freshness::Fresh(id), Some(user)) => match guard.check(id, given.nonce_count) {
-            Use::First => Verdict::Known(Arc::clone(user)),
-            Use::Replayed => Verdict::Replayed(Arc::clone(user)),
+    let nonce = given.nonce.unquoted();
+    let freshness = nonce_key(ctx, flow).verify(&nonce, now, ctx.mint.slot());
+    if freshness == Freshness::Forged {
+        // As after a restart of ours, or from a false address. Nobody looks at the password: the
+        // answer would tell, and a wrong one is not the fault of whoever has that address.
+        return Verdict::Challenge { stale: true };
+    }
+    let Some(user) = proven(ctx, &given, request) else {
+        ctx.services.guesses.wrong(ctx.now, flow.remote.ip());
+        let user = given.username.unquoted().as_ref().into();
+        ctx.out.events.push(Event::AuthenticationFailed {
+            user,
+            from: flow.remote,
+        });
+        return Verdict::Wrong;
+    };
+    match freshness {
+        Freshness::Fresh(id) => match guard.check(id, given.nonce_count) {
+            Use::First => Verdict::Known(user),
+            Use::Replayed => Verdict::Replayed(user),
             Use::Stale => Verdict::Challenge { stale: true },
         },
-        (Freshness::Stale, Some(_)) => Verdict::Challenge { stale: true },
-        // RFC 7616 §3.3: the password is right, so only the nonce is: as after a restart of ours.
-        (Freshness::Forged, Some(_)) => Verdict::Challenge { stale: true },
-        (_, None) => {
-            ctx.services.guesses.wrong(ctx.now, flow.remote.ip());
-            let user = given.username.unquoted().as_ref().into();
-            ctx.out.events.push(Event::AuthenticationFailed {
-                user,
-                from: flow.remote,
-            });
-            Verdict::Wrong
-        }
+        Freshness::Stale | Freshness::Forged => Verdict::Challenge { stale: true },
     }
+}
+
+/// The credentials for our own realm in a request.
+pub(crate) fn credentials<'a>(config: &Config, request: &Message<'a>) -> Option<Credentials<'a>> {
+    request
+        .fields()
+        .iter()
+        .filter(|field| field.name == HeaderName::Authorization)
+        .filter_map(|field| Credentials::parse(field.value).ok())
+        .find(|given| given.realm.is(&config.realm))
+}
+
+/// The user whose password the credentials prove.
+fn proven(ctx: &Context<'_>, given: &Credentials<'_>, request: &Message<'_>) -> Option<Arc<User>> {
+    let config = ctx.config;
+    let user = config.users.get(&*given.username.unquoted())?;
+    let mut offered = config.algorithms.iter();
+    let method = request.method().unwrap_or(Method::Other(""));
+    let (realm, password, body) = (&config.realm, &user.password, request.body());
+    let right = offered.any(|algorithm| algorithm.digest() == given.algorithm)
+        && is_for(given, request)
+        && given.verify(&user.name, realm, password, method, body);
+    right.then(|| Arc::clone(user))
 }
 
 /// Whether too many wrong passwords have come from the sender's address. Phones that are registered
@@ -142,7 +140,7 @@ pub(crate) fn refuse(ctx: &mut Context<'_>, flow: Flow, request: &Message<'_>, v
         Verdict::Challenge { stale } => *stale,
         Verdict::Known(_) | Verdict::Replayed(_) => true,
     };
-    let nonce = mint_nonce(ctx);
+    let nonce = mint_nonce(ctx, &flow);
     let config = ctx.config;
     registrar::reply(ctx, flow, request, 401, |writer| {
         put_challenges(
@@ -169,14 +167,20 @@ fn put_challenges(
     }
 }
 
-/// A nonce that is good in this slot from now on.
-fn mint_nonce(ctx: &mut Context<'_>) -> digest::Nonce {
+/// A nonce that is good in this slot from now on, for who is at the other end of `flow`.
+fn mint_nonce(ctx: &mut Context<'_>, flow: &Flow) -> digest::Nonce {
     let now = ctx.clock.unix_millis(ctx.now);
-    nonce_key(ctx).mint(now, ctx.mint.slot(), ctx.mint.number())
+    nonce_key(ctx, flow).mint(now, ctx.mint.slot(), ctx.mint.number())
 }
 
-fn nonce_key(ctx: &Context<'_>) -> NonceKey {
-    NonceKey::new(ctx.config.nonce_secret, ctx.config.nonce_lifetime)
+/// Nonces are bound to the address that the challenge goes to. Otherwise somebody could use one of his
+/// own under another's address, and have that locked out for wrong passwords.
+fn nonce_key(ctx: &Context<'_>, flow: &Flow) -> NonceKey {
+    let peer = match flow.remote.ip() {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
+    };
+    NonceKey::new(ctx.config.nonce_secret, ctx.config.nonce_lifetime).for_peer(peer)
 }
 
 impl Algorithm {

@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use pbx::Cause;
 use sdp::Direction;
+use testkit::peer::OFFER;
 use testkit::{
-    Command, Death, Ending, Manner, Names, PhoneId, Place, Reply, Settings, Weather, World,
+    Command, Death, Ending, Manner, Names, Peer, PhoneId, Place, Reply, Settings, Weather, World,
     simulate,
 };
 

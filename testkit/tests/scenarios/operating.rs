@@ -49,7 +49,7 @@ fn rfc3261_21_4_1_malformed_requests_are_refused_while_people_talk() {
     calm(|world| {
         let (alice, bob) = talking(world, Manner::default(), Manner::default());
         let load = world.server.load();
-        let mut stranger = testkit::Peer::new("1003");
+        let mut stranger = Peer::new("1003");
         for field in ["CSeq: x INVITE", "To: -", "CSeq: 9 OPTIONS"] {
             let heard = stranger.ask(world, "INVITE", "sip:1002@192.0.2.1", &[field], "");
             assert_eq!(heard.len(), 1, "{field}: {heard:?}");

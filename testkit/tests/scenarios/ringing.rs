@@ -450,3 +450,67 @@ fn rfc3261_18_1_1_a_long_invite_reaches_a_phone_that_has_only_udp() {
         assert_eq!(ending(world, callee), Ending::PeerHungUp);
     });
 }
+
+/// Whoever picks a call up and gets no answer of his own leaves it as it was: the phones still ring,
+/// and one of them may answer.
+#[test]
+fn a_pickup_that_fails_leaves_the_phones_ringing() {
+    calm(|world| {
+        let bob = registered(world, "1002", Manner::replying(Reply::Answer(secs(20))));
+        let carol = registered(world, "1003", Manner::default());
+        let mut peer = Peer::new("1001");
+        let uri = "sip:1002@192.0.2.1";
+        peer.ask_as_user(world, "INVITE", uri, &[], OFFER);
+        assert_eq!(world.at(bob).calls(), 1);
+        dial(world, carol, "*81002");
+        world.run(millis(200));
+        let answers = peer.heard(world);
+        let accepted = answers.iter().find(|text| text.starts_with("SIP/2.0 200"));
+        let accepted = accepted.expect("we answer for the newcomer").clone();
+        let line = |name: &str| {
+            accepted
+                .lines()
+                .find(|line| line.starts_with(name))
+                .unwrap()
+        };
+        let (to, cseq) = (line("To:"), line("CSeq:").replace("INVITE", "ACK"));
+        let heard = peer.ask(world, "ACK", uri, &[to, &cseq], "");
+        let asked = heard.iter().find(|text| text.starts_with("INVITE "));
+        peer.answer(world, asked.expect("who picks up is offered"), 488);
+        world.run(secs(1));
+        assert_eq!(ending(world, carol), Ending::Refused(488));
+        assert_eq!(world.at(bob).calls(), 1, "the phone still rings");
+        up(world, &[bob]);
+        world.run(millis(100));
+        let heard = peer.heard(world);
+        assert!(
+            heard.iter().any(|text| text.starts_with("INVITE ")),
+            "{heard:?}"
+        );
+        world.run(secs(90));
+    });
+}
+
+/// RFC 3891 §3, RFC 3326: once somebody has picked the call up the phones are told why they stop.
+#[test]
+fn rfc3891_3_phones_stop_ringing_when_a_pickup_stands() {
+    in_rough_weather(|world| {
+        let alice = registered(world, "1001", Manner::default());
+        let bob = registered(world, "1002", Manner::replying(Reply::Never));
+        let carol = registered(world, "1003", Manner::default());
+        dial(world, alice, "1002");
+        world.run(secs(3));
+        dial(world, carol, "*81002");
+        up(world, &[alice, carol]);
+        world.run(secs(3));
+        assert_eq!(ending(world, bob), Ending::Cancelled);
+        let mut sent = world.tap().all().iter().filter(|sent| sent.by_server);
+        let reason = b"Call completed elsewhere";
+        assert!(sent.any(|sent| {
+            sent.name() == "CANCEL" && sent.bytes.windows(reason.len()).any(|part| part == reason)
+        }));
+        world.tell(alice, Command::HangUp);
+        world.run(secs(5));
+        assert_eq!(ending(world, carol), Ending::PeerHungUp);
+    });
+}

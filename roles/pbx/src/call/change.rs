@@ -20,7 +20,7 @@ use crate::context::{Context, Pending, SDP};
 pub(super) struct Exchange {
     /// Whose description it is.
     from: Side,
-    asker: Asker,
+    pub(super) asker: Asker,
     /// What we sent to the other party, and how.
     client: ClientKey,
     method: Method<'static>,
@@ -36,7 +36,7 @@ pub(super) struct Exchange {
 #[derive(Debug)]
 pub(super) struct Waiting {
     from: Side,
-    asker: Asker,
+    pub(super) asker: Asker,
     /// Not before then.
     pub(super) until: Option<Instant>,
 }
@@ -253,6 +253,12 @@ impl Call {
 
     /// Goes on with a change that waited, if nothing holds it up any more.
     pub(super) fn resume_change(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        if self.is_picked_up() && self.is_ready_for_newcomer() && !self.answer_for_newcomer(ctx) {
+            if let Some(waiting) = self.waiting.take() {
+                waiting.refuse(ctx, 488);
+            }
+            return self.without_newcomer(ctx);
+        }
         let Some(waiting) = &self.waiting else {
             return Some(self);
         };
@@ -272,6 +278,13 @@ impl Call {
             self.send_change(ctx, from, asker);
         }
         Some(self)
+    }
+
+    /// Whether there are ports for a newcomer, and for the caller that has not been answered yet.
+    fn is_ready_for_newcomer(&mut self) -> bool {
+        let newcomer = self.waiting.as_mut().and_then(Waiting::session);
+        let newcomer = newcomer.is_some_and(|session| session.is_ready());
+        newcomer && self.session.as_ref().is_some_and(Session::is_ready)
     }
 
     fn send_change(&mut self, ctx: &mut Context<'_>, from: Side, asker: Asker) {
@@ -423,10 +436,10 @@ impl Call {
     ) -> Alive {
         let alone = exchange.asker.pending().is_none();
         exchange.asker.refuse(ctx, status);
-        if alone || self.is_deserted() {
+        if alone {
             return self.end(ctx, Cause::Refused, None);
         }
-        self.resume_change(ctx)
+        self.without_newcomer(ctx)
     }
 
     fn relay_answer(
@@ -502,10 +515,7 @@ impl Call {
         if let Some(waiting) = self.waiting.take_if(|waiting| asks(&waiting.asker)) {
             waiting.refuse(ctx, 487);
         }
-        if self.is_deserted() && !self.is_changing() {
-            return self.end(ctx, Cause::Cancelled, None);
-        }
-        Some(self)
+        self.without_newcomer(ctx)
     }
 
     fn refresh_answered(

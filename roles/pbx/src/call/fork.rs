@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use base::Token;
 use media::Side;
 use sdp::Sdp;
+use sip::transaction::GIVE_UP;
 use sip::{ClientKey, Dialog, Flow, HeaderName, Message, Method, StatusCode, Writer};
 
 use super::divert::{Vain, put_history};
@@ -477,6 +478,7 @@ impl Call {
         fork.leg.hear(response);
         fork.leg.invite = fork.client;
         self.abandon_forks(ctx, Some(COMPLETED_ELSEWHERE));
+        self.outrun_newcomer(ctx);
         for session in std::mem::take(&mut self.sessions) {
             if session.is_towards(fork.towards) {
                 self.use_session(ctx, session);
@@ -664,7 +666,7 @@ impl Call {
             // RFC 3261 §16.7: a refusal for the whole of the callee ends the search.
             self.abandon_forks(ctx, None);
         }
-        if !self.forks.is_empty() {
+        if !self.forks.is_empty() || self.is_picked_up() {
             return Some(self);
         }
         let best = self.refusal.unwrap_or(status);
@@ -678,8 +680,20 @@ impl Call {
 
     /// Nobody has answered in time.
     pub(super) fn ring_timeout(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        if self.is_picked_up() {
+            // What becomes of that is known after so long.
+            let until = ctx.now + GIVE_UP;
+            self.stage = Stage::Ringing { until };
+            return Some(self);
+        }
         self.abandon_forks(ctx, Cause::NoAnswer.reason());
         self.sought_in_vain(ctx, Vain::NoAnswer, StatusCode(480))
+    }
+
+    /// All phones have refused while somebody tried to pick the call up, which has failed too.
+    pub(super) fn rung_in_vain(self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        let status = self.refusal.unwrap_or(StatusCode(480));
+        self.sought_in_vain(ctx, Vain::NoAnswer, status)
     }
 
     /// Cancels what still rings; a phone that answers all the same is hung up.

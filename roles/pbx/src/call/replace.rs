@@ -4,9 +4,9 @@
 use base::Token;
 use media::{Side, Source};
 use sdp::Sdp;
-use sip::{Dialog, Protocol, Replaces, StatusCode};
+use sip::{Dialog, HeaderName, Message, Protocol, Replaces, StatusCode};
 
-use super::change::Asker;
+use super::change::{Asker, Waiting};
 use super::fork::Fork;
 use super::leg::{Leg, Party};
 use super::steps::{offer_of, streams_of};
@@ -56,9 +56,19 @@ impl Call {
             return Some(self);
         }
         let pending = entrant.pending.clone();
-        let Some(Ok(offer)) = pending.message().as_ref().map(offer_of) else {
-            entrant.refuse(ctx, 488);
+        let Some(request) = pending.message() else {
             return Some(self);
+        };
+        if let Some(unknown) = super::unsupported(&request) {
+            entrant.demand_less(ctx, &request, &unknown);
+            return Some(self);
+        }
+        let offer = match offer_of(&request) {
+            Ok(offer) if offer.as_ref().is_none_or(|o| o.media().any(|m| m.is_rtp())) => offer,
+            _ => {
+                entrant.refuse(ctx, 488);
+                return Some(self);
+            }
         };
         let sought = self.sought();
         if self.rings_at(tag) || self.parked.is_some() {
@@ -116,37 +126,76 @@ impl Call {
         (self.waiting.is_some() || self.transfer.is_some()).then_some(491)
     }
 
-    /// Lets somebody answer in place of the phones that ring. A caller that has not been answered yet is
-    /// answered by us at first, because its offer and the newcomer's can't answer each other.
+    /// Lets somebody answer in place of the phones that ring. They go on ringing until the newcomer has
+    /// its answer, so that nothing is lost if nothing comes of it.
     fn pick_up(
         mut self: Box<Self>,
         ctx: &mut Context<'_>,
         entrant: Entrant,
         offer: Option<&Sdp<'_>>,
     ) -> Alive {
-        self.abandon_forks(ctx, Some(PICKED_UP));
-        for session in std::mem::take(&mut self.sessions) {
-            session.close(ctx);
-        }
-        self.steps = Vec::new().into_iter();
-        let fresh = self.invite.is_some();
-        if !fresh && self.stage != Stage::Talking {
-            self.stage = Stage::Serving;
+        let caller = self.legs[super::CALLER].as_ref();
+        if let Some(caller) = caller.filter(|_| self.invite.is_some() && self.session.is_none()) {
+            // See `answer_for_newcomer`.
+            let from = caller.dialog.flow.local.ip();
+            let streams = self.offered_streams().unwrap_or(1);
+            self.session = Some(Session::serve(ctx, self.id, from, streams));
         }
         let sought = self.sought();
-        let call = self.replace(ctx, sought, entrant, offer)?;
-        if fresh {
-            call.serve_source(ctx, Source::Silence)
-        } else {
-            Some(call)
+        self.replace(ctx, sought, entrant, offer)
+    }
+
+    /// A caller that has not been answered yet is answered by us as soon as there are ports for it and
+    /// for who picks it up, because its offer and the newcomer's can't answer each other. `false`: that
+    /// is not possible.
+    pub(super) fn answer_for_newcomer(&mut self, ctx: &mut Context<'_>) -> bool {
+        let Some(invite) = self.invite.clone() else {
+            return true;
+        };
+        let Some(request) = invite.message() else {
+            return false;
+        };
+        let source = self.source.replace(Source::Silence);
+        let sdp = match offer_of(&request) {
+            Ok(Some(offer)) => self.serve_offer(ctx, &offer),
+            _ => Some(self.own_offer(ctx)),
+        };
+        let Some(sdp) = sdp else {
+            self.source = source;
+            return false;
+        };
+        self.answered(ctx, None);
+        self.accept_caller(ctx, &sdp);
+        true
+    }
+
+    /// Whether somebody is about to answer in place of the phones that ring.
+    pub(super) fn is_picked_up(&self) -> bool {
+        let sought = self.sought();
+        let asker = self.exchange.as_ref().map(|exchange| &exchange.asker);
+        let asker = asker.or(self.waiting.as_ref().map(|waiting| &waiting.asker));
+        matches!(asker, Some(Asker::Newcomer(newcomer)) if newcomer.leg.side == sought)
+    }
+
+    /// A phone that rang has answered before whoever wanted to pick the call up had an answer.
+    pub(super) fn outrun_newcomer(&mut self, ctx: &mut Context<'_>) {
+        let late = |waiting: &mut Waiting| matches!(waiting.asker, Asker::Newcomer(_));
+        if self.is_picked_up()
+            && let Some(waiting) = self.waiting.take_if(late)
+        {
+            waiting.refuse(ctx, 486);
         }
     }
 
-    /// A newcomer has not been let in. `true`: so nobody is left for the other party.
-    pub(super) fn is_deserted(&self) -> bool {
-        let alone = self.legs.iter().any(Option::is_none);
-        let waits = matches!(self.source, Some(Source::Silence)) && self.stage == Stage::Serving;
-        alone && waits && self.parked.is_none() && self.invite.is_none()
+    /// A newcomer has not been let in: the call is as it was, unless nobody rings any more.
+    pub(super) fn without_newcomer(self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        if self.is_changing() {
+            return Some(self);
+        }
+        if matches!(self.stage, Stage::Ringing { .. }) && self.forks.is_empty() {
+            return self.rung_in_vain(ctx);
+        }
+        self.resume_change(ctx)
     }
 
     /// Lets somebody take the place of the party at `side`, if the other party agrees to the newcomer's
@@ -205,9 +254,17 @@ impl Call {
         if let Some(request) = pending.message() {
             leg.accept(ctx, &pending, &request, Some(sdp));
         }
+        self.abandon_forks(ctx, Some(PICKED_UP));
+        for session in std::mem::take(&mut self.sessions) {
+            session.close(ctx);
+        }
+        self.steps = Vec::new().into_iter();
+        (self.hunt, self.seeking, self.locating) = (None, None, None);
         self.use_session(ctx, session);
         self.stage = Stage::Talking;
         self.parked = None;
+        let by = &leg.party.name;
+        self.record.answered_by.get_or_insert((&**by).into());
         let side = leg.side;
         if let Some(parted) = self.legs[side.index()].replace(leg) {
             leave(ctx, parted, false, Some(REPLACED));
@@ -220,6 +277,16 @@ impl Entrant {
     pub(crate) fn refuse(self, ctx: &mut Context<'_>, status: u16) {
         let tag = self.dialog.local_tag;
         ctx.refuse_pending(&self.pending, status, tag.as_str());
+    }
+
+    /// The entrant demands an extension that we don't have.
+    fn demand_less(self, ctx: &mut Context<'_>, request: &Message<'_>, unknown: &str) {
+        let (tag, pending) = (self.dialog.local_tag, &self.pending);
+        let (server, flow) = (pending.server, &pending.flow);
+        ctx.respond(server, flow, request, 420, tag.as_str(), |mut writer| {
+            writer.header(HeaderName::Unsupported, unknown);
+            writer.finish();
+        });
     }
 }
 

@@ -155,16 +155,17 @@ impl Call {
         id: media::SessionId,
         ports: Vec<media::StreamPorts>,
     ) -> Alive {
-        let newcomer = self.waiting.as_mut().and_then(Waiting::session);
-        let mut sessions = self
-            .sessions
-            .iter_mut()
-            .chain(&mut self.session)
-            .chain(newcomer);
-        let Some(session) = sessions.find(|session| session.id == id) else {
-            return Some(self);
-        };
-        session.allocated(ports);
+        let mut by_step = self.sessions.iter_mut();
+        if let Some(session) = by_step.find(|session| session.id == id) {
+            session.allocated(ports);
+        } else {
+            let newcomer = self.waiting.as_mut().and_then(Waiting::session);
+            let mut others = self.session.iter_mut().chain(newcomer);
+            if let Some(session) = others.find(|session| session.id == id) {
+                session.allocated(ports);
+            }
+            return self.resume_change(ctx);
+        }
         if self.stage != Stage::Allocating {
             return self.resume_change(ctx);
         }
@@ -185,22 +186,34 @@ impl Call {
         id: media::SessionId,
     ) -> Alive {
         let asked = |session: &Session| session.id == id;
-        let by_step = self.sessions.iter().any(asked);
-        if let Some(waiting) = self.waiting.take_if(|_| !by_step) {
-            if let Some(session) = &mut self.session {
-                session.stay();
-            }
-            waiting.refuse(ctx, 503);
-            if self.is_deserted() {
-                return self.end(ctx, Cause::Refused, None);
-            }
-            return Some(self);
+        if !self.sessions.iter().any(asked) {
+            return self.change_has_no_ports(ctx, id);
         }
         if self.stage != Stage::Allocating {
             return Some(self);
         }
         self.abandon_forks(ctx, None);
         self.refuse(ctx, StatusCode(503), Cause::Refused)
+    }
+
+    /// There are no ports for a change, or for a newcomer.
+    fn change_has_no_ports(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        id: media::SessionId,
+    ) -> Alive {
+        if self.invite.is_some() {
+            // It was made for the newcomer's sake.
+            if let Some(session) = self.session.take_if(|session| session.id == id) {
+                session.close(ctx);
+            }
+        } else if let Some(session) = &mut self.session {
+            session.stay();
+        }
+        if let Some(waiting) = self.waiting.take() {
+            waiting.refuse(ctx, 503);
+        }
+        self.without_newcomer(ctx)
     }
 }
 

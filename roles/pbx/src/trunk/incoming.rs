@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use sip::{Flow, HeaderName, Message, TlsPeer, Uri};
+use sip::{Flow, Message, TlsPeer, Uri};
 
 use super::{CallerId, Trunk};
-use crate::{Config, call, network};
+use crate::{Config, auth, call, network};
 
 /// A call from a trunk.
 #[derive(Debug)]
@@ -17,9 +17,9 @@ pub(crate) struct Arrival {
 }
 
 /// Whether an INVITE is a trunk's, by where it comes from. Who has credentials of ours is a user,
-/// whatever the address.
+/// whatever the address; those for other realms mean nothing to us (RFC 3261 §22.3).
 pub(crate) fn arrival(config: &Config, flow: &Flow, request: &Message<'_>) -> Option<Arrival> {
-    if request.header(HeaderName::Authorization).is_some() {
+    if auth::credentials(config, request).is_some() {
         return None;
     }
     let trunk = find(config, flow, request)?;

@@ -11,6 +11,8 @@ use sha2::{Digest, Sha256};
 pub struct NonceKey {
     secret: [u8; 32],
     lifetime_millis: u64,
+    /// Whom the nonces are for; zero: anybody.
+    peer: u64,
 }
 
 impl NonceKey {
@@ -20,7 +22,16 @@ impl NonceKey {
         Self {
             secret,
             lifetime_millis: u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX),
+            peer: 0,
         }
+    }
+
+    /// The same key for the nonces of one peer, such as a network address as a number: one that was
+    /// minted for another peer counts as forged. So whoever sends with a false address has no nonce
+    /// of that address, because he does not hear the challenge.
+    #[must_use]
+    pub const fn for_peer(self, peer: u64) -> Self {
+        Self { peer, ..self }
     }
 
     /// A fresh nonce, good in `slot` only, since the [`ReplayGuard`](super::ReplayGuard) there is
@@ -60,13 +71,14 @@ impl NonceKey {
         }
     }
 
-    /// Secret and id fill one block of the hash and are of fixed length, so that hashing the secret
+    /// Secret, id and peer fit into one block of the hash and are of fixed length, so that hashing the secret
     /// first is a sound authenticator: nobody can append to the input, and most of the output is
     /// never shown.
     fn tag(&self, id: &NonceId) -> [u8; OCTETS - ID] {
         let mut hash = Sha256::new();
         hash.update(self.secret);
         hash.update(id.octets());
+        hash.update(self.peer.to_be_bytes());
         let mut tag = [0; OCTETS - ID];
         tag.copy_from_slice(&hash.finalize()[..OCTETS - ID]);
         tag
@@ -88,8 +100,9 @@ pub enum Freshness {
     Fresh(NonceId),
     /// Ours, but too old or of another slot: challenge again with `stale=true` if the proof fits.
     Stale,
-    /// Not minted with this key, perhaps before it was changed. Challenge again; `stale=true` if the
-    /// proof fits all the same, so that a phone need not ask its user (RFC 7616 §3.3).
+    /// Not minted with this key, perhaps before it was changed, or for another peer. Challenge again
+    /// with `stale=true`, so that a phone need not ask its user (RFC 7616 §3.3), whether or not the
+    /// proof fits: an answer that tells could be asked for without end.
     Forged,
 }
 
@@ -224,6 +237,15 @@ mod tests {
         for text in ["", "x", &"é".repeat(16), &"=".repeat(32)] {
             assert_eq!(key().verify(text, NOW, SLOT), Freshness::Forged);
         }
+    }
+
+    #[test]
+    fn a_nonce_is_good_for_its_peer_alone() {
+        let nonce = key().for_peer(7).mint(NOW, SLOT, 77);
+        let verdict = |key: NonceKey| key.verify(nonce.as_str(), NOW, SLOT);
+        assert!(matches!(verdict(key().for_peer(7)), Freshness::Fresh(_)));
+        assert_eq!(verdict(key().for_peer(8)), Freshness::Forged);
+        assert_eq!(verdict(key()), Freshness::Forged);
     }
 
     #[test]

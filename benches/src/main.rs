@@ -13,8 +13,9 @@ const USAGE: &str = "\
 cargo xtask bench [NAME..] [--rounds N] [--calls N]
 
   options    OPTIONS answered without state, beside Kamailio
-  register   digest registrations, beside Kamailio
+  register   digest registrations over UDP, TCP and TLS, beside Kamailio
   call       stateful calls, beside Kamailio
+  proxy      calls forwarded by a stateful proxy, beside Kamailio
   relay      relayed RTP, beside rtpengine
   memory     memory for each registration and each call, beside Kamailio
   birth      start-up time and idle memory, beside Kamailio
@@ -67,8 +68,8 @@ fn arguments() -> Result<Arguments> {
     Ok(arguments)
 }
 
-const NAMES: [&str; 7] = [
-    "options", "register", "call", "relay", "memory", "birth", "size",
+const NAMES: [&str; 8] = [
+    "options", "register", "call", "proxy", "relay", "memory", "birth", "size",
 ];
 
 /// A package of its own, because its peers are in nobody else's build.
@@ -123,8 +124,9 @@ fn measure(name: &str, binary: &Path, arguments: &Arguments) -> Result<Vec<Row>>
     Ok(match name {
         "options" => vec![signalling::options(binary, rounds)?],
         "memory" => vec![memory::contact(binary)?, memory::call(binary)?],
-        "register" => vec![signalling::register(binary, rounds)?],
+        "register" => signalling::register(binary, rounds)?.into(),
         "call" => vec![signalling::call(binary, rounds)?],
+        "proxy" => vec![signalling::proxy(binary, rounds)?],
         "relay" => vec![relay::relay(binary, rounds, calls)?],
         "birth" => birth::birth(binary, rounds)?.into(),
         _ => vec![birth::size(binary)?],

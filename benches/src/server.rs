@@ -21,6 +21,8 @@ pub struct Server {
     pub name: &'static str,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it listens with TLS, if it does.
+    pub secure: Option<SocketAddr>,
     /// From the start of its process to its first answer.
     pub birth: Duration,
 }
@@ -62,6 +64,7 @@ impl Server {
             folder,
             name,
             address,
+            secure: None,
             birth: Duration::ZERO,
         };
         server.await_answer(&socket, probe, started)?;
@@ -85,6 +88,12 @@ impl Server {
                 bail!("{name} does not answer at {}:\n{log}", self.address);
             }
         }
+    }
+
+    /// A file in its folder.
+    #[must_use]
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path(name)
     }
 
     /// CPU time of all its processes.

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use ue::load::{Accounts, Job, LoadOptions, Phase, Report, run};
+use ue::load::{Accounts, Job, LoadOptions, Phase, Report, Transport, Trust, run};
 
 use crate::machine;
+use crate::peers::dialtone::Step;
 use crate::peers::kamailio::{self, KAMAILIO, Role};
 use crate::peers::{DOMAIN, FIRST_CALLEE, FIRST_CALLER, USERS, dialtone};
 use crate::server::Server;
@@ -39,25 +40,45 @@ pub fn options(binary: &Path, rounds: usize) -> Result<Row> {
     compare("OPTIONS", rounds, &ours, peer, &options, &options)
 }
 
-/// Digest registrations, two round trips each.
+/// Digest registrations, two round trips each, over UDP, TCP and TLS in turn.
 ///
 /// # Errors
 /// If a server does not come up, or not every registration succeeds.
-pub fn register(binary: &Path, rounds: usize) -> Result<Row> {
-    let ours = dialtone::start(binary, USERS)?;
-    let peer = KAMAILIO
-        .is_there()
-        .then(|| kamailio::start(Role::Registrar, USERS));
-    let options = |server: &Server| load(Job::Register, server);
-    compare(
-        "REGISTER with digest",
-        rounds,
-        &ours,
-        peer,
-        &options,
-        &options,
-    )
+pub fn register(binary: &Path, rounds: usize) -> Result<[Row; 3]> {
+    let row = |work, role, transport| {
+        let ours = dialtone::start(binary, USERS)?;
+        let identity = dialtone::identity(&ours);
+        let identity = (transport == Transport::Tls).then_some(&identity);
+        let peer = KAMAILIO
+            .is_there()
+            .then(|| kamailio::start_with(role, USERS, identity));
+        let options = |server: &Server| over(transport, server, load(Job::Register, server));
+        compare(work, rounds, &ours, peer, &options, &options)
+    };
+    Ok([
+        row("REGISTER with digest", Role::Registrar, Transport::Udp)?,
+        row("REGISTER over TCP", Role::StreamRegistrar, Transport::Tcp)?,
+        row("REGISTER over TLS", Role::StreamRegistrar, Transport::Tls)?,
+    ])
 }
+
+/// The same load over another transport: all users share [`CONNECTIONS`], which stay for the round.
+fn over(transport: Transport, server: &Server, options: LoadOptions) -> LoadOptions {
+    let address = match transport {
+        Transport::Tls => server.secure.unwrap_or(server.address),
+        _ => server.address,
+    };
+    LoadOptions {
+        target: address.to_string(),
+        transport,
+        trust: Trust::Anybody,
+        connections: CONNECTIONS,
+        ..options
+    }
+}
+
+/// Long-lived connections, as of a proxy at a customer's or of an access gateway.
+const CONNECTIONS: usize = 8;
 
 /// Calls: ours as back-to-back user agent with its media anchored, the peer as a proxy with dialogs.
 ///
@@ -74,6 +95,21 @@ pub fn call(binary: &Path, rounds: usize) -> Result<Row> {
         ..load(Job::Call, server)
     };
     compare("call, stateful", rounds, &ours, peer, &options, &proxied)
+}
+
+/// Calls that are forwarded: both are record-routing stateful proxies.
+///
+/// # Errors
+/// If a server does not come up, or not every call succeeds.
+pub fn proxy(binary: &Path, rounds: usize) -> Result<Row> {
+    let ours = dialtone::start_with(binary, USERS, Step::Proxy)?;
+    let peer = KAMAILIO.is_there().then(|| kamailio::start(Role::Proxy, 0));
+    let options = |server: &Server| load(Job::Call, server);
+    let proxied = |server: &Server| LoadOptions {
+        proxy: true,
+        ..load(Job::Call, server)
+    };
+    compare("call, proxied", rounds, &ours, peer, &options, &proxied)
 }
 
 /// The load of one round: closed loop, so that nothing waits for anything but the server.

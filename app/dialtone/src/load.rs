@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use ue::load::{Accounts, Job, LoadOptions, Phase, Progress};
+use ue::load::{Accounts, Job, LoadOptions, Phase, Progress, Transport, Trust};
 
 /// What to put on which server.
 #[derive(Debug, Args)]
@@ -19,6 +19,18 @@ pub(crate) struct Load {
     /// The server.
     #[arg(long, value_name = "HOST[:PORT]", default_value = "127.0.0.1:5060")]
     target: String,
+    /// udp, tcp or tls.
+    #[arg(long, value_name = "NAME", default_value_t = Transport::Udp, value_parser = transport, hide_default_value = true)]
+    transport: Transport,
+    /// Connections by tcp or tls that each party's users share.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = connections)]
+    connections: usize,
+    /// Who vouches for the server's certificate, in PEM.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Take any certificate of the server.
+    #[arg(long, conflicts_with = "ca")]
+    insecure: bool,
     /// The server is elsewhere than on this machine, and it is mine.
     #[arg(long)]
     allow_remote: bool,
@@ -117,6 +129,9 @@ impl Load {
     fn options(&self) -> LoadOptions {
         let users = &self.users;
         LoadOptions {
+            transport: self.transport,
+            connections: self.connections,
+            trust: self.trust(),
             allow_remote: self.allow_remote,
             domain: self.domain.clone(),
             callers: users.accounts(&users.user, &users.password, users.first),
@@ -138,6 +153,16 @@ impl Load {
             legs: self.legs.clone(),
             local: self.local,
             ..LoadOptions::new(self.job, self.target.clone())
+        }
+    }
+}
+
+impl Load {
+    fn trust(&self) -> Trust {
+        match &self.ca {
+            Some(path) => Trust::Authorities(path.clone()),
+            None if self.insecure => Trust::Anybody,
+            None => Trust::Nobody,
         }
     }
 }
@@ -205,6 +230,19 @@ fn seconds(text: &str) -> Result<Duration> {
     Ok(Duration::try_from_secs_f64(seconds)?)
 }
 
+fn transport(text: &str) -> Result<Transport> {
+    Ok(text.parse()?)
+}
+
+/// Each takes a descriptor here and at the server.
+fn connections(text: &str) -> Result<usize> {
+    let count = text.parse()?;
+    if !(1..=10_000).contains(&count) {
+        bail!("must be 1 to 10000");
+    }
+    Ok(count)
+}
+
 fn positive(text: &str) -> Result<f64> {
     let number: f64 = text.parse()?;
     if !(number > 0.0 && number.is_finite()) {
@@ -261,6 +299,9 @@ mod tests {
             "call --rate inf",
             "call --seconds -1",
             "call --users 0",
+            "register --transport sctp",
+            "register --connections 0",
+            "register --ca a.pem --insecure",
         ] {
             assert!(options(line).is_err(), "{line}");
         }

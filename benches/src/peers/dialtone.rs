@@ -40,24 +40,52 @@ pub fn binary() -> Result<PathBuf> {
 /// # Errors
 /// If it does not come up.
 pub fn start(binary: &Path, users: u32) -> Result<Server> {
+    start_with(binary, users, Step::Dial)
+}
+
+/// What the dial plan does with every call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Joins it to a call to the user's phones.
+    Dial,
+    /// Forwards it to them.
+    Proxy,
+}
+
+/// [`start`] with another dial plan. It listens on UDP and TCP at its address, and on TLS at another,
+/// with a certificate of its own making.
+///
+/// # Errors
+/// If it does not come up.
+pub fn start_with(binary: &Path, users: u32, step: Step) -> Result<Server> {
+    let secure = free_address()?;
     let folder = Folder::new("dialtone")?;
     let address = free_address()?;
     let etc = folder.path("etc");
     fs::create_dir_all(&etc)?;
     fs::write(etc.join("users.toml"), user_file(users)?)?;
-    fs::write(etc.join("dialplan.toml"), DIALPLAN)?;
+    fs::write(etc.join("dialplan.toml"), step.dialplan())?;
+    let listen = format!("sip.listen=[\"udp:{address}\",\"tcp:{address}\",\"tls:{secure}\"]");
     let mut command = Command::new(binary);
     command
         .arg("run")
         .arg("--data")
         .arg(folder.path(""))
-        .args(["--set", &format!("sip.listen=[\"udp:{address}\"]")])
+        .args(["--set", &listen])
         .args(["--set", &format!("sip.realm={DOMAIN}")])
         .args(["--set", "http.listen=[]"])
         .args(["--set", "media.ports=10000-64999"])
         .args(["--set", "registrar.qualify=off"])
         .args(["--set", "log.level=warn"]);
-    Server::start("dialtone", &command, folder, address, Probe::Sip)
+    let mut server = Server::start("dialtone", &command, folder, address, Probe::Sip)?;
+    server.secure = Some(secure);
+    Ok(server)
+}
+
+/// Certificate and key of a server that [`start`] has started.
+#[must_use]
+pub fn identity(server: &Server) -> [PathBuf; 2] {
+    ["certificate.pem", "key.pem"].map(|name| server.path("state/tls").join(name))
 }
 
 fn user_file(users: u32) -> Result<String> {
@@ -70,8 +98,12 @@ fn user_file(users: u32) -> Result<String> {
     Ok(text)
 }
 
-const DIALPLAN: &str = r#"
-[[extension]]
-number = "."
-steps = [{ dial = "{number}" }]
-"#;
+impl Step {
+    fn dialplan(self) -> String {
+        let step = match self {
+            Self::Dial => "dial",
+            Self::Proxy => "proxy",
+        };
+        format!("[[extension]]\nnumber = \".\"\nsteps = [{{ {step} = \"{{number}}\" }}]\n")
+    }
+}

@@ -1,6 +1,6 @@
 //! Kamailio as registrar and as proxy.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use crate::server::{Folder, Probe, Server, free_address};
 /// The program.
 pub const KAMAILIO: Peer = Peer {
     name: "kamailio",
-    package: "kamailio",
+    packages: &["kamailio", "kamailio-tls-modules"],
 };
 
 /// What it is used as.
@@ -18,6 +18,8 @@ pub const KAMAILIO: Peer = Peer {
 pub enum Role {
     /// Digest registrar.
     Registrar,
+    /// The same, over TCP and TLS too.
+    StreamRegistrar,
     /// Record-routing stateful proxy.
     Proxy,
     /// The same with its dialog module.
@@ -30,10 +32,19 @@ pub enum Role {
 /// # Errors
 /// If it does not come up.
 pub fn start(role: Role, users: u32) -> Result<Server> {
+    start_with(role, users, None)
+}
+
+/// [`start`], with certificate and key for TLS.
+///
+/// # Errors
+/// If it does not come up.
+pub fn start_with(role: Role, users: u32, identity: Option<&[PathBuf; 2]>) -> Result<Server> {
+    let secure = free_address()?;
     let folder = Folder::new("kamailio")?;
     let address = free_address()?;
     let file = match role {
-        Role::Registrar => "registrar.cfg",
+        Role::Registrar | Role::StreamRegistrar => "registrar.cfg",
         Role::Proxy | Role::Dialog => "proxy.cfg",
     };
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/kamailio");
@@ -52,5 +63,20 @@ pub fn start(role: Role, users: u32) -> Result<Server> {
     if role == Role::Dialog {
         command.args(["-A", "WITH_DIALOG"]);
     }
-    Server::start("Kamailio", &command, folder, address, Probe::Sip)
+    if role == Role::StreamRegistrar {
+        command
+            .args(["-l", &format!("tcp:{address}")])
+            .args(["-A", "WITH_STREAMS"]);
+    }
+    let identity = identity.filter(|_| role == Role::StreamRegistrar);
+    if let Some([certificate, key]) = identity {
+        command
+            .args(["-l", &format!("tls:{secure}")])
+            .args(["-A", "WITH_TLS"])
+            .args(["-A", &format!("CERTIFICATE=\"{}\"", certificate.display())])
+            .args(["-A", &format!("KEY=\"{}\"", key.display())]);
+    }
+    let mut server = Server::start("Kamailio", &command, folder, address, Probe::Sip)?;
+    server.secure = identity.map(|_| secure);
+    Ok(server)
 }

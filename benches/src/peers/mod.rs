@@ -28,8 +28,8 @@ pub const DOMAIN: &str = "bench.test";
 pub struct Peer {
     /// Its name on the command line and in the table.
     pub name: &'static str,
-    /// The Debian package that has it.
-    package: &'static str,
+    /// The Debian packages that have it.
+    packages: &'static [&'static str],
 }
 
 impl Peer {
@@ -44,7 +44,8 @@ impl Peer {
         }
         eprintln!(
             "{}: left out; to have it beside us: sudo apt-get install {}",
-            self.name, self.package
+            self.name,
+            self.packages.join(" ")
         );
         false
     }
@@ -55,7 +56,7 @@ impl Peer {
         if lock.and_then(|file| file.lock().map(|()| file)).is_err() || self.path().is_some() {
             return self.path().is_some();
         }
-        eprintln!("{}: installing {}", self.name, self.package);
+        eprintln!("{}: installing {}", self.name, self.packages.join(" "));
         let apt_get = |args: &[&str]| {
             Command::new("apt-get")
                 .args(args)
@@ -67,7 +68,8 @@ impl Peer {
                 .status()
                 .is_ok_and(|status| status.success())
         };
-        let install = ["install", "-y", "--no-install-recommends", self.package];
+        let install = ["install", "-y", "--no-install-recommends"];
+        let install = [&install, self.packages].concat();
         apt_get(&["update", "-qq"]) && apt_get(&install)
     }
 

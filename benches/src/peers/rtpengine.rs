@@ -12,7 +12,7 @@ use crate::server::{Folder, Probe, Server, free_address};
 /// The program.
 pub const RTPENGINE: Peer = Peer {
     name: "rtpengine",
-    package: "rtpengine-daemon",
+    packages: &["rtpengine-daemon"],
 };
 
 /// Starts it without its kernel module: userspace beside userspace.

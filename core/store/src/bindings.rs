@@ -7,7 +7,7 @@ use std::time::Duration;
 use base::{SLOTS, Slot, UnixTime};
 use sip::Flow;
 
-use crate::record;
+use crate::{packed, record};
 
 /// One phone that a user has registered (RFC 3261 §10: a binding).
 #[derive(Clone, Debug, PartialEq)]
@@ -59,7 +59,7 @@ pub struct Bindings {
     stripes: Box<[RwLock<Stripe>]>,
 }
 
-/// Users with their contacts as [`record::pack`] writes them: most are never looked at between two
+/// Users with their contacts as [`packed`] writes them: most are never looked at between two
 /// registrations.
 type Stripe = HashMap<Box<str>, Box<[u8]>>;
 
@@ -76,13 +76,13 @@ impl Bindings {
     #[must_use]
     pub fn lookup(&self, user: &str) -> Option<Arc<[Contact]>> {
         self.read(Slot::of_key(user.as_bytes()), |stripe| {
-            stripe.get(user).map(|packed| record::unpack(packed).into())
+            stripe.get(user).map(|packed| packed::unpack(packed).into())
         })
     }
 
     /// Makes `contacts` all that `user` has; none removes the user.
     pub fn replace(&self, user: &str, contacts: &[Contact]) {
-        let packed = record::pack(contacts);
+        let packed = packed::pack(contacts);
         let mut stripe = self.stripes[Slot::of_key(user.as_bytes()).index()]
             .write()
             .unwrap_or_else(PoisonError::into_inner);
@@ -107,7 +107,7 @@ impl Bindings {
     pub fn for_each_in(&self, slot: Slot, mut visit: impl FnMut(&str, &Arc<[Contact]>)) {
         self.read(slot, |stripe| {
             for (user, contacts) in stripe {
-                visit(user, &record::unpack(contacts).into());
+                visit(user, &packed::unpack(contacts).into());
             }
         });
     }

@@ -36,6 +36,7 @@ pub mod journal;
 pub mod lines;
 pub mod mailboxes;
 pub mod messages;
+mod packed;
 pub mod presence;
 pub mod record;
 pub mod watchers;

@@ -5,10 +5,9 @@
 //! version; a reader refuses versions that it doesn't know, and a new field makes a new version.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use base::UnixTime;
-use sip::{ConnectionId, Flow, Protocol, TlsPeer};
+use sip::{Flow, Protocol, TlsPeer};
 
 use crate::bindings::{Contact, Reach};
 
@@ -42,48 +41,6 @@ pub fn decode(record: &[u8]) -> Result<(String, Vec<Contact>), RecordError> {
         _ => Err(RecordError::Malformed),
     }
 }
-
-/// Contacts as they are kept in memory: the record with what does not outlive the process, in a third of
-/// the room that they take when they are spread out.
-pub(crate) fn pack(contacts: &[Contact]) -> Box<[u8]> {
-    let mut out = Vec::with_capacity(256 * contacts.len());
-    for contact in contacts {
-        put_contact(&mut out, contact);
-        let connection = contact.flow.connection.map_or(0, |id| id.0 + 1);
-        out.extend_from_slice(&connection.to_le_bytes());
-        out.extend_from_slice(&contact.flow.tls.0.to_le_bytes());
-        let reach = match contact.reach {
-            Reach::Unknown => UNKNOWN,
-            Reach::Unreachable => UNREACHABLE,
-            Reach::Reachable { rtt } => u32::try_from(rtt.as_micros())
-                .unwrap_or(LONGEST)
-                .min(LONGEST),
-        };
-        out.extend_from_slice(&reach.to_le_bytes());
-    }
-    out.into()
-}
-
-/// What [`pack`] has made.
-pub(crate) fn unpack(bytes: &[u8]) -> Vec<Contact> {
-    let mut reader = Reader(bytes);
-    let mut contacts = Vec::with_capacity(1);
-    while !reader.0.is_empty() {
-        match reader.packed() {
-            Ok(contact) => contacts.push(contact),
-            Err(fault) => {
-                debug_assert!(false, "a packed contact: {fault}");
-                break;
-            }
-        }
-    }
-    contacts
-}
-
-/// Round-trip times in memory are microseconds below these.
-const UNKNOWN: u32 = u32::MAX;
-const UNREACHABLE: u32 = u32::MAX - 1;
-const LONGEST: u32 = u32::MAX - 2;
 
 /// Why a record is not understood.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -158,21 +115,6 @@ fn put_address(out: &mut Vec<u8>, address: SocketAddr) {
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn packed(&mut self) -> Result<Contact, RecordError> {
-        let mut contact = self.contact(VERSION)?;
-        let connection = u64::from_le_bytes(self.array()?);
-        contact.flow.connection = connection.checked_sub(1).map(ConnectionId);
-        contact.flow.tls = TlsPeer(u16::from_le_bytes(self.array()?));
-        contact.reach = match u32::from_le_bytes(self.array()?) {
-            UNKNOWN => Reach::Unknown,
-            UNREACHABLE => Reach::Unreachable,
-            micros => Reach::Reachable {
-                rtt: Duration::from_micros(u64::from(micros)),
-            },
-        };
-        Ok(contact)
-    }
-
     fn contact(&mut self, version: u8) -> Result<Contact, RecordError> {
         Ok(Contact {
             uri: self.text()?.into(),
@@ -299,7 +241,7 @@ mod tests {
     #[test]
     fn connections_and_reachability_stay_behind() {
         let mut live = contact("sip:a@h");
-        live.flow.connection = Some(ConnectionId(7));
+        live.flow.connection = Some(sip::ConnectionId(7));
         live.reach = Reach::Unreachable;
         let (_, back) = decode(&encode("1001", &[live])).unwrap();
         assert_eq!(back, [contact("sip:a@h")]);

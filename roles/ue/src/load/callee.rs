@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use sip::{Flow, HeaderName, Message, Method, Protocol, StatusCode, Writer};
+use sip::{Flow, HeaderName, Message, Method, StatusCode, Writer};
 
-use super::outbox::Outbox;
+use super::Transport;
+use super::outbox::{Outbox, Way};
 use super::request::{ALLOW, answer, rtp_address};
 use super::window::T1;
 
@@ -16,6 +17,7 @@ use super::window::T1;
 #[derive(Debug)]
 pub(super) struct Callee {
     local: SocketAddr,
+    transport: Transport,
     /// Where it says that it takes RTP.
     pub(super) rtp_port: u16,
     /// Where the last new call's offer wants its RTP.
@@ -42,7 +44,7 @@ pub struct Seen {
 
 #[derive(Debug)]
 struct Pending {
-    to: SocketAddr,
+    to: Way,
     success: Vec<u8>,
     began: Instant,
     due: Instant,
@@ -50,9 +52,10 @@ struct Pending {
 }
 
 impl Callee {
-    pub(super) fn new(local: SocketAddr, rtp_port: u16) -> Self {
+    pub(super) fn new(local: SocketAddr, transport: Transport, rtp_port: u16) -> Self {
         Self {
             local,
+            transport,
             rtp_port,
             offered: None,
             pending: HashMap::new(),
@@ -60,11 +63,11 @@ impl Callee {
         }
     }
 
-    /// Takes a request that came from `from`; responses are ignored.
+    /// Takes a request that came this way; responses are ignored.
     pub(super) fn handle(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Way,
         request: &Message<'_>,
         out: &mut Outbox,
     ) {
@@ -105,7 +108,7 @@ impl Callee {
                 return false;
             }
             retransmissions += 1;
-            out.send(Some(pending.to), &pending.success);
+            out.send(pending.to, &pending.success);
             pending.interval = (pending.interval * 2).min(Duration::from_secs(4));
             pending.due = now + pending.interval;
             true
@@ -114,10 +117,10 @@ impl Callee {
         self.seen.unconfirmed = unconfirmed;
     }
 
-    fn invite(&mut self, now: Instant, from: SocketAddr, request: &Message<'_>, out: &mut Outbox) {
+    fn invite(&mut self, now: Instant, from: Way, request: &Message<'_>, out: &mut Outbox) {
         let key = key(request);
         if let Some(pending) = self.pending.get(&key) {
-            out.send(Some(pending.to), &pending.success);
+            out.send(pending.to, &pending.success);
             return;
         }
         let is_new = request.to().is_ok_and(|to| to.tag().is_none());
@@ -130,7 +133,7 @@ impl Callee {
         let writer = self.response(&mut success, from, request, StatusCode(200));
         let description = answer(self.local, self.rtp_port, key as u32);
         writer.body("application/sdp", description.as_bytes());
-        out.send(Some(from), &success);
+        out.send(from, &success);
         self.pending.insert(
             key,
             Pending {
@@ -149,14 +152,8 @@ impl Callee {
         }
     }
 
-    fn respond(
-        &self,
-        from: SocketAddr,
-        request: &Message<'_>,
-        status: StatusCode,
-        out: &mut Outbox,
-    ) {
-        out.send_with(Some(from), |bytes| {
+    fn respond(&self, from: Way, request: &Message<'_>, status: StatusCode, out: &mut Outbox) {
+        out.send_with(from, |bytes| {
             self.response(bytes, from, request, status).finish();
         });
     }
@@ -164,14 +161,14 @@ impl Callee {
     fn response<'b>(
         &self,
         bytes: &'b mut Vec<u8>,
-        from: SocketAddr,
+        from: Way,
         request: &Message<'_>,
         status: StatusCode,
     ) -> Writer<'b> {
         let flow = Flow {
-            protocol: Protocol::Udp,
+            protocol: self.transport.protocol(),
             local: self.local,
-            remote: from,
+            remote: from.address.unwrap_or(self.local),
             connection: None,
             tls: sip::TlsPeer::ANY,
         };
@@ -181,7 +178,7 @@ impl Callee {
             writer.copy(request, HeaderName::RecordRoute);
             writer.header(
                 HeaderName::Contact,
-                format_args!("<sip:callee@{}>", self.local),
+                format_args!("<sip:callee@{}{}>", self.local, self.transport.in_uri()),
             );
         }
         writer.header(HeaderName::Allow, ALLOW);

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use super::Failure;
+use super::{Failure, Transport};
 
 /// Why a run could not be made. What fails within a run is counted in its report.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +23,13 @@ pub enum LoadError {
     )]
     Remote(SocketAddr),
     /// Nobody listens there.
-    #[error("nothing listens on UDP {0}")]
-    Refused(SocketAddr),
+    #[error("nothing listens on {0} {1}")]
+    Refused(Transport, SocketAddr),
+    /// TLS, and nobody said whose certificates are good.
+    #[error(
+        "TLS needs to know whose certificate the server may show: name a file of authorities, or take any"
+    )]
+    Trust,
     /// The run depends on registrations, and one failed.
     #[error("{count} users could not register: {failure}")]
     Registration {

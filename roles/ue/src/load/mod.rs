@@ -15,13 +15,15 @@
 //!
 //! Sans IO: `window` (what is outstanding and what follows from an answer), `request` (the text of
 //! requests), `callee` (the party that is called), `tally` and `histogram` (counting). With IO: `run`
-//! (signalling loop), `socket` (datagrams in batches), `media` (RTP streams).
+//! (signalling loop), `endpoint` (`socket`: datagrams in batches; `streams`: connections, with `tls`), `media`
+//! (RTP streams).
 //!
-//! It plays well-behaved phones only: no malformed messages, no TCP, no answers other than 180 and
-//! 200 to a call.
+//! It plays well-behaved phones only: no malformed messages, no answers other than 180 and 200 to a
+//! call. The transports are its own: it shares no code with the server's.
 
 mod account;
 mod callee;
+mod endpoint;
 mod error;
 mod histogram;
 mod media;
@@ -31,9 +33,14 @@ mod report;
 mod request;
 mod run;
 mod socket;
+mod streams;
 mod tally;
+mod tls;
+mod transport;
 mod window;
 
+#[cfg(test)]
+mod streams_tests;
 #[cfg(test)]
 mod tests;
 
@@ -46,3 +53,4 @@ pub use options::{Job, LoadOptions, UnknownJob};
 pub use report::Report;
 pub use run::{Observer, Phase, Progress, run};
 pub use tally::{Failure, Tally};
+pub use transport::{Transport, Trust, UnknownTransport};

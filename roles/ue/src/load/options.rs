@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Accounts, LoadError};
+use super::{Accounts, LoadError, Transport, Trust};
 
 /// What one operation of the load is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,8 +61,14 @@ pub struct UnknownJob;
 pub struct LoadOptions {
     /// What to do.
     pub job: Job,
-    /// The server: `host:port`, the port being 5060 if it is left out.
+    /// The server: `host:port`, the port being 5060 (5061 for TLS) if it is left out.
     pub target: String,
+    /// How messages travel.
+    pub transport: Transport,
+    /// How many connections each party has, its users shared out among them; nothing with UDP.
+    pub connections: usize,
+    /// Whose certificate the server may show over TLS.
+    pub trust: Trust,
     /// The server may be elsewhere than on this machine. Without it only loopback addresses are
     /// accepted, because load on a server of somebody else is an attack.
     pub allow_remote: bool,
@@ -106,6 +112,9 @@ impl LoadOptions {
         Self {
             job,
             target: target.into(),
+            transport: Transport::Udp,
+            connections: 8,
+            trust: Trust::Nobody,
             allow_remote: false,
             domain: None,
             callers: Accounts::numbered(0, 1000),
@@ -130,13 +139,13 @@ impl LoadOptions {
     /// # Errors
     /// If the name doesn't resolve, or the address is not loopback and nobody allowed that.
     pub(super) fn address(&self) -> Result<SocketAddr, LoadError> {
-        let (host, port) = split_port(&self.target);
+        let (_, port) = split_port(&self.target);
+        let port = port.unwrap_or_else(|| self.transport.default_port());
         let unresolved = |source| LoadError::Target {
             target: self.target.clone(),
             source,
         };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let mut found = (host, port).to_socket_addrs().map_err(unresolved)?;
+        let mut found = (self.host(), port).to_socket_addrs().map_err(unresolved)?;
         let address = found
             .next()
             .ok_or_else(|| unresolved(std::io::ErrorKind::NotFound.into()))?;
@@ -144,6 +153,12 @@ impl LoadOptions {
             return Err(LoadError::Remote(address));
         }
         Ok(address)
+    }
+
+    /// The server's name or address, without brackets.
+    pub(super) fn host(&self) -> &str {
+        let (host, _) = split_port(&self.target);
+        host.trim_start_matches('[').trim_end_matches(']')
     }
 
     /// Most operations outstanding at a time.
@@ -161,14 +176,14 @@ impl LoadOptions {
     }
 }
 
-/// Host (an IPv6 address keeps its brackets) and port.
-fn split_port(target: &str) -> (&str, u16) {
+/// Host (an IPv6 address keeps its brackets) and port, if there is one.
+fn split_port(target: &str) -> (&str, Option<u16>) {
     let is_bare_v6 = target.parse::<std::net::Ipv6Addr>().is_ok();
     match target.rsplit_once(':') {
-        Some((host, port)) if !is_bare_v6 => {
-            port.parse().map_or((target, 5060), |port| (host, port))
-        }
-        _ => (target, 5060),
+        Some((host, port)) if !is_bare_v6 => port
+            .parse()
+            .map_or((target, None), |port| (host, Some(port))),
+        _ => (target, None),
     }
 }
 
@@ -178,11 +193,11 @@ mod tests {
 
     #[test]
     fn a_target_is_split_into_host_and_port() {
-        assert_eq!(split_port("127.0.0.1:5070"), ("127.0.0.1", 5070));
-        assert_eq!(split_port("pbx.example"), ("pbx.example", 5060));
-        assert_eq!(split_port("[::1]:5070"), ("[::1]", 5070));
-        assert_eq!(split_port("[::1]"), ("[::1]", 5060));
-        assert_eq!(split_port("::1"), ("::1", 5060));
+        assert_eq!(split_port("127.0.0.1:5070"), ("127.0.0.1", Some(5070)));
+        assert_eq!(split_port("pbx.example"), ("pbx.example", None));
+        assert_eq!(split_port("[::1]:5070"), ("[::1]", Some(5070)));
+        assert_eq!(split_port("[::1]"), ("[::1]", None));
+        assert_eq!(split_port("::1"), ("::1", None));
     }
 
     #[test]

@@ -6,15 +6,18 @@ use std::net::SocketAddr;
 use sdp::Sdp;
 use sip::{HeaderName, Message, Method, Writer};
 
-use super::Accounts;
+use super::outbox::Way;
+use super::{Accounts, Transport};
 
 /// What all requests of a run have in common.
 #[derive(Clone, Debug)]
 pub(super) struct Script {
     /// Tells this run's messages from those of other runs.
     pub(super) run: u32,
-    /// Our address.
-    pub(super) local: SocketAddr,
+    /// How its messages travel.
+    pub(super) transport: Transport,
+    /// Our addresses, at least one: with connections, one for each.
+    pub(super) locals: Vec<SocketAddr>,
     /// The users' domain.
     pub(super) domain: String,
     /// Who asks.
@@ -100,7 +103,11 @@ impl Script {
             let name = self.callers.user(user);
             writer.header(
                 HeaderName::Contact,
-                format_args!("<sip:{name}@{}>", self.local),
+                format_args!(
+                    "<sip:{name}@{}{}>",
+                    self.local(user),
+                    self.transport.in_uri()
+                ),
             );
         }
         if let Some((name, value)) = credentials {
@@ -115,7 +122,10 @@ impl Script {
         writer.header(HeaderName::UserAgent, "dialtone load");
         if asked == Asked::Invite {
             let port = self.rtp_port;
-            writer.body("application/sdp", offer(self.local, port, label).as_bytes());
+            writer.body(
+                "application/sdp",
+                offer(self.local(user), port, label).as_bytes(),
+            );
         } else {
             writer.finish();
         }
@@ -134,7 +144,11 @@ impl Script {
         let mut writer = Writer::request(bytes, Method::Ack, &dialog.target);
         writer.header(
             HeaderName::Via,
-            format_args!("SIP/2.0/UDP {};rport;branch={label}.ack", self.local),
+            format_args!(
+                "SIP/2.0/{} {};rport;branch={label}.ack",
+                self.transport.in_via(),
+                self.local(user)
+            ),
         );
         self.parties(&mut writer, label, user);
         writer.header(HeaderName::To, &dialog.to);
@@ -165,6 +179,19 @@ impl Script {
         writer.finish();
     }
 
+    /// The way of this user's messages to the server.
+    pub(super) fn way(&self, user: u32) -> Way {
+        Way::server(self.connection(user))
+    }
+
+    fn connection(&self, user: u32) -> usize {
+        user as usize % self.locals.len()
+    }
+
+    fn local(&self, user: u32) -> SocketAddr {
+        self.locals[self.connection(user)]
+    }
+
     /// The request URI.
     pub(super) fn uri(&self, asked: Asked, label: Label, dialog: &Dialog) -> String {
         match (asked, &self.callee) {
@@ -181,7 +208,11 @@ impl Script {
     fn head(&self, writer: &mut Writer<'_>, asked: Asked, label: Label, user: u32) {
         writer.header(
             HeaderName::Via,
-            format_args!("SIP/2.0/UDP {};rport;branch={label}", self.local),
+            format_args!(
+                "SIP/2.0/{} {};rport;branch={label}",
+                self.transport.in_via(),
+                self.local(user)
+            ),
         );
         if asked == Asked::Register {
             // All registrations of a phone are one sequence (RFC 3261 §10.2).

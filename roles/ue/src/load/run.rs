@@ -11,11 +11,12 @@ use std::time::{Duration, Instant, SystemTime};
 use sip::{Message, Method};
 
 use super::callee::Callee;
+use super::endpoint::{Endpoint, ParkedEndpoint};
 use super::outbox::Outbox;
 use super::request::{self, Script};
-use super::socket::{BATCH, BatchSocket, Parked};
+use super::socket::BATCH;
 use super::window::{Rules, Window};
-use super::{Accounts, Job, LoadError, LoadOptions, Report, Tally, media};
+use super::{Accounts, Job, LoadError, LoadOptions, Report, Tally, Transport, media};
 
 /// What a run is busy with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,7 +101,7 @@ fn call(
 
 /// One of our sockets, and what it plays.
 pub(super) struct Party {
-    socket: BatchSocket,
+    socket: Endpoint,
     pub(super) local: SocketAddr,
     target: SocketAddr,
     script: Script,
@@ -117,7 +118,7 @@ impl Party {
         target: SocketAddr,
         local: IpAddr,
     ) -> Result<Self, LoadError> {
-        let mut party = Self::callee(options, target, local)?;
+        let mut party = Self::open(options, options.transport, target, local)?;
         let connected = party.socket.connect(target);
         connected.map_err(LoadError::io("no way to the target"))?;
         Ok(party)
@@ -129,11 +130,27 @@ impl Party {
         target: SocketAddr,
         local: IpAddr,
     ) -> Result<Self, LoadError> {
+        // A proxy that knows no users finds the called party by its address alone.
+        let transport = if options.proxy {
+            Transport::Udp
+        } else {
+            options.transport
+        };
+        Self::open(options, transport, target, local)
+    }
+
+    fn open(
+        options: &LoadOptions,
+        transport: Transport,
+        target: SocketAddr,
+        ip: IpAddr,
+    ) -> Result<Self, LoadError> {
         let no_socket = LoadError::io;
-        let any = SocketAddr::new(local, 0);
-        let socket = BatchSocket::bind(any, target).map_err(no_socket("no SIP socket"))?;
-        let local = socket.local().map_err(no_socket("no SIP socket"))?;
-        let rtp = UdpSocket::bind(any).map_err(no_socket("no RTP socket"))?;
+        let socket = Endpoint::open(options, transport, ip, target)?;
+        let locals = socket.locals().map_err(no_socket("no SIP socket"))?;
+        // There is always one.
+        let local = locals.first().copied().unwrap_or(target);
+        let rtp = UdpSocket::bind((ip, 0)).map_err(no_socket("no RTP socket"))?;
         let rtp_port = rtp.local_addr().map_err(no_socket("no RTP socket"))?.port();
         Ok(Self {
             socket,
@@ -141,14 +158,15 @@ impl Party {
             target,
             script: Script {
                 run: run_number(),
-                local,
+                transport,
+                locals,
                 domain: options.domain().to_owned(),
                 callers: options.callers.clone(),
                 callee: request::Callee::Users(options.callees.clone()),
                 expires: 3600 + u32::try_from(options.duration.as_secs()).unwrap_or(u32::MAX / 2),
                 rtp_port,
             },
-            callee: Callee::new(local, rtp_port),
+            callee: Callee::new(local, transport, rtp_port),
             out: Outbox::default(),
             _rtp: rtp,
         })
@@ -338,7 +356,7 @@ impl Party {
     }
 
     /// The socket, to wait for.
-    pub(super) fn socket(&self) -> &BatchSocket {
+    pub(super) fn socket(&self) -> &Endpoint {
         &self.socket
     }
 
@@ -353,7 +371,7 @@ impl Party {
             Ok(value) => Ok(value),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 if window.tally().ended() == 0 {
-                    return Err(LoadError::Refused(self.target));
+                    return Err(LoadError::Refused(self.script.transport, self.target));
                 }
                 Ok(T::default())
             }
@@ -385,7 +403,7 @@ impl Party {
                 Ok((socket.park(), callee))
             })
             .map_err(LoadError::io("no thread for the callee"))?;
-        let awaken = move |(socket, callee): (Parked, Callee)| Self {
+        let awaken = move |(socket, callee): (ParkedEndpoint, Callee)| Self {
             socket: socket.wake(),
             callee,
             local,
@@ -402,7 +420,7 @@ impl Party {
     }
 }
 
-fn answer(socket: &mut BatchSocket, callee: &mut Callee, stop: &AtomicBool) -> io::Result<()> {
+fn answer(socket: &mut Endpoint, callee: &mut Callee, stop: &AtomicBool) -> io::Result<()> {
     let mut out = Outbox::default();
     let mut sweep = Instant::now();
     while !stop.load(Ordering::Relaxed) {
@@ -441,8 +459,8 @@ fn tell(
 
 struct Answering {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<io::Result<(Parked, Callee)>>,
-    awaken: Box<dyn FnOnce((Parked, Callee)) -> Party>,
+    thread: JoinHandle<io::Result<(ParkedEndpoint, Callee)>>,
+    awaken: Box<dyn FnOnce((ParkedEndpoint, Callee)) -> Party>,
 }
 
 impl Answering {

@@ -78,13 +78,13 @@ impl BatchSocket {
     fn send_all(&mut self, out: &Outbox) -> io::Result<()> {
         let mut slices = [[IoSlice::new(&[])]; BATCH];
         let mut to = [None; BATCH];
-        let mut datagrams = out.datagrams();
+        let mut datagrams = out.messages();
         let mut refused = Ok(());
         loop {
             let mut count = 0;
-            for (place, (bytes, address)) in slices.iter_mut().zip(datagrams.by_ref()) {
+            for (place, (bytes, way)) in slices.iter_mut().zip(datagrams.by_ref()) {
                 *place = [IoSlice::new(bytes)];
-                let address = address.unwrap_or(self.peer);
+                let address = way.address.unwrap_or(self.peer);
                 to[count] = (!self.is_connected).then(|| SockaddrStorage::from(address));
                 count += 1;
                 if count == BATCH {
@@ -164,9 +164,9 @@ impl BatchSocket {
         Ok(count)
     }
 
-    /// Waits until something has come, at most `limit`.
-    pub(super) fn wait(&self, limit: Duration) -> io::Result<()> {
-        wait_any(&[self], limit)
+    /// The socket itself, to wait for.
+    pub(super) fn poll_fd(&self) -> PollFd<'_> {
+        PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)
     }
 }
 
@@ -183,15 +183,11 @@ impl Parked {
     }
 }
 
-/// Waits until something has come to one of the sockets, at most `limit`.
-pub(super) fn wait_any<const N: usize>(
-    sockets: &[&BatchSocket; N],
-    limit: Duration,
-) -> io::Result<()> {
+/// Waits until one of the sockets is ready, at most `limit`.
+pub(super) fn wait(fds: &mut [PollFd<'_>], limit: Duration) -> io::Result<()> {
     // Rounded up: a wait of less than a millisecond would be none.
     let millis = u16::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
-    let mut fds = sockets.map(|one| PollFd::new(one.socket.as_fd(), PollFlags::POLLIN));
-    match poll(&mut fds, PollTimeout::from(millis)) {
+    match poll(fds, PollTimeout::from(millis)) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(errno) => Err(errno.into()),
     }

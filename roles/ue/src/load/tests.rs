@@ -7,10 +7,10 @@ use sip::digest::{Algorithm, Challenge, Credentials};
 use sip::{HeaderName, Message, Method, StatusCode, Writer};
 
 use super::callee::Callee;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Way};
 use super::request::{self, Script};
 use super::window::{Rules, Window};
-use super::{Accounts, Failure, Job};
+use super::{Accounts, Failure, Job, Transport};
 
 /// A window, the callee it calls, and a clock that only moves when told.
 struct World {
@@ -27,9 +27,11 @@ impl World {
 
     fn with(job: Job, hold: Option<Duration>, refresh: bool, users: u32) -> Self {
         let local = address("127.0.0.1:7001");
+        let transport = Transport::Udp;
         let script = Script {
             run: 0xbeef,
-            local,
+            transport,
+            locals: vec![local],
             domain: "example.com".to_owned(),
             callers: Accounts::numbered(5, users),
             callee: request::Callee::Address(address("127.0.0.1:7002")),
@@ -46,7 +48,7 @@ impl World {
         Self {
             now,
             window: Window::new(script, rules, 2, now),
-            callee: Callee::new(address("127.0.0.1:7002"), 9002),
+            callee: Callee::new(address("127.0.0.1:7002"), transport, 9002),
             out: Outbox::default(),
         }
     }
@@ -57,7 +59,7 @@ impl World {
 
     /// Takes what waits to be sent.
     fn sent(&mut self) -> Vec<Vec<u8>> {
-        let sent = self.out.datagrams().map(|(bytes, _)| bytes.to_vec());
+        let sent = self.out.messages().map(|(bytes, _)| bytes.to_vec());
         let sent = sent.collect();
         self.out.clear();
         sent
@@ -80,7 +82,7 @@ impl World {
         let message = Message::parse(bytes).expect("our own message");
         if message.method().is_some() {
             message.check().expect("our own request");
-            let from = address("127.0.0.1:7001");
+            let from = Way::address(address("127.0.0.1:7001"));
             self.callee.handle(self.now, from, &message, &mut self.out);
         } else {
             self.window.handle(self.now, &message, &mut self.out);

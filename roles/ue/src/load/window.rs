@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use sip::{HeaderName, Message, Method, StatusCode};
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Way};
 use super::request::{Asked, Dialog, Label, Script, rtp_address};
 use super::{Failure, Job, Tally};
 use crate::credentials::Challenge;
 
 /// A fixed number of places for operations.
 ///
-/// Requests go to whom the caller's socket is connected to.
+/// Requests go to whom the caller's socket is connected to, or over the connection of their user.
 #[derive(Debug)]
 pub(super) struct Window {
     script: Script,
@@ -172,7 +172,7 @@ impl Window {
                 State::Ringing => {
                     let label = self.label_of(index);
                     let user = self.slots[index as usize].user;
-                    out.send_with(None, |bytes| {
+                    out.send_with(self.script.way(user), |bytes| {
                         self.script
                             .close_invite(bytes, Method::Cancel, label, user, None);
                     });
@@ -182,7 +182,8 @@ impl Window {
                     if now.duration_since(slot.asked) >= self.rules.timeout {
                         self.end(index, Err(Failure::Timeout));
                     } else {
-                        slot.again(now, asked, self.rules.timeout, out);
+                        let way = self.script.way(slot.user);
+                        slot.again(now, asked, self.rules.timeout, way, out);
                         self.tally.retransmissions += 1;
                     }
                 }
@@ -349,11 +350,16 @@ impl Window {
                 .as_ref()
                 .map(|(name, value)| (*name, value.as_str())),
         );
-        out.send(None, &slot.request);
+        out.send(script.way(slot.user), &slot.request);
         slot.state = State::Asking(asked);
         slot.asked = now;
         slot.interval = T1;
-        slot.due = Some(now + T1.min(self.rules.timeout));
+        let patience = if script.transport.is_reliable() {
+            self.rules.timeout
+        } else {
+            T1.min(self.rules.timeout)
+        };
+        slot.due = Some(now + patience);
     }
 
     /// Answers a final response to INVITE; a success gives its dialog.
@@ -370,10 +376,10 @@ impl Window {
             let mut ack = Vec::with_capacity(512);
             dialog = self.script.ack_success(&mut ack, label, user, response);
             if dialog.is_some() {
-                out.send(None, &ack);
+                out.send(self.script.way(user), &ack);
             }
         } else {
-            out.send_with(None, |bytes| {
+            out.send_with(self.script.way(user), |bytes| {
                 let to = response.header(HeaderName::To);
                 self.script
                     .close_invite(bytes, Method::Ack, label, user, to);
@@ -445,8 +451,8 @@ impl Slot {
     }
 
     /// Timers A and E of RFC 3261 §17.1: the interval doubles, up to T2 for all but INVITE.
-    fn again(&mut self, now: Instant, asked: Asked, timeout: Duration, out: &mut Outbox) {
-        out.send(None, &self.request);
+    fn again(&mut self, now: Instant, asked: Asked, timeout: Duration, way: Way, out: &mut Outbox) {
+        out.send(way, &self.request);
         self.interval *= 2;
         if asked != Asked::Invite {
             self.interval = self.interval.min(T2);

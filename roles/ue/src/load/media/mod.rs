@@ -10,8 +10,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use super::endpoint::wait_any;
 use super::run::{Observer, Party, Phase, Progress};
-use super::socket::wait_any;
 use super::window::Window;
 use super::{LoadError, LoadOptions, Report};
 pub use report::MediaReport;
@@ -176,7 +176,7 @@ impl Calls {
         let came = self.caller.take(&mut self.window)? + self.callee.take(&mut self.window)?;
         if came == 0 && !limit.is_zero() {
             let sockets = [self.caller.socket(), self.callee.socket()];
-            wait_any(&sockets, limit).map_err(LoadError::io("wait"))?;
+            wait_any(sockets, limit).map_err(LoadError::io("wait"))?;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ pub(crate) struct Load {
     #[arg(long, value_name = "HOST[:PORT]", default_value = "127.0.0.1:5060")]
     target: String,
     /// udp, tcp or tls.
-    #[arg(long, value_name = "NAME", default_value_t = Transport::Udp, value_parser = transport, hide_default_value = true)]
+    #[arg(long, value_name = "NAME", default_value = "udp", value_parser = transport)]
     transport: Transport,
     /// Connections by tcp or tls that each party's users share.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = connections)]
@@ -288,6 +288,18 @@ mod tests {
         assert_eq!(options.callers, one("1001", "a"));
         assert_eq!(options.callees, one("1002", "b"));
         assert_eq!(options.hold, Duration::from_millis(1500));
+    }
+
+    #[test]
+    fn connections_are_few_and_trust_is_told() {
+        let usual = options("register").unwrap();
+        assert_eq!((usual.transport, usual.connections), (Transport::Udp, 8));
+        assert_eq!(usual.trust, Trust::Nobody);
+        let tls = options("register --transport tls --connections 2 --ca a.pem").unwrap();
+        assert_eq!((tls.transport, tls.connections), (Transport::Tls, 2));
+        assert_eq!(tls.trust, Trust::Authorities("a.pem".into()));
+        let any = options("options --transport tls --insecure").unwrap();
+        assert_eq!(any.trust, Trust::Anybody);
     }
 
     #[test]

@@ -222,4 +222,7 @@ pub struct SideStats {
     pub lost: u64,
     /// Packets dropped because they came from a stranger.
     pub rejected: u64,
+    /// RTP packets dropped because their payload type was not agreed, or means nothing to the other
+    /// side.
+    pub unexpected: u64,
 }

@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 
-use rtp::{Header, Sequence, rtcp};
+use rtp::{Arrival, Header, Sequence, rtcp};
 
+use crate::convert::{Converter, Own, Scratch, Way};
 use crate::latch::{Latch, Verdict};
+use crate::relay::{Buffer, MAX_DATAGRAM, SIZE};
+use crate::report::Reporter;
 use crate::serve::{Server, Tick};
 use crate::socket::Pair;
-use crate::{Remote, SessionId, SideStats};
+use crate::{Payload, Remote, SessionId, SideStats};
 
 /// A pair of sockets and, while a session uses it, the state of that side of the stream.
 #[derive(Debug)]
@@ -27,6 +30,10 @@ pub(crate) struct Leg {
     received: Received,
     /// What this side hears, if that comes from us and not from the other side.
     pub(crate) server: Option<Box<Server>>,
+    /// What becomes of payloads on their way to the other side, if they are not passed on untouched.
+    pub(crate) converter: Option<Box<Converter>>,
+    /// The stream to this side, if it is not the other party's.
+    pub(crate) own: Option<Box<Own>>,
 }
 
 impl Leg {
@@ -41,6 +48,8 @@ impl Leg {
             connected: false,
             received: Received::default(),
             server: None,
+            converter: None,
+            own: None,
         }
     }
 
@@ -61,6 +70,8 @@ impl Leg {
         self.rtcp_source = None;
         self.received = Received::default();
         self.server = None;
+        self.converter = None;
+        self.own = None;
     }
 
     /// Takes the address that signalling tells.
@@ -94,23 +105,26 @@ impl Leg {
         self.received.at
     }
 
-    /// Whether an RTP datagram of `len` bytes that came from `from` belongs to the stream. Counts it.
+    /// What has been agreed about payload types.
+    pub(crate) fn payloads(&self) -> &[Payload] {
+        self.remote.as_ref().map_or(&[], |remote| &remote.payloads)
+    }
+
+    /// Counts an RTP datagram of `len` bytes that came from `from`; `None` if it does not belong to
+    /// the stream.
     pub(crate) fn admit_rtp(
         &mut self,
         from: SocketAddr,
         header: &Header,
         len: usize,
         now: u64,
-    ) -> bool {
+    ) -> Option<Arrival> {
         match self.latch.judge(from, header, now) {
-            Verdict::Accept | Verdict::Moved => {
-                self.received.count(header, len, now);
-                true
-            }
-            Verdict::Probation => false,
+            Verdict::Accept | Verdict::Moved => Some(self.received.count(header, len, now)),
+            Verdict::Probation => None,
             Verdict::Reject => {
                 self.received.stats.rejected += 1;
-                false
+                None
             }
         }
     }
@@ -140,8 +154,49 @@ impl Leg {
         self.note_rtcp(known, now)
     }
 
-    /// Sends RTP to this side.
-    pub(crate) fn send_rtp(&self, datagram: &[u8]) {
+    /// Passes an accepted packet on to the `other` side.
+    #[expect(clippy::too_many_arguments, reason = "all that is known of a packet")]
+    pub(crate) fn pass_rtp(
+        &mut self,
+        other: &mut Self,
+        buffer: &mut Buffer,
+        len: usize,
+        header: &Header,
+        arrival: Arrival,
+        scratch: &mut Scratch,
+        now: u64,
+    ) {
+        let Some(converter) = &mut self.converter else {
+            other.send_rtp(buffer, len);
+            return;
+        };
+        let Some(clock) = converter.clock(header.payload_type) else {
+            self.received.stats.unexpected += 1;
+            return;
+        };
+        if let Some(own) = &mut self.own {
+            own.reporter.received(header, clock, now);
+        }
+        // It is put back below; nothing in between returns.
+        match other.own.take() {
+            None if converter.renumber(&mut buffer[..len], header) => other.send_rtp(buffer, len),
+            None => self.received.stats.unexpected += 1,
+            Some(mut own) => {
+                let mut way = Way {
+                    own: &mut own,
+                    scratch,
+                    send: &mut |buffer, len| other.send_rtp(buffer, len),
+                    now,
+                };
+                converter.convert(buffer, len, header, arrival, &mut way);
+                other.own = Some(own);
+            }
+        }
+    }
+
+    /// Sends the RTP packet of `len` bytes at the start of `buffer` to this side.
+    pub(crate) fn send_rtp(&mut self, buffer: &mut Buffer, len: usize) {
+        let datagram = &buffer[..len];
         if self.connected {
             self.pair.rtp.send(datagram);
         } else if let Some(to) = self.latch.target() {
@@ -149,38 +204,48 @@ impl Leg {
         }
     }
 
-    /// Sends RTCP to this side, on the port that it agreed to.
-    pub(crate) fn send_rtcp(&self, datagram: &[u8]) {
+    /// Sends the RTCP datagram of `len` bytes at the start of `buffer` to this side, on the port
+    /// that it agreed to.
+    pub(crate) fn send_rtcp(&mut self, buffer: &mut Buffer, len: usize) {
         match &self.remote {
-            Some(remote) if remote.mux => self.send_rtp(datagram),
+            Some(remote) if remote.mux => self.send_rtp(buffer, len),
             Some(remote) => {
                 let to = self.rtcp_source.unwrap_or(remote.rtcp);
-                self.pair.rtcp.send_to(datagram, to);
+                self.pair.rtcp.send_to(&buffer[..len], to);
             }
             None => {}
         }
     }
 
     /// Handles RTP of the stream that we serve: sends it back if it is to be echoed.
-    pub(crate) fn answer_rtp(&mut self, datagram: &mut [u8], header: &Header, now: u64) {
+    pub(crate) fn answer_rtp(
+        &mut self,
+        buffer: &mut Buffer,
+        len: usize,
+        header: &Header,
+        now: u64,
+    ) {
         if let Some(server) = &mut self.server {
-            server.reporter.received(header, now);
-            if server.echo(datagram, header, now) {
-                self.send_rtp(datagram);
+            let clock = server.reporter.clock;
+            server.reporter.received(header, clock, now);
+            if server.echo(&mut buffer[..len], header, now) {
+                self.send_rtp(buffer, len);
             }
         }
     }
 
-    /// Handles RTCP of the stream that we serve.
-    pub(crate) fn answer_rtcp(&mut self, datagram: &[u8], now: u64) {
-        if let Some(server) = &mut self.server {
-            server.reporter.hear(datagram, now);
+    /// What reports about the stream to this side, if that is ours.
+    pub(crate) fn reporter(&mut self) -> Option<&mut Reporter> {
+        match (&mut self.server, &mut self.own) {
+            (Some(server), _) => Some(&mut server.reporter),
+            (_, Some(own)) => Some(&mut own.reporter),
+            _ => None,
         }
     }
 
     /// Sends the packet that is due, if the sound with this `ticket` still plays. It stands still
     /// while there is no one to send it to.
-    pub(crate) fn play(&mut self, ticket: u64, buffer: &mut [u8], now: u64) -> Tick {
+    pub(crate) fn play(&mut self, ticket: u64, buffer: &mut Buffer, now: u64) -> Tick {
         let open = self.is_open();
         let Some(server) = &mut self.server else {
             return Tick::Gone;
@@ -188,24 +253,30 @@ impl Leg {
         if !open {
             return server.hold(ticket);
         }
-        let tick = server.tick(ticket, buffer, now);
+        let tick = server.tick(ticket, &mut buffer[..MAX_DATAGRAM], now);
         if let Tick::Packet(len, _) = tick {
-            self.send_rtp(&buffer[..len]);
+            self.send_rtp(buffer, len);
         }
         tick
     }
 
-    /// Sends RTCP about the stream that we serve if that is due, or if it is the `last`.
+    /// Sends RTCP about a stream of our own if that is due, or if it is the `last`.
     pub(crate) fn report(&mut self, last: bool, now: u64) {
-        let Some(server) = &mut self.server else {
+        let is_open = self.is_open();
+        let received = &mut self.received;
+        let peer = received.ssrc.zip(received.sequence.as_mut());
+        let Some(reporter) = (match (&mut self.server, &mut self.own) {
+            (Some(server), _) => Some(&mut server.reporter),
+            (_, own) => own.as_mut().map(|own| &mut own.reporter),
+        }) else {
             return;
         };
-        if self.remote.is_some() && (last || server.reporter.is_due(now)) {
-            let received = &mut self.received;
-            let peer = received.ssrc.zip(received.sequence.as_mut());
-            let mut buffer = [0; 256];
-            let report = server.reporter.write(peer, last, now, &mut buffer);
-            self.send_rtcp(report);
+        if is_open && (last || reporter.is_due(now)) {
+            let mut buffer = [0; SIZE];
+            let len = reporter
+                .write(peer, last, now, &mut buffer[..MAX_REPORT])
+                .len();
+            self.send_rtcp(&mut buffer, len);
         }
     }
 
@@ -250,7 +321,7 @@ struct Received {
 }
 
 impl Received {
-    fn count(&mut self, header: &Header, len: usize, now: u64) {
+    fn count(&mut self, header: &Header, len: usize, now: u64) -> Arrival {
         self.stats.packets += 1;
         self.stats.octets += len as u64;
         self.at = now;
@@ -264,9 +335,11 @@ impl Received {
         {
             sequence.restart(header.sequence);
         }
-        sequence.update(header.sequence);
+        sequence.update(header.sequence)
     }
 }
 
 /// How long a source learnt by probation leaves room for the signalled one to appear.
 const SETTLED_MS: u64 = 3000;
+/// A report with a name and a goodbye is shorter.
+const MAX_REPORT: usize = 256;

@@ -27,16 +27,18 @@
 //! - `worker`: a thread's loop: commands, packets, time; `pace`: how often it looks.
 //! - `sessions`, `leg`: the state; `ports`, `socket`: what it is bound to.
 //! - `relay`: the packet path; `latch`: whose packets are accepted.
+//! - `convert`: payload types and codecs that differ between the sides.
 //! - `serve`: echo and our own sound; `clock`, `player`, `encoder`, `prompt`: how that is made;
 //!   `report`: RTCP about it.
 //!
 //! Each session lives in one worker, chosen by its number, which owns all its sockets: nothing is
-//! allocated, locked or logged for a packet. Payloads are passed on untouched, so any codec and
-//! SRTP between the parties work. The encoders of G.722 and Opus allocate; relaying does not.
+//! allocated, locked or logged for a packet. Unless signalling tells what the payload types mean,
+//! payloads are passed on untouched, so any codec and SRTP between the parties work.
 
 mod clock;
 pub mod command;
 mod config;
+mod convert;
 mod encoder;
 mod latch;
 mod leg;
@@ -54,6 +56,7 @@ mod sessions;
 mod socket;
 mod worker;
 
+pub use codec::Parameters;
 pub use command::{
     Codec, Command, Event, Format, Refusal, SessionId, Side, SideStats, Source, StreamPorts,
 };

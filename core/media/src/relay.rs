@@ -10,9 +10,15 @@ use slab::Slab;
 /// The largest datagram that is taken for media; a longer one is dropped.
 pub(crate) const MAX_DATAGRAM: usize = 4095;
 
-/// The space that datagrams are received into, one byte longer than the largest, so that a cut one
-/// shows.
-pub(crate) type Buffer = [u8; MAX_DATAGRAM + 1];
+/// The space behind the largest datagram: one byte, so that a cut one shows, and what protection
+/// adds.
+pub(crate) const ROOM: usize = 64;
+
+/// The length of a [`Buffer`].
+pub(crate) const SIZE: usize = MAX_DATAGRAM + ROOM;
+
+/// The space that datagrams are received into and sent from.
+pub(crate) type Buffer = [u8; SIZE];
 
 impl Sessions {
     /// Takes one datagram from a readable socket and passes it on. `now` is in milliseconds.
@@ -21,8 +27,8 @@ impl Sessions {
             return;
         };
         let received = match token.port {
-            Port::Rtp => leg.pair.rtp.receive(buffer),
-            Port::Rtcp => leg.pair.rtcp.receive(buffer),
+            Port::Rtp => leg.pair.rtp.receive(&mut buffer[..=MAX_DATAGRAM]),
+            Port::Rtcp => leg.pair.rtcp.receive(&mut buffer[..=MAX_DATAGRAM]),
         };
         let (len, from) = match received {
             Ok(received) => received,
@@ -32,31 +38,42 @@ impl Sessions {
         if len > MAX_DATAGRAM || leg.session.is_none() {
             return;
         }
-        let datagram = &mut buffer[..len];
-        match (Kind::of(datagram), token.port) {
-            (Kind::Rtp, Port::Rtp) => self.rtp(token.leg, from, datagram, now),
-            (Kind::Rtcp, port) => self.rtcp(token.leg, port, from, datagram, now),
+        match (Kind::of(&buffer[..len]), token.port) {
+            (Kind::Rtp, Port::Rtp) => self.rtp(token.leg, from, buffer, len, now),
+            (Kind::Rtcp, port) => self.rtcp(token.leg, port, from, buffer, len, now),
             _ => {}
         }
     }
 
-    fn rtp(&mut self, key: usize, from: SocketAddr, datagram: &mut [u8], now: u64) {
-        let Ok(header) = Header::parse(datagram) else {
+    fn rtp(&mut self, key: usize, from: SocketAddr, buffer: &mut Buffer, len: usize, now: u64) {
+        let Ok(header) = Header::parse(&buffer[..len]) else {
             return;
         };
         let leg = &mut self.legs[key];
-        if !leg.admit_rtp(from, &header, datagram.len(), now) {
+        let Some(arrival) = leg.admit_rtp(from, &header, len, now) else {
             return;
-        }
+        };
         if leg.server.is_some() {
-            leg.answer_rtp(datagram, &header, now);
-        } else if let Some(other) = listener(&self.legs, key) {
-            self.legs[other].send_rtp(datagram);
+            leg.answer_rtp(buffer, len, &header, now);
+        } else if let Some(other) = listener(&self.legs, key)
+            && let Some((leg, other)) = self.legs.get2_mut(key, other)
+        {
+            let scratch = &mut self.scratch;
+            leg.pass_rtp(other, buffer, len, &header, arrival, scratch, now);
         }
     }
 
-    fn rtcp(&mut self, key: usize, port: Port, from: SocketAddr, datagram: &[u8], now: u64) {
+    fn rtcp(
+        &mut self,
+        key: usize,
+        port: Port,
+        from: SocketAddr,
+        buffer: &mut Buffer,
+        len: usize,
+        now: u64,
+    ) {
         let leg = &mut self.legs[key];
+        let datagram = &buffer[..len];
         let admitted = match port {
             Port::Rtp => leg.admit_muxed_rtcp(from, datagram, now),
             Port::Rtcp => leg.admit_rtcp(from, datagram, now),
@@ -64,10 +81,10 @@ impl Sessions {
         if !admitted {
             return;
         }
-        if leg.server.is_some() {
-            leg.answer_rtcp(datagram, now);
+        if let Some(reporter) = leg.reporter() {
+            reporter.hear(datagram, now);
         } else if let Some(other) = listener(&self.legs, key) {
-            self.legs[other].send_rtcp(datagram);
+            self.legs[other].send_rtcp(buffer, len);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::Codec;
+use codec::{Codec, Parameters};
 
 /// Where a party receives a stream, and what it takes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,8 +62,9 @@ pub struct Payload {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum PayloadKind {
-    /// Speech that we can decode and encode.
-    Codec(Codec),
+    /// Speech that we can decode and encode. The parameters are what this side wishes to receive
+    /// (its `a=fmtp`).
+    Codec(Codec, Parameters),
     /// Digits and other events.
     ///
     /// # Source

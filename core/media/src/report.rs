@@ -51,9 +51,9 @@ impl Reporter {
         self.last = Some((timestamp, now));
     }
 
-    /// Counts a packet that was received.
-    pub(crate) fn received(&mut self, header: &Header, now: u64) {
-        let arrival = (now as u32).wrapping_mul(self.clock);
+    /// Counts a packet that was received, whose RTP clock has `clock` ticks in a millisecond.
+    pub(crate) fn received(&mut self, header: &Header, clock: u32, now: u64) {
+        let arrival = (now as u32).wrapping_mul(clock);
         self.jitter.update(arrival, header.timestamp);
     }
 

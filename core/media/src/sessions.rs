@@ -9,8 +9,10 @@ use rustix::event::epoll;
 use slab::Slab;
 
 use crate::clock::{Clock, Due};
+use crate::convert::{self, Converter, Own, Scratch};
 use crate::leg::Leg;
 use crate::ports::{Acquired, Ports};
+use crate::relay::Buffer;
 use crate::serve::{Server, Tick};
 use crate::{
     Config, Event, Format, Refusal, Remote, SessionId, Side, SideStats, Source, StreamPorts,
@@ -30,6 +32,7 @@ pub(crate) struct Sessions {
     /// Tickets given out for turns of the clock.
     tickets: u64,
     mint: Mint,
+    pub(crate) scratch: Box<Scratch>,
 }
 
 impl Sessions {
@@ -45,6 +48,7 @@ impl Sessions {
             due: Vec::new(),
             tickets: 0,
             mint,
+            scratch: Scratch::new(),
         }
     }
 
@@ -112,11 +116,42 @@ impl Sessions {
         let Some(legs) = session.streams.get(usize::from(stream)) else {
             return;
         };
+        let legs = *legs;
         if let Some(key) = legs[side.index()] {
             self.legs[key].signal(remote);
         }
-        session.armed |= is_complete(&self.legs, legs);
+        session.armed |= is_complete(&self.legs, &legs);
         session.heard = now;
+        if let [Some(caller), Some(callee)] = legs {
+            self.bridge(caller, callee, now);
+        }
+    }
+
+    /// Makes what two legs need that have agreed to different payload types.
+    fn bridge(&mut self, one: usize, other: usize, now: u64) {
+        let Some((one, other)) = self.legs.get2_mut(one, other) else {
+            return;
+        };
+        let routes = convert::routes(one.payloads(), other.payloads());
+        let transcoded = routes.as_ref().is_some_and(convert::is_transcoded);
+        for leg in [&mut *one, &mut *other] {
+            match transcoded {
+                false => leg.own = None,
+                true if leg.own.is_none() => {
+                    let mint = &mut self.mint;
+                    let random = [mint.number(), mint.number(), mint.number()];
+                    leg.own = Some(Box::new(Own::new(random, mint.token(), now)));
+                }
+                true => {}
+            }
+        }
+        match routes {
+            None => (one.converter, other.converter) = (None, None),
+            Some([there, back]) => {
+                Converter::set(&mut one.converter, there);
+                Converter::set(&mut other.converter, back);
+            }
+        }
     }
 
     /// [`Command::Serve`](crate::Command::Serve).
@@ -187,7 +222,7 @@ impl Sessions {
     }
 
     /// Sends the packets of our own making that are due, using `buffer`.
-    pub(crate) fn tick(&mut self, buffer: &mut [u8], now: u64, deliver: &dyn Fn(Event)) {
+    pub(crate) fn tick(&mut self, buffer: &mut Buffer, now: u64, deliver: &dyn Fn(Event)) {
         while let Some(at) = self.clock.take(now, &mut self.due) {
             for due in self.due.drain(..) {
                 let Some(leg) = self.legs.get_mut(due.leg) else {
@@ -354,4 +389,5 @@ fn add(total: &mut SideStats, stats: &SideStats) {
     total.octets += stats.octets;
     total.lost += stats.lost;
     total.rejected += stats.rejected;
+    total.unexpected += stats.unexpected;
 }

@@ -13,7 +13,7 @@ use rustix::rand::GetRandomFlags;
 use crate::mailbox::Mailbox;
 use crate::pace::Pace;
 use crate::plane::Deliver;
-use crate::relay::{Buffer, MAX_DATAGRAM};
+use crate::relay::{Buffer, SIZE};
 use crate::sessions::{Sessions, Token};
 use crate::{Command, Config};
 
@@ -50,7 +50,7 @@ impl Worker {
             start,
             next_sweep: 0,
             commands: VecDeque::new(),
-            buffer: Box::new([0; MAX_DATAGRAM + 1]),
+            buffer: Box::new([0; SIZE]),
             pace: Pace::new(start),
         })
     }
@@ -78,8 +78,7 @@ impl Worker {
             self.obey(command, now);
         }
         self.sweep(now);
-        self.sessions
-            .tick(&mut self.buffer[..], now, &*self.deliver);
+        self.sessions.tick(&mut self.buffer, now, &*self.deliver);
         if let Some(pause) = self.pace.pause(Instant::now()) {
             std::thread::sleep(pause);
         }

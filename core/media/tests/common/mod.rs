@@ -6,6 +6,8 @@
 )]
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod talker;
+
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};

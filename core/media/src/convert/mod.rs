@@ -1,0 +1,302 @@
+//! What becomes of packets on their way from one side to the other where the two have agreed to
+//! different payload types.
+//!
+//! Where both take the same codecs, only the payload type is rewritten: the stream stays the
+//! sender's, and its RTCP passes. Where something has to be transcoded, each side gets a stream of
+//! our own: our SSRC, sequence numbers and timestamps, and RTCP made here.
+
+mod own;
+mod routes;
+mod transcode;
+
+use rtp::{Arrival, Header};
+
+pub(crate) use own::Own;
+use routes::Action;
+pub(crate) use routes::Routes;
+use transcode::{Heard, Transcoder};
+
+use crate::Payload;
+use crate::relay::{Buffer, SIZE};
+
+/// One direction of a stream.
+#[derive(Debug)]
+pub(crate) struct Converter {
+    routes: Routes,
+    transcoder: Option<Transcoder>,
+    anchor: Option<Anchor>,
+    /// The event that is being passed on: its timestamp in what comes and in what we send.
+    event: Option<(u32, u32)>,
+}
+
+/// Where packets go to, and when.
+pub(crate) struct Way<'a> {
+    /// The stream that we send.
+    pub(crate) own: &'a mut Own,
+    pub(crate) scratch: &'a mut Scratch,
+    /// Sends a packet: a buffer with room behind the packet, and the packet's length.
+    pub(crate) send: &'a mut dyn FnMut(&mut Buffer, usize),
+    /// In milliseconds.
+    pub(crate) now: u64,
+}
+
+/// What a worker needs while it converts a packet, shared by all its streams.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    out: Buffer,
+    pcm: [i16; MAX_SAMPLES],
+}
+
+/// Two timestamps of one moment: in the stream that comes, and in the one that we send.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    ssrc: u32,
+    /// Hertz of the stream that comes and of the one that we send.
+    clocks: (u32, u32),
+    theirs: u32,
+    ours: u32,
+}
+
+/// The routes of both directions between the parties of a stream, the first one's first; `None` if
+/// payloads are passed on untouched.
+pub(crate) fn routes(one: &[Payload], other: &[Payload]) -> Option<[Routes; 2]> {
+    let converts = !one.is_empty() && !other.is_empty();
+    converts.then(|| [Routes::between(one, other), Routes::between(other, one)])
+}
+
+/// Whether the streams between two parties have to be our own.
+pub(crate) fn is_transcoded(routes: &[Routes; 2]) -> bool {
+    routes.iter().any(|routes| routes.target.is_some())
+}
+
+impl Converter {
+    pub(crate) fn new(routes: Routes) -> Self {
+        Self {
+            transcoder: Transcoder::new(&routes),
+            routes,
+            anchor: None,
+            event: None,
+        }
+    }
+
+    /// Puts a converter with these routes in `place`. If one is there that has them, it is not
+    /// disturbed.
+    pub(crate) fn set(place: &mut Option<Box<Self>>, routes: Routes) {
+        if place.as_ref().is_none_or(|it| it.routes != routes) {
+            *place = Some(Box::new(Self::new(routes)));
+        }
+    }
+
+    /// Ticks in a millisecond of the RTP clock of what comes with this payload type; `None` if it
+    /// was not agreed.
+    pub(crate) fn clock(&self, number: u8) -> Option<u32> {
+        self.routes.find(number).map(|route| route.clock / 1000)
+    }
+
+    /// Rewrites the payload type of `packet`, which stays its sender's; false if it is not to be
+    /// passed on.
+    pub(crate) fn renumber(&self, packet: &mut [u8], header: &Header) -> bool {
+        let Some(route) = self.routes.find(header.payload_type) else {
+            return false;
+        };
+        match route.action {
+            Action::Pass(number) => set_payload_type(packet, number),
+            Action::Event(number, clock) => {
+                set_payload_type(packet, number);
+                scale_event(packet, route.clock, clock);
+            }
+            Action::Transcode => return false,
+        }
+        true
+    }
+
+    /// Turns the packet of `len` bytes at the start of `buffer` into packets of our own stream.
+    pub(crate) fn convert(
+        &mut self,
+        buffer: &mut Buffer,
+        len: usize,
+        header: &Header,
+        arrival: Arrival,
+        way: &mut Way<'_>,
+    ) {
+        let Some(route) = self.routes.find(header.payload_type) else {
+            return;
+        };
+        let (clock, action) = (route.clock, route.action);
+        match action {
+            Action::Pass(number) => {
+                let due = self.due(header, arrival, (clock, clock), way);
+                self.pass(buffer, len, number, (header.sequence, due), way);
+            }
+            Action::Event(number, theirs) => {
+                scale_event(&mut buffer[..len], clock, theirs);
+                let due = self.event_due(header, arrival, (clock, theirs), way);
+                self.pass(buffer, len, number, (header.sequence, due), way);
+            }
+            // What is late has been concealed already.
+            Action::Transcode if matches!(arrival, Arrival::Late | Arrival::Jump) => {}
+            Action::Transcode => self.transcode(&buffer[..len], header, arrival, clock, way),
+        }
+    }
+
+    fn transcode(
+        &mut self,
+        datagram: &[u8],
+        header: &Header,
+        arrival: Arrival,
+        clock: u32,
+        way: &mut Way<'_>,
+    ) {
+        let (Some(target), Ok(packet)) = (&self.routes.target, rtp::Packet::parse(datagram)) else {
+            return;
+        };
+        let clocks = (clock, target.codec.clock());
+        let due = self.due(header, arrival, clocks, way);
+        if let Some(transcoder) = &mut self.transcoder {
+            let heard = Heard {
+                number: header.payload_type,
+                payload: packet.payload(),
+                gap: matches!(arrival, Arrival::Gap(_)),
+            };
+            let at = transcoder.hear(&heard, due, way);
+            if let Some(anchor) = &mut self.anchor {
+                anchor.ours = at;
+            }
+        }
+    }
+
+    /// Passes the packet on under the next sequence number and the timestamp of `numbers`; the
+    /// first of `numbers` is its sequence number.
+    fn pass(
+        &mut self,
+        buffer: &mut Buffer,
+        len: usize,
+        number: u8,
+        (sequence, timestamp): (u16, u32),
+        way: &mut Way<'_>,
+    ) {
+        if let Some(transcoder) = &mut self.transcoder {
+            transcoder.flush(way);
+        }
+        if let Some(sequence) = way.own.follow(sequence) {
+            let packet = &mut buffer[..len];
+            set_payload_type(packet, number);
+            way.own.pass(packet, sequence, timestamp, way.now);
+            (way.send)(buffer, len);
+        }
+    }
+
+    /// Where the packet belongs in the stream that we send.
+    fn due(
+        &mut self,
+        header: &Header,
+        arrival: Arrival,
+        clocks: (u32, u32),
+        way: &mut Way<'_>,
+    ) -> u32 {
+        match &mut self.anchor {
+            Some(anchor)
+                if anchor.ssrc == header.ssrc
+                    && anchor.clocks == clocks
+                    && arrival != Arrival::Restart =>
+            {
+                anchor.place(header.timestamp, arrival != Arrival::Late)
+            }
+            _ => {
+                if let Some(transcoder) = &mut self.transcoder {
+                    transcoder.flush(way);
+                    transcoder.forget(header.payload_type);
+                }
+                way.own.resume(clocks.1 / 1000, way.now);
+                let ours = way.own.timestamp;
+                self.anchor = Some(Anchor {
+                    ssrc: header.ssrc,
+                    clocks,
+                    theirs: header.timestamp,
+                    ours,
+                });
+                ours
+            }
+        }
+    }
+
+    /// Where an event belongs, which keeps its first timestamp while it lasts and may be counted by
+    /// another clock than the sound around it.
+    ///
+    /// # Source
+    /// RFC 4733 §2.2.1
+    fn event_due(
+        &mut self,
+        header: &Header,
+        arrival: Arrival,
+        clocks: (u32, u32),
+        way: &mut Way<'_>,
+    ) -> u32 {
+        match (self.event, self.anchor) {
+            (Some((theirs, ours)), _) if theirs == header.timestamp => return ours,
+            (_, Some(anchor)) if anchor.ssrc == header.ssrc && anchor.clocks.0 != clocks.0 => {
+                let ours = way.own.timestamp_at(way.now);
+                self.event = Some((header.timestamp, ours));
+                return ours;
+            }
+            _ => {}
+        }
+        let clocks = self.anchor.map_or(clocks, |anchor| anchor.clocks);
+        let ours = self.due(header, arrival, clocks, way);
+        self.event = Some((header.timestamp, ours));
+        ours
+    }
+}
+
+impl Anchor {
+    /// Our timestamp for `theirs`; if that is the newest, time is reckoned from it from now on.
+    fn place(&mut self, theirs: u32, newest: bool) -> u32 {
+        let ticks = i64::from(theirs.wrapping_sub(self.theirs) as i32);
+        let (from, to) = self.clocks;
+        let ticks = ticks * i64::from(to) / i64::from(from.max(1));
+        let ours = self.ours.wrapping_add(ticks as u32);
+        if newest {
+            (self.theirs, self.ours) = (theirs, ours);
+        }
+        ours
+    }
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Box<Self> {
+        Box::new(Self {
+            out: [0; SIZE],
+            pcm: [0; MAX_SAMPLES],
+        })
+    }
+}
+
+fn set_payload_type(packet: &mut [u8], number: u8) {
+    if let Some(second) = packet.get_mut(1) {
+        *second = *second & 0x80 | number & 0x7f;
+    }
+}
+
+/// Counts the duration of an event by another clock. Longer ones than can be said are cut.
+///
+/// # Source
+/// RFC 4733 §2.3
+fn scale_event(packet: &mut [u8], from: u32, to: u32) {
+    let Ok(view) = rtp::Packet::parse(packet) else {
+        return;
+    };
+    let &[_, _, high, low, ..] = view.payload() else {
+        return;
+    };
+    let start = packet.len() - view.payload().len();
+    let scaled =
+        u64::from(u16::from_be_bytes([high, low])) * u64::from(to) / u64::from(from.max(1));
+    let scaled = u16::try_from(scaled).unwrap_or(u16::MAX);
+    if from != to {
+        packet[start + 2..start + 4].copy_from_slice(&scaled.to_be_bytes());
+    }
+}
+
+/// 4095 bytes of G.722, the longest that one datagram holds of any codec but those that say how
+/// long their packets are.
+const MAX_SAMPLES: usize = 8192;

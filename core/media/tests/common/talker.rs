@@ -1,0 +1,148 @@
+//! A party that speaks and hears one codec.
+
+use std::net::SocketAddr;
+
+use codec::tone::{self, Tone};
+use codec::{Codec, Decoder, Encoder, Parameters};
+use media::{Payload, PayloadKind, Remote};
+use rtp::{HEADER_LEN, Header};
+
+use super::{Phone, receive};
+
+pub(crate) struct Talker {
+    pub(crate) phone: Phone,
+    pub(crate) payloads: Vec<Payload>,
+    pub(crate) number: u8,
+    encoder: Encoder,
+    decoder: Decoder,
+    tone: Tone,
+    /// Milliseconds a packet.
+    pub(crate) ptime: u32,
+    /// What has been heard: headers, and sound.
+    pub(crate) headers: Vec<Header>,
+    pub(crate) pcm: Vec<i16>,
+}
+
+impl Talker {
+    pub(crate) fn new(host: &str, ssrc: u32, codec: Codec, number: u8, frequency: f32) -> Self {
+        let parameters = Parameters::default();
+        let encoder = Encoder::new(codec, &parameters).unwrap();
+        Self {
+            phone: Phone::new(host, ssrc),
+            payloads: vec![speech(number, codec, 20)],
+            number,
+            tone: Tone::new(frequency, encoder.sample_rate()),
+            encoder,
+            decoder: Decoder::new(codec, &parameters).unwrap(),
+            ptime: 20,
+            headers: Vec::new(),
+            pcm: Vec::new(),
+        }
+    }
+
+    pub(crate) fn with(mut self, number: u8, kind: PayloadKind) -> Self {
+        self.payloads.push(Payload {
+            number,
+            kind,
+            ptime: 0,
+        });
+        self
+    }
+
+    pub(crate) fn remote(&self) -> Remote {
+        Remote {
+            payloads: self.payloads.clone(),
+            ..self.phone.remote()
+        }
+    }
+
+    /// Ticks of the RTP clock in a packet.
+    pub(crate) fn ticks(&self) -> u32 {
+        self.encoder.codec().clock() / 1000 * self.ptime
+    }
+
+    /// The next packet of the tone.
+    pub(crate) fn packet(&mut self) -> Vec<u8> {
+        let samples = self.encoder.sample_rate() / 1000 * self.ptime;
+        let mut pcm = vec![0; samples as usize];
+        self.tone.fill(&mut pcm);
+        let mut packet = vec![0; 2048];
+        let len = self.encoder.encode(&pcm, &mut packet[HEADER_LEN..]);
+        packet.truncate(HEADER_LEN + len.unwrap());
+        self.header(self.number).encode(&mut packet);
+        self.phone.timestamp = self.phone.timestamp.wrapping_add(self.ticks());
+        packet
+    }
+
+    /// The header of the next packet.
+    pub(crate) fn header(&mut self, payload_type: u8) -> Header {
+        self.phone.sequence = self.phone.sequence.wrapping_add(1);
+        Header {
+            payload_type,
+            marker: false,
+            sequence: self.phone.sequence,
+            timestamp: self.phone.timestamp,
+            ssrc: self.phone.ssrc,
+        }
+    }
+
+    /// Sends the next packet of the tone.
+    pub(crate) fn speak(&mut self, to: SocketAddr) {
+        let packet = self.packet();
+        self.phone.rtp.send_to(&packet, to).unwrap();
+    }
+
+    /// Hears the next packet.
+    pub(crate) fn hear(&mut self) -> Header {
+        let (datagram, _) = receive(&self.phone.rtp);
+        self.hear_datagram(&datagram)
+    }
+
+    pub(crate) fn hear_datagram(&mut self, datagram: &[u8]) -> Header {
+        let packet = rtp::Packet::parse(datagram).unwrap();
+        let header = packet.header();
+        assert_eq!(header.payload_type, self.number);
+        let mut pcm = [0; 5760];
+        let samples = self.decoder.decode(packet.payload(), &mut pcm).unwrap();
+        self.pcm.extend(&pcm[..samples]);
+        self.headers.push(header);
+        header
+    }
+
+    /// Checks that numbers go on without a break and that a tone is heard at its level, once the
+    /// codecs have settled.
+    pub(crate) fn check(&self, frequency: f32) {
+        for pair in self.headers.windows(2) {
+            let [one, next] = pair else { unreachable!() };
+            assert_eq!(next.ssrc, one.ssrc);
+            assert_eq!(next.sequence, one.sequence.wrapping_add(1));
+            assert_eq!(
+                next.timestamp.wrapping_sub(one.timestamp),
+                self.ticks(),
+                "{:?}",
+                self.payloads
+            );
+            assert!(!next.marker);
+        }
+        assert_tone(&self.pcm, self.decoder.sample_rate(), frequency);
+    }
+}
+
+pub(crate) fn assert_tone(pcm: &[i16], rate: u32, frequency: f32) {
+    let settled = &pcm[pcm.len() / 4..];
+    let level = tone::level(settled, frequency, rate);
+    assert!(
+        (level - tone::ZERO_DBM0).abs() < 2.0,
+        "{frequency}: {level}"
+    );
+    let other = tone::level(settled, frequency * 1.7, rate);
+    assert!(other < level - 20.0, "{other} beside {level}");
+}
+
+pub(crate) fn speech(number: u8, codec: Codec, ptime: u8) -> Payload {
+    Payload {
+        number,
+        kind: PayloadKind::Codec(codec, Parameters::default()),
+        ptime,
+    }
+}

@@ -108,7 +108,11 @@ fn clippy() -> Result<()> {
         "-D",
         "warnings",
     ])
-    .run()
+    .run()?;
+    // What is not compiled in by default.
+    cargo(["clippy", "-p", CODEC, "--all-features", "--all-targets"])
+        .args(["--", "-D", "warnings"])
+        .run()
 }
 
 fn rustdoc() -> Result<()> {
@@ -134,7 +138,8 @@ fn unit() -> Result<()> {
     } else {
         Ok(())
     };
-    units.and(examples)
+    let features = tests(&["-p", CODEC, "--all-features"]);
+    units.and(examples).and(features)
 }
 
 /// The same seeds each time: what fails today failed yesterday.
@@ -207,4 +212,5 @@ const SIMULATION: &str = "dialtone-testkit";
 const SIMULATION_PROFILE: &str = "simulation";
 /// Seeds of each kind of walk.
 const SIMULATION_SEEDS: &str = "10000";
+const CODEC: &str = "dialtone-codec";
 const INTEROP: &str = "dialtone-interop";

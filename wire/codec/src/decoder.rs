@@ -1,12 +1,17 @@
 //! Every decoder behind one face.
 
-use crate::{Codec, Error, Parameters, g711, g722, l16, opus};
+#[cfg(feature = "amr")]
+use crate::amr;
+#[cfg(feature = "g729")]
+use crate::g729;
+use crate::{Codec, Error, Parameters, g711, g722, g7231, gsm, l16, opus};
 
 /// Decodes one stream.
 #[derive(Debug)]
 pub struct Decoder {
     codec: Codec,
     rate: u32,
+    parameters: Parameters,
     kind: Kind,
 }
 
@@ -16,26 +21,31 @@ enum Kind {
     G722(Box<g722::Decoder>),
     Opus(opus::Decoder),
     L16(u8),
+    Gsm(gsm::Decoder),
+    G7231(g7231::Decoder),
+    #[cfg(feature = "g729")]
+    G729(g729::Decoder),
+    #[cfg(feature = "amr")]
+    Amr(Box<amr::Decoder>),
 }
 
 impl Decoder {
     /// A new stream. `parameters` are what we wish to receive.
     ///
     /// # Errors
-    /// [`Error::Parameters`]: the codec has no such rate.
+    /// [`Error::Parameters`]: the codec cannot do what they say, or was not
+    /// [compiled in](Codec::is_available).
     pub fn new(codec: Codec, parameters: &Parameters) -> Result<Self, Error> {
         let rate = match codec {
             Codec::Opus => parameters.rate.unwrap_or(codec.sample_rate()),
             _ => codec.sample_rate(),
         };
-        let kind = match codec {
-            Codec::Pcmu => Kind::Law(g711::decode_mu),
-            Codec::Pcma => Kind::Law(g711::decode_a),
-            Codec::G722 => Kind::G722(Box::default()),
-            Codec::Opus => Kind::Opus(opus::Decoder::new(rate)?),
-            Codec::L16 { channels, .. } => Kind::L16(channels),
-        };
-        Ok(Self { codec, rate, kind })
+        Ok(Self {
+            codec,
+            rate,
+            parameters: parameters.clone(),
+            kind: Kind::new(codec, rate, parameters)?,
+        })
     }
 
     /// The codec.
@@ -56,57 +66,146 @@ impl Decoder {
     /// # Errors
     /// [`Error::Damaged`]: the payload makes no sense; conceal it as if it had been lost.
     /// [`Error::Parameters`]: `pcm` is too short.
-    /// [`Error::Failed`]: the codec is of no more use.
     pub fn decode(&mut self, payload: &[u8], pcm: &mut [i16]) -> Result<usize, Error> {
         if payload.is_empty() {
             return Err(Error::Damaged);
         }
-        let space = pcm.len();
-        let fits = |samples: usize| match samples <= space {
-            true => Ok(()),
-            false => Err(Error::Parameters),
-        };
-        match &mut self.kind {
-            Kind::Law(law) => {
-                fits(payload.len())?;
-                let pairs = pcm.iter_mut().zip(payload);
-                pairs.for_each(|(sample, code)| *sample = law(*code));
-                Ok(payload.len())
-            }
-            Kind::G722(decoder) => {
-                fits(2 * payload.len())?;
-                Ok(decoder.decode(payload, pcm))
-            }
-            Kind::Opus(decoder) => decoder.decode(payload, pcm),
-            Kind::L16(channels) => {
-                fits(payload.len() / 2 / usize::from(*channels))?;
-                Ok(l16::decode(payload, *channels, pcm))
-            }
+        let decoded = self.kind.decode(payload, pcm);
+        if decoded == Err(Error::Failed) {
+            self.restart();
+            return Err(Error::Damaged);
         }
+        decoded
     }
 
     /// Fills `pcm`, as long as the time that was lost, with what may have been said, and returns
     /// how many samples that is: fewer if the codec works in frames that do not fit.
     pub fn conceal(&mut self, pcm: &mut [i16]) -> usize {
-        if let Kind::Opus(decoder) = &mut self.kind
-            && let Ok(samples) = decoder.conceal(pcm)
-        {
-            return samples;
-        }
-        pcm.fill(0);
-        pcm.len()
+        let concealed = self.kind.conceal(pcm);
+        self.or_silence(concealed, pcm)
     }
 
     /// Like [`conceal`](Self::conceal) for the time right before `next`, the payload of the packet
     /// after the lost one: where the codec repeats in each packet something of the one before,
     /// that is heard. `next` itself is to be decoded afterwards.
     pub fn recover(&mut self, next: &[u8], pcm: &mut [i16]) -> usize {
-        if let Kind::Opus(decoder) = &mut self.kind
-            && let Ok(samples) = decoder.recover(next, pcm)
-        {
-            return samples;
+        let recovered = match &mut self.kind {
+            Kind::Opus(decoder) => decoder.recover(next, pcm),
+            kind => kind.conceal(pcm),
+        };
+        match recovered {
+            Err(Error::Damaged) => self.conceal(pcm),
+            recovered => self.or_silence(recovered, pcm),
         }
-        self.conceal(pcm)
+    }
+
+    /// The mode of AMR that the last packet asked us to send
+    /// ([`Encoder::change_mode`](crate::Encoder::change_mode)).
+    ///
+    /// # Source
+    /// RFC 4867 §4.3.1
+    #[must_use]
+    pub fn mode_request(&self) -> Option<u8> {
+        match &self.kind {
+            #[cfg(feature = "amr")]
+            Kind::Amr(decoder) => decoder.mode_request(),
+            _ => None,
+        }
+    }
+
+    fn or_silence(&mut self, made: Result<usize, Error>, pcm: &mut [i16]) -> usize {
+        if made == Err(Error::Failed) {
+            self.restart();
+        }
+        made.unwrap_or_else(|_| {
+            pcm.fill(0);
+            pcm.len()
+        })
+    }
+
+    /// Goes on with a fresh codec after a panic of the old one. If there is none, the old one
+    /// goes on failing.
+    fn restart(&mut self) {
+        if let Ok(kind) = Kind::new(self.codec, self.rate, &self.parameters) {
+            self.kind = kind;
+        }
+    }
+}
+
+impl Kind {
+    fn new(codec: Codec, rate: u32, parameters: &Parameters) -> Result<Self, Error> {
+        // Only AMR asks them.
+        let _ = parameters;
+        Ok(match codec {
+            Codec::Pcmu => Self::Law(g711::decode_mu),
+            Codec::Pcma => Self::Law(g711::decode_a),
+            Codec::G722 => Self::G722(Box::default()),
+            Codec::Opus => Self::Opus(opus::Decoder::new(rate)?),
+            Codec::L16 { channels, .. } => Self::L16(channels),
+            Codec::Gsm => Self::Gsm(gsm::Decoder::new()?),
+            Codec::G7231 => Self::G7231(g7231::Decoder::new()?),
+            #[cfg(feature = "g729")]
+            Codec::G729 => Self::G729(g729::Decoder::new()?),
+            #[cfg(feature = "amr")]
+            Codec::AmrNb => Self::amr(amr::Band::Narrow, parameters)?,
+            #[cfg(feature = "amr")]
+            Codec::AmrWb => Self::amr(amr::Band::Wide, parameters)?,
+            #[cfg(not(all(feature = "g729", feature = "amr")))]
+            _ => return Err(Error::Parameters),
+        })
+    }
+
+    #[cfg(feature = "amr")]
+    fn amr(band: amr::Band, parameters: &Parameters) -> Result<Self, Error> {
+        let decoder = amr::Decoder::new(band, parameters)?;
+        Ok(Self::Amr(Box::new(decoder)))
+    }
+
+    fn decode(&mut self, payload: &[u8], pcm: &mut [i16]) -> Result<usize, Error> {
+        let space = pcm.len();
+        let fits = |samples: usize| match samples <= space {
+            true => Ok(()),
+            false => Err(Error::Parameters),
+        };
+        match self {
+            Self::Law(law) => {
+                fits(payload.len())?;
+                let pairs = pcm.iter_mut().zip(payload);
+                pairs.for_each(|(sample, code)| *sample = law(*code));
+                Ok(payload.len())
+            }
+            Self::G722(decoder) => {
+                fits(2 * payload.len())?;
+                Ok(decoder.decode(payload, pcm))
+            }
+            Self::Opus(decoder) => decoder.decode(payload, pcm),
+            Self::L16(channels) => {
+                fits(payload.len() / 2 / usize::from(*channels))?;
+                Ok(l16::decode(payload, *channels, pcm))
+            }
+            Self::Gsm(decoder) => decoder.decode(payload, pcm),
+            Self::G7231(decoder) => decoder.decode(payload, pcm),
+            #[cfg(feature = "g729")]
+            Self::G729(decoder) => decoder.decode(payload, pcm),
+            #[cfg(feature = "amr")]
+            Self::Amr(decoder) => decoder.decode(payload, pcm),
+        }
+    }
+
+    fn conceal(&mut self, pcm: &mut [i16]) -> Result<usize, Error> {
+        match self {
+            Self::Opus(decoder) => decoder.conceal(pcm),
+            Self::Gsm(decoder) => decoder.conceal(pcm),
+            Self::G7231(decoder) => decoder.conceal(pcm),
+            #[cfg(feature = "g729")]
+            Self::G729(decoder) => decoder.conceal(pcm),
+            #[cfg(feature = "amr")]
+            Self::Amr(decoder) => decoder.conceal(pcm),
+            Self::Law(_) | Self::G722(_) | Self::L16(_) => {
+                pcm.fill(0);
+                Ok(pcm.len())
+            }
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! Every encoder behind one face.
 
-use crate::{Codec, Error, Parameters, g711, g722, l16, opus};
+#[cfg(feature = "amr")]
+use crate::amr;
+#[cfg(feature = "g729")]
+use crate::g729;
+use crate::{Codec, Error, Parameters, g711, g722, g7231, gsm, l16, opus};
 
 /// Encodes one stream.
 #[derive(Debug)]
@@ -16,20 +20,41 @@ enum Kind {
     G722(Box<g722::Encoder>),
     Opus(opus::Encoder),
     L16(u8),
+    Gsm(gsm::Encoder),
+    G7231(g7231::Encoder),
+    #[cfg(feature = "g729")]
+    G729(g729::Encoder),
+    #[cfg(feature = "amr")]
+    Amr(Box<amr::Encoder>),
 }
 
 impl Encoder {
     /// A new stream. `parameters` are what the peer wishes to receive.
     ///
     /// # Errors
-    /// [`Error::Parameters`]: the codec has no such rate.
+    /// [`Error::Parameters`]: the codec cannot do what they say, or was not
+    /// [compiled in](Codec::is_available).
     pub fn new(codec: Codec, parameters: &Parameters) -> Result<Self, Error> {
+        let describe = parameters.silence && parameters.dtx;
         let kind = match codec {
             Codec::Pcmu => Kind::Law(g711::encode_mu),
             Codec::Pcma => Kind::Law(g711::encode_a),
             Codec::G722 => Kind::G722(Box::default()),
             Codec::Opus => Kind::Opus(opus_encoder(parameters)?),
             Codec::L16 { channels, .. } => Kind::L16(channels),
+            Codec::Gsm => Kind::Gsm(gsm::Encoder::new()?),
+            Codec::G7231 => {
+                let encoder = g7231::Encoder::new(!parameters.low_rate, describe)?;
+                Kind::G7231(encoder)
+            }
+            #[cfg(feature = "g729")]
+            Codec::G729 => Kind::G729(g729::Encoder::new(describe)?),
+            #[cfg(feature = "amr")]
+            Codec::AmrNb => Kind::amr(amr::Band::Narrow, parameters)?,
+            #[cfg(feature = "amr")]
+            Codec::AmrWb => Kind::amr(amr::Band::Wide, parameters)?,
+            #[cfg(not(all(feature = "g729", feature = "amr")))]
+            _ => return Err(Error::Parameters),
         };
         let rate = match &kind {
             Kind::Opus(encoder) => encoder.rate(),
@@ -54,7 +79,7 @@ impl Encoder {
     /// is; 0: nothing is to be sent for this time, because the peer agreed to hear no silence.
     ///
     /// `pcm` is whole frames of the codec: any number of samples of G.711 and L16, an even number
-    /// of G.722, and 2.5, 5, 10, 20, 40 or 60 ms of Opus.
+    /// of G.722, and 2.5, 5, 10, 20, 40 or 60 ms of Opus. [`Codec::ptime`] finds a length.
     ///
     /// # Errors
     /// [`Error::Parameters`]: `pcm` has another length, or `out` is too small.
@@ -79,6 +104,12 @@ impl Encoder {
                 let needed = 2 * pcm.len() * usize::from(*channels);
                 whole(l16::encode(pcm, *channels, out), needed)
             }
+            Kind::Gsm(encoder) => encoder.encode(pcm, out),
+            Kind::G7231(encoder) => encoder.encode(pcm, out),
+            #[cfg(feature = "g729")]
+            Kind::G729(encoder) => encoder.encode(pcm, out),
+            #[cfg(feature = "amr")]
+            Kind::Amr(encoder) => encoder.encode(pcm, out),
         }
     }
 
@@ -92,6 +123,33 @@ impl Encoder {
             Kind::Opus(encoder) => encoder.expect_loss(percent),
             _ => Ok(()),
         }
+    }
+
+    /// Changes to the mode of AMR that the peer asks for, if it was agreed.
+    ///
+    /// # Errors
+    /// [`Error::Failed`]: the codec is of no more use.
+    ///
+    /// # Source
+    /// RFC 4867 §4.3.1
+    pub fn change_mode(&mut self, mode: u8) -> Result<(), Error> {
+        match &mut self.kind {
+            #[cfg(feature = "amr")]
+            Kind::Amr(encoder) => encoder.change_mode(mode),
+            // No other codec has modes.
+            _ => {
+                let _ = mode;
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(feature = "amr")]
+impl Kind {
+    fn amr(band: amr::Band, parameters: &Parameters) -> Result<Self, Error> {
+        let encoder = amr::Encoder::new(band, parameters)?;
+        Ok(Self::Amr(Box::new(encoder)))
     }
 }
 

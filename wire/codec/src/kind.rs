@@ -14,6 +14,16 @@ pub enum Codec {
     G722,
     /// Opus, 48 kHz RTP clock (RFC 7587).
     Opus,
+    /// GSM full rate, 8 kHz (RFC 3551 §4.5.8).
+    Gsm,
+    /// G.723.1, 8 kHz (RFC 3551 §4.5.3).
+    G7231,
+    /// G.729 with Annex A, 8 kHz (RFC 3551 §4.5.6). Only with the feature `g729`.
+    G729,
+    /// AMR, 8 kHz (RFC 4867). Only with the feature `amr`.
+    AmrNb,
+    /// AMR-WB, 16 kHz (RFC 4867). Only with the feature `amr`.
+    AmrWb,
     /// Samples of 16 bits, as they are (RFC 3551 §4.5.11).
     L16 {
         /// Samples a second in each channel: 8000, 16,000 or 48,000.
@@ -53,9 +63,20 @@ impl Codec {
         Self::all().find(|codec| codec.static_payload_type() == Some(number))
     }
 
-    /// Every codec, without the variants of L16.
+    /// Every codec that was compiled in, without the variants of L16.
     pub fn all() -> impl Iterator<Item = Self> {
-        NAMED.into_iter()
+        NAMED.into_iter().filter(|codec| codec.is_available())
+    }
+
+    /// Whether the codec was compiled in.
+    #[must_use]
+    pub const fn is_available(self) -> bool {
+        let (g729, amr) = (cfg!(feature = "g729"), cfg!(feature = "amr"));
+        match self {
+            Self::G729 => g729,
+            Self::AmrNb | Self::AmrWb => amr,
+            _ => true,
+        }
     }
 
     /// The encoding name as it is registered.
@@ -66,6 +87,11 @@ impl Codec {
             Self::Pcma => "PCMA",
             Self::G722 => "G722",
             Self::Opus => "opus",
+            Self::Gsm => "GSM",
+            Self::G7231 => "G723",
+            Self::G729 => "G729",
+            Self::AmrNb => "AMR",
+            Self::AmrWb => "AMR-WB",
             Self::L16 { .. } => "L16",
         }
     }
@@ -74,9 +100,10 @@ impl Codec {
     #[must_use]
     pub const fn clock(self) -> u32 {
         match self {
-            Self::Pcmu | Self::Pcma | Self::G722 => 8000,
+            Self::AmrWb => 16_000,
             Self::Opus => 48_000,
             Self::L16 { rate, .. } => rate,
+            _ => 8000,
         }
     }
 
@@ -85,10 +112,10 @@ impl Codec {
     #[must_use]
     pub const fn sample_rate(self) -> u32 {
         match self {
-            Self::Pcmu | Self::Pcma => 8000,
-            Self::G722 => 16_000,
+            Self::G722 | Self::AmrWb => 16_000,
             Self::Opus => 48_000,
             Self::L16 { rate, .. } => rate,
+            _ => 8000,
         }
     }
 
@@ -103,6 +130,33 @@ impl Codec {
         }
     }
 
+    /// Milliseconds of one frame: what is encoded at once is a multiple. 1 where any time will do.
+    /// Opus also has frames of 40 and 60 ms, but not of every multiple.
+    #[must_use]
+    pub const fn frame_ms(self) -> u8 {
+        match self {
+            Self::Pcmu | Self::Pcma | Self::G722 | Self::L16 { .. } => 1,
+            Self::G729 | Self::Opus => 10,
+            Self::Gsm | Self::AmrNb | Self::AmrWb => 20,
+            Self::G7231 => 30,
+        }
+    }
+
+    /// The packet length, in milliseconds, that comes nearest to `wished` from below and that the
+    /// codec can make: 10, or one frame, at least, and 60 at most.
+    #[must_use]
+    pub const fn ptime(self, wished: u8) -> u8 {
+        let frame = self.frame_ms();
+        let wished = if wished > 60 { 60 } else { wished };
+        match (self, wished / frame * frame) {
+            (_, 0) if frame > 1 => frame,
+            (Self::Opus, 30) => 20,
+            (Self::Opus, 50) => 40,
+            (_, most) if most < 10 => 10,
+            (_, most) => most,
+        }
+    }
+
     /// The payload type that RFC 3551 gives it for good.
     ///
     /// # Source
@@ -113,7 +167,10 @@ impl Codec {
             Self::Pcmu => Some(0),
             Self::Pcma => Some(8),
             Self::G722 => Some(9),
-            Self::Opus | Self::L16 { .. } => None,
+            Self::Gsm => Some(3),
+            Self::G7231 => Some(4),
+            Self::G729 => Some(18),
+            Self::Opus | Self::L16 { .. } | Self::AmrNb | Self::AmrWb => None,
         }
     }
 }
@@ -129,7 +186,18 @@ impl fmt::Display for Codec {
     }
 }
 
-const NAMED: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcma, Codec::Pcmu];
+/// The better ones first.
+const NAMED: [Codec; 9] = [
+    Codec::Opus,
+    Codec::AmrWb,
+    Codec::G722,
+    Codec::Pcma,
+    Codec::Pcmu,
+    Codec::AmrNb,
+    Codec::G729,
+    Codec::Gsm,
+    Codec::G7231,
+];
 
 #[cfg(test)]
 mod tests {
@@ -158,6 +226,15 @@ mod tests {
         assert_eq!(Codec::from_rtpmap("L16", 11_025, 1), None);
         assert_eq!(Codec::from_rtpmap("L16", 8000, 3), None);
         assert_eq!(Codec::from_rtpmap("VP8", 90_000, 1), None);
+    }
+
+    #[test]
+    fn packets_are_whole_frames() {
+        let ptimes = |codec: Codec| [0, 10, 20, 30, 50, 60, 200].map(|ms| codec.ptime(ms));
+        assert_eq!(ptimes(Codec::Pcmu), [10, 10, 20, 30, 50, 60, 60]);
+        assert_eq!(ptimes(Codec::Opus), [10, 10, 20, 20, 40, 60, 60]);
+        assert_eq!(ptimes(Codec::Gsm), [20, 20, 20, 20, 40, 60, 60]);
+        assert_eq!(ptimes(Codec::G7231), [30, 30, 30, 30, 30, 60, 60]);
     }
 
     /// RFC 3551 §6.

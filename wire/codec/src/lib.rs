@@ -33,6 +33,7 @@
 //! - [`Encoder`], [`Decoder`]: every codec behind one face. No panic of a codec gets through.
 //! - [`g711`]: µ-law and A-law, a sample at a time.
 //! - [`g722`]: G.722 at 64 kbit/s.
+//! - [`gsm`], [`g7231`], `g729`, [`amr`]: the codecs of others behind our interface.
 //! - [`l16`]: samples as they are.
 //! - [`opus`]: Opus; [`ogg_opus`]: Opus in its file format.
 //! - [`tone`]: making a tone and finding one.
@@ -40,12 +41,17 @@
 //!
 //! Jitter buffers, packet loss concealment and mixing are not here yet.
 
+pub mod amr;
 mod contain;
 mod decoder;
 mod encoder;
 mod error;
 pub mod g711;
 pub mod g722;
+pub mod g7231;
+#[cfg(feature = "g729")]
+pub mod g729;
+pub mod gsm;
 mod kind;
 pub mod l16;
 pub mod ogg_opus;

@@ -20,6 +20,22 @@ pub struct Parameters {
     pub dtx: bool,
     /// A constant bit rate is wished (`cbr` of Opus).
     pub constant: bool,
+    /// The lower one of two rates is wished (5.3 kbit/s of G.723.1, by `bitrate`).
+    pub low_rate: bool,
+    /// The peer understands descriptions of silence: Annex B of G.729 (`annexb`), Annex A of
+    /// G.723.1 (`annexa`). They are sent if [`dtx`](Self::dtx) is set as well.
+    pub silence: bool,
+    /// The octet-aligned format of AMR (`octet-align`).
+    pub octet_aligned: bool,
+    /// The modes of AMR that may be used, a bit each (`mode-set`).
+    pub modes: u16,
+    /// The mode of AMR may change with every other frame only (`mode-change-period=2`).
+    pub every_other: bool,
+    /// The mode of AMR may change to its neighbours only (`mode-change-neighbor`).
+    pub neighbours: bool,
+    /// Something is wished that we cannot do, such as interleaved AMR: there is no encoder or
+    /// decoder for it.
+    pub unsupported: bool,
     /// Share of packets lost on the way, in percent, against which redundancy is added if
     /// [`fec`](Self::fec) allows. Not in SDP: RTCP tells.
     pub loss: u8,
@@ -35,6 +51,13 @@ impl Default for Parameters {
             fec: false,
             dtx: false,
             constant: false,
+            low_rate: false,
+            silence: true,
+            octet_aligned: false,
+            modes: u16::MAX,
+            every_other: false,
+            neighbours: false,
+            unsupported: false,
             loss: 0,
         }
     }
@@ -45,15 +68,21 @@ impl Parameters {
     /// unknown or makes no sense is passed over, as if it had not been said.
     ///
     /// # Source
-    /// RFC 8866 §6.15; RFC 7587 §6.1 for Opus
+    /// RFC 8866 §6.15; RFC 7587 §6.1 for Opus, RFC 4867 §8.1 for AMR, RFC 4856 §2.1.4 and §2.1.9 for
+    /// G.723.1 and G.729
     #[must_use]
     pub fn from_fmtp(codec: Codec, fmtp: &str) -> Self {
         let mut parameters = Self::default();
         for pair in fmtp.split(';') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
-            if codec == Codec::Opus {
-                parameters.opus(&name, value);
+            match codec {
+                Codec::Opus => parameters.opus(&name, value),
+                Codec::AmrNb | Codec::AmrWb => parameters.amr(&name, value),
+                Codec::G729 if name == "annexb" => parameters.silence = !is_no(value),
+                Codec::G7231 if name == "annexa" => parameters.silence = !is_no(value),
+                Codec::G7231 if name == "bitrate" => parameters.low_rate = value == "5.3",
+                _ => {}
             }
         }
         parameters
@@ -65,20 +94,67 @@ impl Parameters {
     /// RFC 7587 §6.1
     #[must_use]
     pub fn fmtp(&self, codec: Codec) -> String {
-        let mut pairs = Vec::new();
-        if codec == Codec::Opus {
-            if self.max_playback_rate != 48_000 {
-                pairs.push(format!("maxplaybackrate={}", self.max_playback_rate));
+        let pairs = match codec {
+            Codec::Opus => self.opus_pairs(),
+            Codec::AmrNb | Codec::AmrWb => self.amr_pairs(codec),
+            Codec::G729 if !self.silence => vec!["annexb=no".to_owned()],
+            Codec::G7231 => {
+                let rate = if self.low_rate { "5.3" } else { "6.3" };
+                let silence = if self.silence { "yes" } else { "no" };
+                vec![format!("bitrate={rate}"), format!("annexa={silence}")]
             }
-            pairs.extend(self.bit_rate.map(|n| format!("maxaveragebitrate={n}")));
-            let flags = [
-                (self.fec, "useinbandfec=1"),
-                (self.dtx, "usedtx=1"),
-                (self.constant, "cbr=1"),
-            ];
-            pairs.extend(flags.iter().filter(|f| f.0).map(|f| f.1.to_owned()));
-        }
+            _ => Vec::new(),
+        };
         pairs.join(";")
+    }
+
+    fn opus_pairs(&self) -> Vec<String> {
+        let mut pairs = Vec::new();
+        if self.max_playback_rate != 48_000 {
+            pairs.push(format!("maxplaybackrate={}", self.max_playback_rate));
+        }
+        pairs.extend(self.bit_rate.map(|n| format!("maxaveragebitrate={n}")));
+        let flags = [
+            (self.fec, "useinbandfec=1"),
+            (self.dtx, "usedtx=1"),
+            (self.constant, "cbr=1"),
+        ];
+        pairs.extend(flags.iter().filter(|f| f.0).map(|f| f.1.to_owned()));
+        pairs
+    }
+
+    fn amr_pairs(&self, codec: Codec) -> Vec<String> {
+        let count = if codec == Codec::AmrWb { 9 } else { 8 };
+        let modes: Vec<String> = (0..count)
+            .filter(|n| self.modes & 1 << n != 0)
+            .map(|n| n.to_string())
+            .collect();
+        let flags = [
+            (self.octet_aligned, "octet-align=1".to_owned()),
+            (modes.len() < count, format!("mode-set={}", modes.join(","))),
+            (self.every_other, "mode-change-period=2".to_owned()),
+            (self.neighbours, "mode-change-neighbor=1".to_owned()),
+        ];
+        flags.into_iter().filter(|f| f.0).map(|f| f.1).collect()
+    }
+
+    fn amr(&mut self, name: &str, value: &str) {
+        let on = value == "1";
+        match name {
+            "octet-align" => self.octet_aligned = on,
+            "mode-set" => {
+                let modes = value
+                    .split(',')
+                    .filter_map(|n| n.trim().parse::<u32>().ok());
+                self.modes = modes.filter(|n| *n < 9).fold(0, |set, n| set | 1 << n);
+            }
+            "mode-change-period" => self.every_other = value == "2",
+            "mode-change-neighbor" => self.neighbours = on,
+            "crc" | "robust-sorting" => self.unsupported |= on,
+            "interleaving" => self.unsupported = true,
+            // `mode-change-capability`, `max-red`: our encoder asks for neither.
+            _ => {}
+        }
     }
 
     fn opus(&mut self, name: &str, value: &str) {
@@ -94,6 +170,10 @@ impl Parameters {
             _ => {}
         }
     }
+}
+
+fn is_no(value: &str) -> bool {
+    value.trim_matches('"').eq_ignore_ascii_case("no")
 }
 
 #[cfg(test)]
@@ -116,6 +196,44 @@ mod tests {
         assert_eq!(parameters, expected);
         let again = Parameters::from_fmtp(Codec::Opus, &parameters.fmtp(Codec::Opus));
         assert_eq!(again, expected);
+    }
+
+    /// RFC 4867 §8.1.
+    #[test]
+    fn rfc4867_8_1_parameters_of_amr() {
+        let fmtp = "mode-set=0,2,4,7; octet-align=1; mode-change-period=2;mode-change-neighbor=1";
+        let parameters = Parameters::from_fmtp(Codec::AmrNb, fmtp);
+        let expected = Parameters {
+            modes: 0b1001_0101,
+            octet_aligned: true,
+            every_other: true,
+            neighbours: true,
+            ..Parameters::default()
+        };
+        assert_eq!(parameters, expected);
+        let again = Parameters::from_fmtp(Codec::AmrNb, &parameters.fmtp(Codec::AmrNb));
+        assert_eq!(again, expected);
+        for fmtp in ["crc=1", "robust-sorting=1", "interleaving=30"] {
+            assert!(Parameters::from_fmtp(Codec::AmrWb, fmtp).unsupported);
+        }
+        assert_eq!(Parameters::default().fmtp(Codec::AmrWb), "");
+    }
+
+    /// RFC 4856 §2.1.9.
+    #[test]
+    fn rfc4856_2_1_9_silence_of_g729() {
+        assert!(Parameters::from_fmtp(Codec::G729, "").silence);
+        let quiet = Parameters::from_fmtp(Codec::G729, "annexb=no");
+        assert!(!quiet.silence);
+        assert_eq!(quiet.fmtp(Codec::G729), "annexb=no");
+    }
+
+    /// RFC 4856 §2.1.4.
+    #[test]
+    fn rfc4856_2_1_4_rate_and_silence_of_g7231() {
+        let parameters = Parameters::from_fmtp(Codec::G7231, "bitrate=5.3;annexa=no");
+        assert!(parameters.low_rate && !parameters.silence);
+        assert_eq!(parameters.fmtp(Codec::G7231), "bitrate=5.3;annexa=no");
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Message<'a> {
     fields: Fields<'a>,
     body: &'a [u8],
     bytes: &'a [u8],
+    /// Read once: steering, transaction matching and the answer all look at it.
+    via: Result<Via<'a>, ParseError>,
     fault: Option<ParseError>,
 }
 
@@ -43,6 +45,7 @@ impl<'a> Message<'a> {
             fields: Fields::default(),
             body: &[],
             bytes,
+            via: Err(ParseError::Missing),
             fault: fault.or((!line.is_clean).then_some(ParseError::StartLine)),
         };
         match message.parse_fields(text, line.next)? {
@@ -51,7 +54,13 @@ impl<'a> Message<'a> {
             None => message.fault = Some(ParseError::Incomplete),
         }
         message.cut_body();
+        message.via = message.first_via();
         Ok(message)
+    }
+
+    fn first_via(&self) -> Result<Via<'a>, ParseError> {
+        let first = self.values(HeaderName::Via).next();
+        Via::parse(first.ok_or(ParseError::Missing)?)
     }
 
     /// Indexes the lines from `at` on. Yields where the body begins, if the header section ends.
@@ -204,11 +213,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// If there is none or it is malformed.
     pub fn top_via(&self) -> Result<Via<'a>, ParseError> {
-        Via::parse(
-            self.values(HeaderName::Via)
-                .next()
-                .ok_or(ParseError::Missing)?,
-        )
+        self.via
     }
 
     /// From.

@@ -698,7 +698,8 @@ impl Call {
 
     /// Cancels what still rings; a phone that answers all the same is hung up.
     pub(super) fn abandon_forks(&mut self, ctx: &mut Context<'_>, reason: Option<&str>) {
-        for fork in self.forks.drain(..) {
+        // The memory too is given back: a call is long, and rings briefly.
+        for fork in std::mem::take(&mut self.forks) {
             ctx.index.legs.remove(&fork.leg.tag());
             if let Some(client) = fork.client {
                 give_up(ctx, fork.leg.dialog, client, reason);

@@ -394,15 +394,17 @@ impl Leg {
     /// Makes a description with the last version, and with the next one if that differs from what the
     /// party has.
     pub(super) fn versioned(&mut self, make: impl Fn((u64, u64)) -> String) -> String {
-        let same = make(self.origin);
+        let made = make(self.origin);
         let new_version = std::mem::take(&mut self.taken_back);
-        if same == self.sent && !new_version {
-            return same;
+        if made == self.sent && !new_version {
+            return made;
         }
-        if !self.sent.is_empty() {
+        self.sent = if self.sent.is_empty() {
+            made
+        } else {
             self.origin.1 += 1;
-        }
-        self.sent = make(self.origin);
+            make(self.origin)
+        };
         self.sent.shrink_to_fit();
         self.sent.clone()
     }

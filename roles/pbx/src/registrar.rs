@@ -33,7 +33,7 @@ struct Entry {
 
 /// A REGISTER that has been understood.
 struct Wish<'a> {
-    contacts: Vec<(NameAddr<'a>, u32)>,
+    contacts: Vec<(NameAddr<'a>, Uri<'a>, u32)>,
     removes_all: bool,
     cseq: u32,
 }
@@ -149,10 +149,11 @@ impl Registrar {
             }
             contacts.clear();
         }
-        for (address, expires) in &wish.contacts {
+        for (address, uri, expires) in &wish.contacts {
             change(
                 &mut contacts,
                 address,
+                uri,
                 *expires,
                 wish.cseq,
                 flow,
@@ -401,17 +402,17 @@ impl<'a> Wish<'a> {
                 return Err(StatusCode(403));
             }
             let address = NameAddr::parse(value).map_err(bad)?;
-            Uri::parse(address.uri).map_err(bad)?;
+            let uri = Uri::parse(address.uri).map_err(bad)?;
             // A malformed expires parameter counts as absent (RFC 3261 §10.2.1.1).
             let own = address
                 .params
                 .find("expires")
                 .and_then(|seconds| seconds.parse().ok());
             wish.contacts
-                .push((address, granted(ctx, own.or(general))?));
+                .push((address, uri, granted(ctx, own.or(general))?));
         }
         // RFC 5626 §6: one REGISTER makes one flow.
-        let numbered = |(address, expires): &&(NameAddr<'_>, u32)| {
+        let numbered = |(address, _, expires): &&(NameAddr<'_>, Uri<'_>, u32)| {
             *expires > 0 && address.params.has("reg-id")
         };
         if wish.contacts.iter().filter(numbered).count() > 1 {
@@ -437,10 +438,15 @@ fn granted(ctx: &Context<'_>, wished: Option<u32>) -> Result<u32, StatusCode> {
     }
 }
 
-/// Adds, refreshes or removes one contact.
+/// Adds, refreshes or removes one contact; `uri` is that of its address.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a contact is all that its REGISTER says"
+)]
 fn change(
     contacts: &mut Vec<Contact>,
     address: &NameAddr<'_>,
+    uri: &Uri<'_>,
     expires: u32,
     cseq: u32,
     flow: Flow,
@@ -451,7 +457,6 @@ fn change(
         .params
         .find("+sip.instance")
         .map(|instance| instance.trim_matches('"').into());
-    let uri = Uri::parse(address.uri).map_err(|_| StatusCode(400))?;
     let reg_id = match expires {
         0 if address.params.find("reg-id").is_none() => 0,
         _ => outbound::flow_number(request, address)?,
@@ -465,7 +470,7 @@ fn change(
         }
         same_device
             || &*contact.uri == address.uri
-            || Uri::parse(&contact.uri).is_ok_and(|known| known.equivalent(&uri))
+            || Uri::parse(&contact.uri).is_ok_and(|known| known.equivalent(uri))
     };
     if let Some(known) = contacts.iter().find(|contact| same(contact))
         && is_older(known, request, cseq)

@@ -20,6 +20,8 @@ pub struct Message<'a> {
     bytes: &'a [u8],
     /// Read once: steering, transaction matching and the answer all look at it.
     via: Result<Via<'a>, ParseError>,
+    /// Read once as well: it decides about the slot, the dialog, and the tag of the answer.
+    to: Result<NameAddr<'a>, ParseError>,
     fault: Option<ParseError>,
 }
 
@@ -46,6 +48,7 @@ impl<'a> Message<'a> {
             body: &[],
             bytes,
             via: Err(ParseError::Missing),
+            to: Err(ParseError::Missing),
             fault: fault.or((!line.is_clean).then_some(ParseError::StartLine)),
         };
         match message.parse_fields(text, line.next)? {
@@ -55,6 +58,9 @@ impl<'a> Message<'a> {
         }
         message.cut_body();
         message.via = message.first_via();
+        if let Some(to) = message.header(HeaderName::To) {
+            message.to = NameAddr::parse(to);
+        }
         Ok(message)
     }
 
@@ -229,7 +235,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// If it is missing or malformed.
     pub fn to(&self) -> Result<NameAddr<'a>, ParseError> {
-        NameAddr::parse(self.header(HeaderName::To).ok_or(ParseError::Missing)?)
+        self.to
     }
 
     /// Call-ID; empty if it is missing.

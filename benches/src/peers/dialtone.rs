@@ -74,6 +74,8 @@ pub fn start_with(binary: &Path, users: u32, step: Step) -> Result<Server> {
         .args(["--set", &listen])
         .args(["--set", &format!("sip.realm={DOMAIN}")])
         .args(["--set", "http.listen=[]"])
+        // One address stands for many here.
+        .args(["--set", "sip.limits.strangers=0"])
         .args(["--set", "media.ports=10000-64999"])
         .args(["--set", "registrar.qualify=off"])
         .args(["--set", "log.level=warn"]);

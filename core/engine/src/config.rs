@@ -83,6 +83,16 @@ pub struct Limits {
     pub mailbox: usize,
     /// Octets of messages that wait for one thread.
     pub mailbox_bytes: usize,
+    /// Requests a second from one source that has not proved who it is: an IPv4 address, or the /64 of
+    /// an IPv6 address. Twice as many may come at once. Beyond that 100 a second are answered with 503,
+    /// and the rest is dropped. Zero: no limit.
+    pub strangers: u32,
+    /// TLS handshakes a second with one source; twice as many may begin at once, and beyond that
+    /// connections are closed before they cost anything. Zero: no limit.
+    pub handshakes_per_peer: u32,
+    /// TLS handshakes a second on one thread; beyond that connections wait to be accepted, as many as
+    /// the system keeps. Zero: no limit.
+    pub handshakes: u32,
 }
 
 impl Default for Limits {
@@ -99,6 +109,9 @@ impl Default for Limits {
             unsent: 256 * 1024,
             mailbox: 4096,
             mailbox_bytes: 16 << 20,
+            strangers: 0,
+            handshakes_per_peer: 50,
+            handshakes: 300,
         }
     }
 }

@@ -5,9 +5,10 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use base::{SLOTS, Slot};
-use sip::Protocol;
+use sip::{Flow, Protocol};
 use socket2::Socket;
 
 use crate::config::{Config, Listen};
@@ -287,6 +288,12 @@ impl<C> Handle<C> {
     /// Takes certificates and trust for new connections; open ones stay as they are.
     pub fn set_tls(&self, tls: Tls) {
         self.shared.tls.store(tls);
+    }
+
+    /// Whoever is at the other end of this flow has proved who it is, in another life of this server
+    /// perhaps; see [`Out::vouch`](crate::Out::vouch).
+    pub fn vouch(&self, flow: &Flow) {
+        self.shared.admission.vouch(Instant::now(), flow);
     }
 
     /// Begins to copy all messages that come and go; `None` if somebody else listens.

@@ -68,13 +68,16 @@
 //! What this room does not do: transactions and dialogs (`sip`, and the machines), name resolution.
 
 mod address;
+mod admission;
 mod config;
 mod engine;
 mod icmp;
+mod known;
 pub mod machine;
 mod mailbox;
 mod poll;
 mod post;
+mod rates;
 mod reception;
 mod refusal;
 mod residents;
@@ -96,7 +99,7 @@ pub use config::{Config, Limits, Listen};
 pub use engine::{Bound, Engine, Full, Handle, bind};
 pub use machine::{Answer, Ask, Found, Input, Machine, Out, Question, Send, Server};
 pub use refusal::refuse;
-pub use services::{PublishEvents, Services, SubmitMedia, TakeQuestions, WriteRecords};
+pub use services::{PublishEvents, Services, SubmitMedia, TakeQuestions, Trusts, WriteRecords};
 pub use socket::raise_descriptor_limit;
 pub use stats::{Counter, Stats};
 pub use steer::{slot_of_user, steer};

@@ -75,6 +75,9 @@ pub struct Out<E> {
     pub events: Vec<E>,
     /// Records that must be on disk before anything in `send` leaves.
     pub records: Vec<Vec<u8>>,
+    /// Flows whose peer has proved who it is: what it sends no longer counts as a stranger's
+    /// ([`Limits::strangers`](crate::Limits::strangers)).
+    pub vouch: Vec<Flow>,
 }
 
 impl<E> Out<E> {
@@ -89,6 +92,7 @@ impl<E> Out<E> {
             wake: Vec::new(),
             events: Vec::new(),
             records: Vec::new(),
+            vouch: Vec::new(),
         }
     }
 
@@ -111,6 +115,7 @@ impl<E> Out<E> {
         self.wake.clear();
         self.events.clear();
         self.records.clear();
+        self.vouch.clear();
     }
 }
 

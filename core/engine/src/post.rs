@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
 use base::Slot;
 use sip::{Flow, Message};
 
+use crate::admission::Judgement;
 use crate::mailbox::{Mail, Parcel};
 use crate::shared::Shared;
 use crate::slot_set::SlotSet;
@@ -79,6 +81,21 @@ impl<C> Post<C> {
     /// Wakes the machine of `slot`: at the next flush, or at a later one if its mailbox is full.
     pub(crate) fn wake(&mut self, slot: Slot) {
         self.wake.insert(slot);
+    }
+
+    /// A peer has proved who it is.
+    pub(crate) fn vouch(&self, now: Instant, flow: &Flow) {
+        self.shared.admission.vouch(now, flow);
+    }
+
+    /// How a request of this peer is to be treated.
+    pub(crate) fn judge(
+        &self,
+        now: Instant,
+        flow: &Flow,
+        trusts: impl FnOnce() -> bool,
+    ) -> Judgement {
+        self.shared.admission.judge(now, flow, trusts)
     }
 
     /// Whether machines are still to be woken.

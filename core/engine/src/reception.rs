@@ -5,9 +5,10 @@ use std::time::Instant;
 use base::Slot;
 use sip::{Flow, Message, Protocol, StatusCode};
 
+use crate::admission::Judgement;
 use crate::machine::{Input, Machine};
 use crate::post::Post;
-use crate::refusal::refuse;
+use crate::refusal::{refuse, refuse_busy};
 use crate::residents::Residents;
 use crate::stats::{Counter, Tally};
 use crate::steer::steer;
@@ -30,6 +31,8 @@ pub(crate) enum Verdict {
     Valid,
     /// A SIP message with a fault; it has been refused or dropped.
     Malformed,
+    /// A request of somebody who sends too many.
+    Limited,
     /// Something else.
     NotSip,
 }
@@ -44,6 +47,9 @@ impl<M: Machine> Reception<'_, M> {
         };
         self.tally.one(Counter::Received);
         self.tap(flow, &message);
+        if message.method().is_some() && !self.admits(flow, &message) {
+            return Verdict::Limited;
+        }
         if let Err(fault) = message.check() {
             self.refuse_message(&message, flow, fault.status());
             return Verdict::Malformed;
@@ -68,6 +74,26 @@ impl<M: Machine> Reception<'_, M> {
             }
             Err(_) => self.tally.one(Counter::NotSip),
         }
+    }
+
+    /// Whether a request may go on; refuses it if not, or drops it.
+    fn admits(&mut self, flow: Flow, request: &Message<'_>) -> bool {
+        // What comes from inside was let in before.
+        if flow.protocol == Protocol::Local {
+            return true;
+        }
+        let residents = &*self.residents;
+        let judged = self.post.judge(self.now, &flow, || residents.trusts(&flow));
+        if judged == Judgement::Admit {
+            return true;
+        }
+        self.tally.one(Counter::Limited);
+        if judged == Judgement::Refuse {
+            let slot = Slot::of_key(request.call_id().as_bytes());
+            self.residents
+                .answer(slot, |bytes| refuse_busy(bytes, request, flow));
+        }
+        false
     }
 
     /// Copies a message for whoever listens.

@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use sip::{Flow, Message, Method, StatusCode, Writer, response_flow};
+use sip::{Flow, HeaderName, Message, Method, StatusCode, Writer, response_flow};
 
 /// Appends the refusal of `request` with `status` to `bytes` and tells where to send it; `None` if
 /// nothing may be answered: a response, an ACK, or a request whose topmost Via makes no sense.
@@ -18,17 +18,41 @@ pub fn refuse(
     flow: Flow,
     status: StatusCode,
 ) -> Option<Flow> {
-    if matches!(request.method()?, Method::Ack) || request.top_via().is_err() {
+    if !may_be_answered(request) {
         return None;
     }
     Writer::response_to(bytes, request, &flow, status, &tag(request)).finish();
     Some(response_flow(request, flow))
 }
 
+/// Like [`refuse`], for whoever sends too much.
+///
+/// # Source
+/// RFC 3261 §21.5.4.
+pub(crate) fn refuse_busy(bytes: &mut Vec<u8>, request: &Message<'_>, flow: Flow) -> Option<Flow> {
+    if !may_be_answered(request) {
+        return None;
+    }
+    let mut writer = Writer::response_to(bytes, request, &flow, UNAVAILABLE, &tag(request));
+    writer.number(HeaderName::RetryAfter, RETRY_AFTER);
+    writer.finish();
+    Some(response_flow(request, flow))
+}
+
+fn may_be_answered(request: &Message<'_>) -> bool {
+    let method = request.method();
+    method.is_some_and(|method| method != Method::Ack) && request.top_via().is_ok()
+}
+
+const UNAVAILABLE: StatusCode = StatusCode(503);
+
+/// Seconds.
+const RETRY_AFTER: u64 = 5;
+
 fn tag(request: &Message<'_>) -> String {
     let mut hasher = DefaultHasher::new();
     request.call_id().hash(&mut hasher);
-    request.header(sip::HeaderName::Via).hash(&mut hasher);
+    request.header(HeaderName::Via).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 

@@ -113,6 +113,11 @@ impl<M: Machine> Residents<M> {
         self.end_call(slot, before.records < self.out.records.len());
     }
 
+    /// Whether this peer may send as much as it likes.
+    pub(crate) fn trusts(&self, flow: &Flow) -> bool {
+        (self.services.trusts)(flow)
+    }
+
     /// Queues an answer that no machine made.
     pub(crate) fn answer(&mut self, slot: Slot, write: impl FnOnce(&mut Vec<u8>) -> Option<Flow>) {
         let start = self.out.bytes.len();
@@ -161,6 +166,9 @@ impl<M: Machine> Residents<M> {
         }
         for slot in self.out.wake.drain(..) {
             post.wake(slot);
+        }
+        for flow in self.out.vouch.drain(..) {
+            post.vouch(now, &flow);
         }
         if !self.out.send.is_empty() {
             let messages = self.out.send.iter().zip(&self.origins);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use base::Slot;
+use sip::Flow;
 
 use crate::machine::Ask;
 
@@ -20,6 +21,10 @@ pub struct Services<E> {
     /// Takes what the slot's machine has to tell observers out of the vector; must not block. Which
     /// events may be lost when observers lag, and which may not, is decided behind this function.
     pub events: Box<PublishEvents<E>>,
+    /// Whether who is at the other end of a flow may send as much as it likes, however little it has
+    /// proved; asked when its source has used up [`Limits::strangers`](crate::Limits::strangers). Must
+    /// not block.
+    pub trusts: Box<Trusts>,
 }
 
 impl<E> Services<E> {
@@ -31,6 +36,7 @@ impl<E> Services<E> {
             media: Box::new(|commands| commands.clear()),
             ask: Box::new(|questions| questions.clear()),
             events: Box::new(|_, events| events.clear()),
+            trusts: Box::new(|_| false),
         }
     }
 }
@@ -49,6 +55,9 @@ pub type SubmitMedia = dyn Fn(&mut Vec<media::Command>) + Send + Sync;
 
 /// Form of [`Services::ask`].
 pub type TakeQuestions = dyn Fn(&mut Vec<Ask>) + Send + Sync;
+
+/// Form of [`Services::trusts`].
+pub type Trusts = dyn Fn(&Flow) -> bool + Send + Sync;
 
 /// Form of [`Services::events`].
 pub type PublishEvents<E> = dyn Fn(Slot, &mut Vec<E>) + Send + Sync;

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use base::Slot;
 
+use crate::admission::Admission;
 use crate::config::Limits;
 use crate::mailbox::{Mail, Mailbox, Parcel};
 use crate::stats::{Stats, Tally};
@@ -17,6 +18,7 @@ use crate::wiretap::Taps;
 pub(crate) struct Shared<C> {
     pub(crate) limits: Limits,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) tls: Arc<Current>,
     pub(crate) mailboxes: Vec<Mailbox<C>>,
     /// Where read parcels go back to, for each thread.
@@ -40,6 +42,7 @@ impl<C> Shared<C> {
         let mut shared = Self {
             limits,
             directory: Arc::new(Directory::new(&limits)),
+            admission: Arc::new(Admission::new(&limits)),
             tls: Arc::new(Current::new(tls)),
             mailboxes: Vec::new(),
             stocks: Vec::new(),

@@ -18,6 +18,8 @@ pub enum Counter {
     NotSip,
     /// Malformed messages: requests refused with the fault's status, or dropped.
     Malformed,
+    /// Requests refused or dropped because a stranger sent too many.
+    Limited,
     /// Dropped: responses to nothing that we sent.
     Stray,
     /// Dropped: inputs for a thread whose mailbox is full.
@@ -48,13 +50,14 @@ pub enum Counter {
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Received,
         Self::Sent,
         Self::Forwarded,
         Self::KeepAlives,
         Self::NotSip,
         Self::Malformed,
+        Self::Limited,
         Self::Stray,
         Self::MailboxFull,
         Self::NotSent,
@@ -80,6 +83,7 @@ impl Counter {
             Self::KeepAlives => "keep_alives",
             Self::NotSip => "not_sip",
             Self::Malformed => "malformed",
+            Self::Limited => "limited",
             Self::Stray => "stray",
             Self::MailboxFull => "mailbox_full",
             Self::NotSent => "not_sent",

@@ -57,7 +57,8 @@ impl<M: Machine> Thread<M> {
         let tls = Arc::clone(&parts.shared.tls);
         let limits = parts.shared.limits;
         let connections = Connections::new(parts.index, threads, limits, directory, tls);
-        let listeners = Listeners::new(parts.listeners);
+        let sources = Arc::clone(&parts.shared.admission);
+        let listeners = Listeners::new(parts.listeners, &limits, sources);
         Self {
             index: parts.index,
             post: Post::new(parts.index, Arc::clone(&parts.shared), parts.ends.returned),

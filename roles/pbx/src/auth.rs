@@ -60,7 +60,10 @@ pub(crate) fn authenticate(
     };
     match freshness {
         Freshness::Fresh(id) => match guard.check(id, given.nonce_count) {
-            Use::First => Verdict::Known(user),
+            Use::First => {
+                ctx.out.vouch.push(*flow);
+                Verdict::Known(user)
+            }
             Use::Replayed => Verdict::Replayed(user),
             Use::Stale => Verdict::Challenge { stale: true },
         },

@@ -88,6 +88,11 @@ impl Running {
         let bound = engine::bind::<Command>(network::engine_config(&settings.server, tls.clone()))?;
         let web = Web::bind(&settings.server.http, network::has_ipv6())?;
         let (bindings, journal) = recover(folder)?;
+        // Phones that were registered before are no strangers.
+        bindings.for_each(|_, contacts| {
+            let flows = contacts.iter().map(|contact| &contact.flow);
+            flows.for_each(|flow| bound.handle().vouch(flow));
+        });
         let call_log = CallLog::open(&folder.call_records(), settings.server.calls.max_calls)
             .context("call records can't be kept")?;
         let observer = Observer::start(call_log)?;
@@ -146,8 +151,19 @@ impl Running {
             &mailroom,
         );
         let engine = bound.start(
-            machines(config, services, observer.observed(), random()?),
-            ways_out(Arc::clone(&journal), plane.handle(), desk, &observer),
+            machines(
+                Arc::clone(&config),
+                services,
+                observer.observed(),
+                random()?,
+            ),
+            ways_out(
+                Arc::clone(&journal),
+                plane.handle(),
+                desk,
+                &observer,
+                config,
+            ),
         )?;
         Ok(Self {
             control,
@@ -284,6 +300,7 @@ fn ways_out(
     media: media::Handle,
     desk: resolver::Desk,
     observer: &Observer,
+    config: Arc<ArcSwap<pbx::Config>>,
 ) -> engine::Services<pbx::Event> {
     let observed = observer.observed();
     engine::Services {
@@ -291,6 +308,7 @@ fn ways_out(
         media: Box::new(move |commands| media.submit(commands)),
         ask: Box::new(move |questions| desk.ask(questions)),
         events: Box::new(move |_, events| observed.publish(events)),
+        trusts: Box::new(move |flow| config.load().trunks.knows(flow)),
     }
 }
 

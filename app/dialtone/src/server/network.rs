@@ -18,6 +18,7 @@ pub(super) fn engine_config(server: &Server, tls: Tls) -> engine::Config {
     });
     let listen = usable(wanted.collect(), has_ipv6);
     let tcp = &server.sip.tcp;
+    let rates = &server.sip.limits;
     engine::Config {
         listen,
         threads: server.sip.threads.and_then(NonZeroUsize::new),
@@ -27,6 +28,9 @@ pub(super) fn engine_config(server: &Server, tls: Tls) -> engine::Config {
             connections_per_peer: tcp.max_connections_per_peer,
             unfinished: tcp.message_timeout,
             idle: tcp.idle_timeout,
+            strangers: rates.strangers,
+            handshakes_per_peer: rates.handshakes_per_peer,
+            handshakes: rates.handshakes,
             ..Limits::default()
         },
     }

@@ -46,6 +46,18 @@ pub(crate) struct Sip {
     /// Signalling threads; none: as many as there are CPUs.
     pub(crate) threads: Option<usize>,
     pub(crate) tcp: Tcp,
+    pub(crate) limits: Limits,
+}
+
+/// `[sip.limits]`: for each second; zero: no limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Requests from one source that has not proved who it is.
+    pub(crate) strangers: u32,
+    /// TLS handshakes with one source.
+    pub(crate) handshakes_per_peer: u32,
+    /// TLS handshakes on one signalling thread.
+    pub(crate) handshakes: u32,
 }
 
 /// `[sip.tcp]`
@@ -181,8 +193,20 @@ fn sip(mut sip: Section<'_>) -> Sip {
         server: sip.read("server", SERVER.into(), printable(128)),
         threads: sip.read("threads", None, count_or_auto(1..=256)),
         tcp: tcp(sip.section("tcp")),
+        limits: limits(sip.section("limits")),
     };
     sip.finish();
+    read
+}
+
+fn limits(mut limits: Section<'_>) -> Limits {
+    let rate = |value: &_| number(0..=1_000_000)(value).map(|n| n as u32);
+    let read = Limits {
+        strangers: limits.read("strangers", 1000, rate),
+        handshakes_per_peer: limits.read("handshakes_per_peer", 50, rate),
+        handshakes: limits.read("handshakes", 300, rate),
+    };
+    limits.finish();
     read
 }
 

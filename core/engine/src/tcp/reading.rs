@@ -87,7 +87,7 @@ fn read_stream<M: Machine>(
                 }
                 match reception.receive(flow, bytes) {
                     Verdict::Valid => progress.valid = true,
-                    Verdict::Malformed => {}
+                    Verdict::Malformed | Verdict::Limited => {}
                     Verdict::NotSip => outcome = Outcome::Refuse(FrameError::NotSip),
                 }
             }
@@ -122,7 +122,7 @@ fn read_websocket<M: Machine>(
                 }
                 match reception.receive(flow, &bytes) {
                     Verdict::Valid => progress.valid = true,
-                    Verdict::Malformed => {}
+                    Verdict::Malformed | Verdict::Limited => {}
                     Verdict::NotSip => return Outcome::Refuse(FrameError::NotSip),
                 }
             }

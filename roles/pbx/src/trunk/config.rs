@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use base::Slot;
 use engine::Server;
-use sip::TlsPeer;
 use sip::digest::Account;
+use sip::{Flow, TlsPeer};
 
 use super::countries::Country;
+use super::incoming::is_of_trunk;
 use super::numbers::{Format, Rewrite};
 use super::state::State;
 use crate::stir::StirPolicy;
@@ -37,6 +38,13 @@ impl Trunks {
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Arc<Trunk>> {
         self.0.iter().find(|trunk| *trunk.name == *name)
+    }
+
+    /// Whether whatever comes this way is from one of them, by a certificate, a listed network, or the
+    /// address that we send to.
+    #[must_use]
+    pub fn knows(&self, flow: &Flow) -> bool {
+        is_of_trunk(self, flow)
     }
 
     /// All of them.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sip::{Flow, Message, TlsPeer, Uri};
 
-use super::{CallerId, Trunk};
+use super::{CallerId, Trunk, Trunks};
 use crate::{Config, auth, call, network};
 
 /// A call from a trunk.
@@ -55,6 +55,11 @@ fn find<'a>(config: &'a Config, flow: &Flow, request: &Message<'_>) -> Option<&'
         here.iter().find(|trunk| *trunk.user == *user)
     };
     by_line.or_else(by_user).or_else(|| here.first()).copied()
+}
+
+/// Whether whatever comes this way is a trunk's.
+pub(super) fn is_of_trunk(trunks: &Trunks, flow: &Flow) -> bool {
+    trunks.iter().any(|trunk| knows(trunk, flow, None))
 }
 
 /// Whether a request that came this way, to this line, is the trunk's: by its certificate (RFC 5922

@@ -47,7 +47,7 @@ pub(crate) enum Command {
     Panic,
 }
 
-/// Answers OPTIONS; panics at a method called PANIC.
+/// Answers OPTIONS; believes who sends PROVE; panics at a method called PANIC.
 pub(crate) struct Echo {
     mint: Mint,
     reports: Sender<Report>,
@@ -87,6 +87,7 @@ impl Machine for Echo {
             Input::Message { flow, message } => {
                 match message.method() {
                     Some(Method::Options) => self.answer(flow, message, out),
+                    Some(Method::Other("PROVE")) => out.vouch.push(flow),
                     Some(Method::Other("PANIC")) => panic!("as the peer asked"),
                     _ => {}
                 }

@@ -33,8 +33,22 @@ fn answer(challenge: &Challenge<'_>) {
         return;
     }
     let value = challenge
-        .respond("us\"er", "secret", Method::Invite, "sip:a@b", b"body", 1, "c")
+        .respond(
+            "us\"er",
+            "secret",
+            Method::Invite,
+            "sip:a@b",
+            b"body",
+            1,
+            "c",
+        )
         .to_string();
     let credentials = Credentials::parse(&value).expect("what we write parses");
-    assert!(credentials.verify("us\"er", &challenge.realm, "secret", Method::Invite, b"body"));
+    assert!(credentials.verify(
+        "us\"er",
+        &challenge.realm,
+        "secret",
+        Method::Invite,
+        b"body"
+    ));
 }

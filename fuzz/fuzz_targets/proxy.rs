@@ -98,7 +98,9 @@ impl Proxy {
     fn hear(&mut self, bytes: &[u8]) {
         // A status alone answers what was sent last.
         if let [a, b, c, rest @ ..] = bytes
-            && let Some(status) = std::str::from_utf8(&[*a, *b, *c]).ok().and_then(|t| t.parse().ok())
+            && let Some(status) = std::str::from_utf8(&[*a, *b, *c])
+                .ok()
+                .and_then(|t| t.parse().ok())
         {
             let answer = self.answer(status, rest);
             return self.hear_message(&answer);
@@ -188,7 +190,10 @@ impl Proxy {
     fn wait(&mut self, seconds: u64) {
         let end = self.now + Duration::from_secs(seconds);
         loop {
-            let contexts = self.contexts.iter().filter_map(|(_, context)| context.deadline());
+            let contexts = self
+                .contexts
+                .iter()
+                .filter_map(|(_, context)| context.deadline());
             let next = contexts.chain(self.transactions.deadline()).min();
             let Some(next) = next.filter(|next| *next <= end) else {
                 break;

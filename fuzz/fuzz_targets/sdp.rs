@@ -14,7 +14,10 @@ fuzz_target!(|bytes: &[u8]| {
     for media in sdp.media() {
         let _ = (media.transport(), media.direction(), media.connection());
         let _ = (media.ptime(), media.maxptime(), media.mux());
-        let _ = media.rtpmaps().filter_map(|map| media.fmtp(map.payload_type)).count();
+        let _ = media
+            .rtpmaps()
+            .filter_map(|map| media.fmtp(map.payload_type))
+            .count();
     }
     anchor(&sdp);
     take(&sdp);
@@ -66,5 +69,8 @@ fn take(offer: &Sdp<'_>) {
     let ours = Sdp::parse(&text).expect("what we write parses");
     assert_eq!(ours.media_count(), offer.media_count());
     let again = agree(&ours, &Codec::ALL).expect("our own answer agrees");
-    assert_eq!((again.codec, again.payload_type), (agreed.codec, agreed.payload_type));
+    assert_eq!(
+        (again.codec, again.payload_type),
+        (agreed.codec, agreed.payload_type)
+    );
 }

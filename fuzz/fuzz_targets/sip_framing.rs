@@ -30,7 +30,9 @@ fn frames(stream: &[u8], step: usize) -> Vec<(u8, Vec<u8>)> {
                     (0, bytes.to_vec())
                 }
                 Frame::Ping => (1, Vec::new()),
-                Frame::Broken { fault, head } => (2 + fault.status().0.to_be_bytes()[1], head.to_vec()),
+                Frame::Broken { fault, head } => {
+                    (2 + fault.status().0.to_be_bytes()[1], head.to_vec())
+                }
             });
         }
     }

@@ -26,7 +26,11 @@ fuzz_target!(|bytes: &[u8]| {
 fn read_everything(message: &Message<'_>) {
     let _ = message.check();
     let _ = (message.top_via(), message.from(), message.to());
-    let _ = (message.cseq(), message.call_id(), message.contacts().count());
+    let _ = (
+        message.cseq(),
+        message.call_id(),
+        message.contacts().count(),
+    );
     let _ = message.body_of_type("application/sdp");
     for field in message.fields() {
         let _ = message.number(field.name);
@@ -44,7 +48,11 @@ fn read_value(value: &str) {
     if let Ok(via) = Via::parse(value) {
         let _ = (via.branch_token(), via.address(), via.received());
     }
-    let _ = (CSeq::parse(value), RAck::parse(value), SessionExpires::parse(value));
+    let _ = (
+        CSeq::parse(value),
+        RAck::parse(value),
+        SessionExpires::parse(value),
+    );
     let _ = (Challenge::parse(value), Credentials::parse(value));
     let _ = (Params(value).iter().count(), unquote(value));
     let _ = Uri::parse(value);

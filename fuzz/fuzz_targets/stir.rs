@@ -16,7 +16,10 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(stir::number::canonical(&number).as_deref(), Some(&*number));
     }
     if let Some(seconds) = stir::date::parse(text) {
-        assert_eq!(stir::date::parse(&stir::date::encode(seconds)), Some(seconds));
+        assert_eq!(
+            stir::date::parse(&stir::date::encode(seconds)),
+            Some(seconds)
+        );
     }
     let call = Call {
         orig: "12155550121".to_owned(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base::Slot;
-use sip::stun::answer_binding;
+use ice::stun::answer_binding;
 use sip::{ConnectionId, Flow, Protocol, StatusCode, TlsPeer};
 use socket2::Socket;
 

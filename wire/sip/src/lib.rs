@@ -31,7 +31,6 @@ mod method;
 pub mod proxy;
 mod scan;
 mod status;
-pub mod stun;
 pub mod transaction;
 pub mod uri;
 

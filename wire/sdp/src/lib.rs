@@ -32,9 +32,11 @@
 //! - [`payload`]: payload types, the codecs that calls ending at us can use.
 //! - `codecs`: the same description with fewer codecs. - [`mod@rewrite`]: the same description with our addresses.
 //! - [`local`]: offers and answers of calls that end at us.
+//! - [`bridge`]: offers and answers between two parties that differ in encryption, codecs, ICE.
 //!
-//! It does not negotiate between two parties (they do that end to end), run ICE, or read keys.
+//! It does not send a packet: checks, handshakes and conversion are the media workers' work.
 
+pub mod bridge;
 mod codecs;
 pub mod local;
 pub mod media;

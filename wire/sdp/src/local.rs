@@ -52,17 +52,25 @@ pub struct TelephoneEvent {
 /// RFC 3264 §6.1
 #[must_use]
 pub fn agree(party: &Sdp<'_>, supported: &[Codec]) -> Option<Agreed> {
+    let plain = |stream| {
+        let media = party.media_at(stream);
+        media.is_some_and(|media| matches!(media.proto(), "RTP/AVP" | "RTP/AVPF"))
+    };
+    agree_where(party, supported, plain)
+}
+
+/// As [`agree`], among the streams for which `usable` holds.
+pub(crate) fn agree_where(
+    party: &Sdp<'_>,
+    supported: &[Codec],
+    usable: impl Fn(usize) -> bool,
+) -> Option<Agreed> {
     party
         .media()
         .enumerate()
-        .filter(|(_, media)| is_plain_audio(media))
+        .filter(|(_, media)| media.kind().eq_ignore_ascii_case("audio") && media.port() != 0)
+        .filter(|(stream, _)| usable(*stream))
         .find_map(|(stream, media)| agree_stream(stream, &media, supported))
-}
-
-fn is_plain_audio(media: &Media<'_, '_>) -> bool {
-    media.kind().eq_ignore_ascii_case("audio")
-        && media.port() != 0
-        && matches!(media.proto(), "RTP/AVP" | "RTP/AVPF")
 }
 
 fn agree_stream(stream: usize, media: &Media<'_, '_>, supported: &[Codec]) -> Option<Agreed> {

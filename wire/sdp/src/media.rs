@@ -98,6 +98,17 @@ impl<'s, 'a> Media<'s, 'a> {
         attributes(self.lines, name).next()
     }
 
+    /// The value of the attribute that holds for the section: its own, else the session's.
+    pub(crate) fn inherited(&self, name: &'static str) -> Option<&'a str> {
+        let session = || attributes(self.sdp.session_lines(), name).next();
+        self.attribute(name).or_else(session)
+    }
+
+    /// Whether the `m=` line has this format.
+    pub(crate) fn has_format(&self, format: &str) -> bool {
+        self.formats().any(|own| own == format)
+    }
+
     /// The `c=` line that holds for the section: its own, else the session's.
     #[must_use]
     pub fn connection(&self) -> Option<Connection<'a>> {
@@ -279,6 +290,19 @@ impl Direction {
             Self::SendOnly => Self::RecvOnly,
             Self::RecvOnly => Self::SendOnly,
             both => both,
+        }
+    }
+
+    /// The direction in which both flow: ours, as far as `limit` lets it.
+    pub(crate) const fn within(self, limit: Self) -> Self {
+        match (
+            self.sends() && limit.sends(),
+            self.receives() && limit.receives(),
+        ) {
+            (true, true) => Self::SendRecv,
+            (true, false) => Self::SendOnly,
+            (false, true) => Self::RecvOnly,
+            (false, false) => Self::Inactive,
         }
     }
 

@@ -48,7 +48,7 @@ pub enum Anchor {
 /// addresses, source filters. Hold by `c=0.0.0.0` becomes `a=sendonly` (or `inactive`), since the
 /// address is now ours. `s=` and `t=` are added where missing.
 pub fn rewrite(sdp: &Sdp<'_>, with: &Rewrite<'_>, out: &mut String) {
-    encode_session(sdp, &with.origin, out);
+    encode_session(sdp, &with.origin, is_bound_to_address, out);
     for (index, media) in sdp.media().enumerate() {
         match with.media.get(index).copied().unwrap_or(Anchor::Refuse) {
             Anchor::At(at) if media.port() != 0 => {
@@ -109,7 +109,13 @@ pub(crate) fn encode_connection(address: IpAddr, out: &mut String) {
 }
 
 /// Appends the session's lines. Origin, name and time have fixed places; the others stay in order.
-fn encode_session(sdp: &Sdp<'_>, origin: &Origin, out: &mut String) {
+/// Lines that `drops` says so of are left out.
+pub(crate) fn encode_session(
+    sdp: &Sdp<'_>,
+    origin: &Origin,
+    drops: impl Fn(&Line<'_>) -> bool,
+    out: &mut String,
+) {
     let lines = sdp.session_lines();
     out.push_str("v=0\r\n");
     origin.encode(out);
@@ -133,7 +139,7 @@ fn encode_session(sdp: &Sdp<'_>, origin: &Origin, out: &mut String) {
                 connection_missing = false;
             }
             b'c' => {}
-            _ if is_bound_to_address(line) => {}
+            _ if drops(line) => {}
             _ => line.encode(out),
         }
     }
@@ -176,21 +182,22 @@ impl Anchored<'_, '_> {
     fn encode_line(&self, line: &Line<'_>, held: bool, out: &mut String) {
         match line.attribute() {
             _ if line.kind == b'c' || is_bound_to_address(line) => {}
-            Some(("rtcp", value)) => self.encode_rtcp(value, out),
+            Some(("rtcp", value)) => encode_rtcp(self.media.port(), self.at.port(), value, out),
             Some((name, _)) if held && crate::Direction::parse(name).is_some() => {}
             _ => line.encode(out),
         }
     }
+}
 
-    /// RTCP on the RTP port itself stays so; else it is the next port.
-    fn encode_rtcp(&self, value: &str, out: &mut String) {
-        let said = value
-            .split_ascii_whitespace()
-            .next()
-            .and_then(|p| p.parse().ok());
-        let step = u16::from(said != Some(self.media.port()));
-        let _ = write!(out, "a=rtcp:{}\r\n", self.at.port().saturating_add(step));
-    }
+/// Appends an `a=rtcp` line for a stream that had RTP at `port` and now has it at `new`: RTCP on the RTP
+/// port itself stays so; else it is the next port.
+pub(crate) fn encode_rtcp(port: u16, new: u16, value: &str, out: &mut String) {
+    let said = value
+        .split_ascii_whitespace()
+        .next()
+        .and_then(|p| p.parse().ok());
+    let step = u16::from(said != Some(port));
+    let _ = write!(out, "a=rtcp:{}\r\n", new.saturating_add(step));
 }
 
 /// Appends an `m=` line with another port. A port count goes: we anchor one port.
@@ -216,7 +223,7 @@ fn encode_refused(media: &Media<'_, '_>, address: IpAddr, out: &mut String) {
 }
 
 /// Appends a section as it is, with the address it had from the session if it has none itself.
-fn encode_kept(sdp: &Sdp<'_>, media: &Media<'_, '_>, out: &mut String) {
+pub(crate) fn encode_kept(sdp: &Sdp<'_>, media: &Media<'_, '_>, out: &mut String) {
     let mut lines = media.lines().iter().peekable();
     while let Some(line) = lines.next_if(|line| matches!(line.kind, b'm' | b'i')) {
         line.encode(out);
@@ -229,11 +236,13 @@ fn encode_kept(sdp: &Sdp<'_>, media: &Media<'_, '_>, out: &mut String) {
     lines.for_each(|line| line.encode(out));
 }
 
-/// Whether the line holds only while media goes to the party's own addresses.
 fn is_bound_to_address(line: &Line<'_>) -> bool {
-    let Some((name, value)) = line.attribute() else {
-        return false;
-    };
+    line.attribute()
+        .is_some_and(|(name, value)| is_bound(name, value))
+}
+
+/// Whether an attribute holds only while media goes to the party's own addresses.
+pub(crate) fn is_bound(name: &str, value: &str) -> bool {
     match name {
         "candidate" | "remote-candidates" | "end-of-candidates" => true,
         "ice-ufrag" | "ice-pwd" | "ice-options" | "ice-lite" | "ice-mismatch" | "ice-pacing" => {

@@ -1,0 +1,8 @@
+//! Two parties that differ, with us between them.
+#![allow(clippy::unwrap_used)]
+
+mod codecs;
+mod keys;
+mod peers;
+mod properties;
+mod scene;

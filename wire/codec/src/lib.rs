@@ -37,6 +37,7 @@
 //! - [`l16`]: samples as they are.
 //! - [`opus`]: Opus; [`ogg_opus`]: Opus in its file format.
 //! - [`tone`]: making a tone and finding one.
+//! - [`dtmf`]: keys pressed, as tones; [`indication`]: dial tone, ringback, busy of many countries.
 //! - [`resample`]: changing the sampling rate.
 //!
 //! Jitter buffers, packet loss concealment and mixing are not here yet.
@@ -44,6 +45,8 @@
 pub mod amr;
 mod contain;
 mod decoder;
+
+pub mod dtmf;
 mod encoder;
 mod error;
 pub mod g711;
@@ -52,6 +55,7 @@ pub mod g7231;
 #[cfg(feature = "g729")]
 pub mod g729;
 pub mod gsm;
+pub mod indication;
 mod kind;
 pub mod l16;
 pub mod ogg_opus;

@@ -10,19 +10,26 @@ use std::f32::consts::TAU;
 #[expect(clippy::approx_constant, reason = "decibels, not half a turn")]
 pub const ZERO_DBM0: f32 = -3.14;
 
-/// A steady sine at 0 dBm0.
+/// A steady sine.
 #[derive(Clone, Copy, Debug)]
 pub struct Tone {
     /// Of a cycle, 0 to 1.
     phase: f32,
     step: f32,
+    peak: f32,
 }
 
 impl Tone {
-    /// A tone of `frequency` hertz, sampled `rate` times a second. A frequency that this rate
-    /// cannot carry is silence.
+    /// A tone of `frequency` hertz at 0 dBm0, sampled `rate` times a second. A frequency that this
+    /// rate cannot carry is silence.
     #[must_use]
     pub fn new(frequency: f32, rate: u32) -> Self {
+        Self::at(0.0, frequency, rate)
+    }
+
+    /// A tone at `level` dBm0, at most 3.
+    #[must_use]
+    pub fn at(level: f32, frequency: f32, rate: u32) -> Self {
         let step = frequency / rate as f32;
         Self {
             phase: 0.0,
@@ -31,16 +38,20 @@ impl Tone {
             } else {
                 0.0
             },
+            peak: f32::from(i16::MAX) * 10f32.powf((level.min(3.0) + ZERO_DBM0) / 20.0),
         }
+    }
+
+    /// The next sample.
+    pub(crate) fn sample(&mut self) -> f32 {
+        let sample = self.peak * (TAU * self.phase).sin();
+        self.phase = (self.phase + self.step).fract();
+        sample
     }
 
     /// Fills `pcm` with the next samples.
     pub fn fill(&mut self, pcm: &mut [i16]) {
-        let peak = f32::from(i16::MAX) * 10f32.powf(ZERO_DBM0 / 20.0);
-        for sample in pcm {
-            *sample = (peak * (TAU * self.phase).sin()).round() as i16;
-            self.phase = (self.phase + self.step).fract();
-        }
+        pcm.fill_with(|| self.sample().round() as i16);
     }
 }
 

@@ -21,6 +21,7 @@
 //! - [`packet`]: the RTP header, read in place and written in place.
 //! - [`rtcp`]: compound RTCP: sender and receiver reports, SDES CNAME, BYE.
 //! - [`demux`]: which protocol a datagram on a shared port belongs to.
+//! - [`telephone_event`]: keys pressed (RFC 4733), sent and heard.
 //! - [`sequence`]: extended sequence numbers, loss and jitter of one source.
 //!
 //! It neither encrypts nor reorders: SRTP and the jitter buffer are separate concerns.
@@ -30,8 +31,10 @@ mod error;
 pub mod packet;
 pub mod rtcp;
 pub mod sequence;
+pub mod telephone_event;
 
 pub use demux::Kind;
 pub use error::Error;
 pub use packet::{Extension, HEADER_LEN, Header, Packet};
 pub use sequence::{Arrival, Jitter, Sequence};
+pub use telephone_event::TelephoneEvent;

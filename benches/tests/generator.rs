@@ -10,7 +10,7 @@ use benches::peers::rtpengine::{self, RTPENGINE};
 use benches::peers::{FIRST_CALLER, Peer, USERS};
 use benches::server::{Server, free_address};
 use benches::signalling::load;
-use ue::load::{Accounts, Job, LoadError, LoadOptions, Report, run, stream};
+use ue::load::{Accounts, Job, LoadError, LoadOptions, Report, Transport, run, stream};
 
 /// Whether to go on without the peer: only if somebody said so.
 fn is_there(peer: &Peer) -> Result<bool> {
@@ -47,6 +47,23 @@ fn registrations_succeed() -> Result<()> {
         let report = run_to_end(&options)?;
         ensure!(report.is_clean() && report.ok == 500, "{report}");
     }
+    Ok(())
+}
+
+#[test]
+fn registrations_over_a_few_connections_succeed() -> Result<()> {
+    if !is_there(&KAMAILIO)? {
+        return Ok(());
+    }
+    let server = kamailio::start(Role::StreamRegistrar, USERS)?;
+    let options = LoadOptions {
+        transport: Transport::Tcp,
+        connections: 3,
+        ..some(Job::Register, &server)
+    };
+    let report = run_to_end(&options)?;
+    ensure!(report.is_clean() && report.ok == 500, "{report}");
+    assert_eq!(report.retransmissions, 0);
     Ok(())
 }
 
@@ -152,6 +169,9 @@ fn options_are_answered_at_the_pace_that_was_asked_for() -> Result<()> {
 fn nobody_there_is_an_error_at_once() -> Result<()> {
     let nobody = LoadOptions::new(Job::Options, free_address()?.to_string());
     let refused = run_to_end(&nobody);
-    assert!(matches!(refused, Err(LoadError::Refused(..))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(LoadError::Refused(..))),
+        "{refused:?}"
+    );
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "amr")]
 use crate::amr;
+use crate::conceal::Concealer;
 #[cfg(feature = "g729")]
 use crate::g729;
 use crate::{Codec, Error, Parameters, g711, g722, g7231, gsm, l16, opus};
@@ -13,6 +14,8 @@ pub struct Decoder {
     rate: u32,
     parameters: Parameters,
     kind: Kind,
+    /// Where the codec has no concealment of its own.
+    concealer: Option<Box<Concealer>>,
 }
 
 #[derive(Debug)]
@@ -40,11 +43,14 @@ impl Decoder {
             Codec::Opus => parameters.rate.unwrap_or(codec.sample_rate()),
             _ => codec.sample_rate(),
         };
+        let kind = Kind::new(codec, rate, parameters)?;
+        let bare = matches!(kind, Kind::Law(_) | Kind::G722(_) | Kind::L16(_));
         Ok(Self {
             codec,
             rate,
             parameters: parameters.clone(),
-            kind: Kind::new(codec, rate, parameters)?,
+            kind,
+            concealer: bare.then(|| Box::new(Concealer::new(rate))),
         })
     }
 
@@ -75,12 +81,19 @@ impl Decoder {
             self.restart();
             return Err(Error::Damaged);
         }
+        if let (Some(concealer), Ok(samples)) = (&mut self.concealer, decoded) {
+            concealer.heard(&mut pcm[..samples]);
+        }
         decoded
     }
 
     /// Fills `pcm`, as long as the time that was lost, with what may have been said, and returns
     /// how many samples that is: fewer if the codec works in frames that do not fit.
     pub fn conceal(&mut self, pcm: &mut [i16]) -> usize {
+        if let Some(concealer) = &mut self.concealer {
+            concealer.conceal(pcm);
+            return pcm.len();
+        }
         let concealed = self.kind.conceal(pcm);
         self.or_silence(concealed, pcm)
     }
@@ -89,11 +102,10 @@ impl Decoder {
     /// after the lost one: where the codec repeats in each packet something of the one before,
     /// that is heard. `next` itself is to be decoded afterwards.
     pub fn recover(&mut self, next: &[u8], pcm: &mut [i16]) -> usize {
-        let recovered = match &mut self.kind {
-            Kind::Opus(decoder) => decoder.recover(next, pcm),
-            kind => kind.conceal(pcm),
+        let Kind::Opus(decoder) = &mut self.kind else {
+            return self.conceal(pcm);
         };
-        match recovered {
+        match decoder.recover(next, pcm) {
             Err(Error::Damaged) => self.conceal(pcm),
             recovered => self.or_silence(recovered, pcm),
         }
@@ -201,10 +213,8 @@ impl Kind {
             Self::G729(decoder) => decoder.conceal(pcm),
             #[cfg(feature = "amr")]
             Self::Amr(decoder) => decoder.conceal(pcm),
-            Self::Law(_) | Self::G722(_) | Self::L16(_) => {
-                pcm.fill(0);
-                Ok(pcm.len())
-            }
+            // These have a concealer beside them.
+            Self::Law(_) | Self::G722(_) | Self::L16(_) => Err(Error::Parameters),
         }
     }
 }

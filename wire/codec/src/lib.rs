@@ -38,11 +38,14 @@
 //! - [`opus`]: Opus; [`ogg_opus`]: Opus in its file format.
 //! - [`tone`]: making a tone and finding one.
 //! - [`dtmf`]: keys pressed, as tones; [`indication`]: dial tone, ringback, busy of many countries.
+//! - [`conceal`]: lost sound made up; [`comfort_noise`]: silence described instead of sent.
 //! - [`resample`]: changing the sampling rate.
 //!
-//! Jitter buffers, packet loss concealment and mixing are not here yet.
+//! Jitter buffers are in `rtp`.
 
 pub mod amr;
+pub mod comfort_noise;
+pub mod conceal;
 mod contain;
 mod decoder;
 

@@ -54,6 +54,40 @@ impl Peer {
         self.send(world, &text)
     }
 
+    /// Answers a request of the server's with header fields, whole lines, and a description.
+    pub fn answer_with(
+        &mut self,
+        world: &mut World,
+        request: &str,
+        status: u16,
+        fields: &[&str],
+        body: &str,
+    ) -> Vec<String> {
+        let mut text = format!("SIP/2.0 {status} As The Test Wants\r\n");
+        for line in request.lines().take_while(|line| !line.is_empty()) {
+            let copied = ["Via:", "From:", "Call-ID:", "CSeq:"];
+            if copied.iter().any(|name| line.starts_with(name)) {
+                text += &format!("{line}\r\n");
+            } else if line.starts_with("To:") {
+                let tag = if line.contains(";tag=") {
+                    ""
+                } else {
+                    ";tag=peer"
+                };
+                text += &format!("{line}{tag}\r\n");
+            }
+        }
+        text += &format!("Contact: <sip:{}@{}>\r\n", self.user, self.address);
+        for line in fields {
+            text += &format!("{line}\r\n");
+        }
+        if !body.is_empty() {
+            text += "Content-Type: application/sdp\r\n";
+        }
+        text += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
+        self.send(world, &text)
+    }
+
     /// Begins another call: a new Call-ID.
     pub fn begin(&mut self) {
         self.call_id = format!("peer-{}", self.requests + 1000);
@@ -147,6 +181,12 @@ impl Peer {
             text += "Content-Type: application/sdp\r\n";
         }
         text + &format!("Content-Length: {}\r\n\r\n{body}", body.len())
+    }
+
+    /// The line of Authorization that answers the challenge in the last of these answers.
+    #[must_use]
+    pub fn prove(&self, answers: &[String], method: &str, uri: &str) -> Option<String> {
+        self.authorization(answers.last()?, method, uri)
     }
 
     fn authorization(&self, answer: &str, method: &str, uri: &str) -> Option<String> {

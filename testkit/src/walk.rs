@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pbx::config::{Forward, Redirects};
-use pbx::{Config, User};
+use pbx::trunk::config::Proxy;
+use pbx::{Config, Extension, Step, TrunkSettings, Trunks, User};
+use sip::digest::Account;
+use sip::locate::Server;
 
 use crate::dice::Dice;
 use crate::network::Weather;
-use crate::phone::{Command, Manner, Reply};
+use crate::phone::{Command, Manner, PROVIDER_ACCOUNT, Reply};
 use crate::server::Death;
 use crate::world::{Names, PhoneId, Place, Settings, World};
 
@@ -20,7 +23,84 @@ pub fn settings(seed: u64) -> Settings {
     settings.weather = Weather::random(&mut dice);
     settings.ports = dice.pick(&[6, 16, 64, 64]) as usize;
     change_config(&mut settings.config, &mut dice);
+    if dice.chance(40) {
+        add_provider(&mut settings.config, &mut dice);
+    }
+    let forwarded = extension("4XXXX", Step::Proxy("{number}".to_owned()));
+    settings.config.dialplan.extensions.insert(0, forwarded);
     settings
+}
+
+/// A trunk whose provider is the first phone of the walk: numbers that begin with 0 are there.
+fn add_provider(config: &mut Config, dice: &mut Dice) {
+    let server = Server {
+        port: Some(5060),
+        ..Server::named("10.0.0.1")
+    };
+    let proxy = Proxy {
+        server,
+        priority: 0,
+        weight: 1,
+    };
+    let mut trunk = TrunkSettings::new("provider", "provider.sim", vec![proxy]);
+    trunk.account = Some(Account {
+        user: PROVIDER_ACCOUNT.to_owned(),
+        password: PROVIDER_ACCOUNT.to_owned(),
+    });
+    trunk.max_channels = dice.pick(&[1, 10]) as usize;
+    (trunk.qualify, trunk.keep_alive) = (Duration::ZERO, Duration::ZERO);
+    let step = Step::Trunk {
+        trunks: vec!["provider".to_owned()],
+        number: "{number}".to_owned(),
+    };
+    let extensions = &mut config.dialplan.extensions;
+    extensions.insert(0, extension("0XXXX", step));
+    config.trunks = Trunks::new(vec![trunk], &Trunks::default());
+}
+
+/// Numbers with one digit in front.
+fn extension(number: &str, step: Step) -> Extension {
+    Extension {
+        number: number.to_owned(),
+        strip: 1,
+        steps: vec![step],
+        ..Extension::default()
+    }
+}
+
+/// The provider's switch, if the configuration has one.
+fn provider(world: &mut World, dice: &mut Dice) -> Option<PhoneId> {
+    world.server.config().trunks.iter().next()?;
+    let manner = Manner {
+        challenges: Some(dice.pick(&[1, 2, 100])),
+        named: false,
+        ..manner(dice)
+    };
+    Some(world.phone("provider", Place::Udp, manner))
+}
+
+/// What happens at a provider.
+fn at_provider(world: &mut World, dice: &mut Dice, provider: PhoneId) {
+    let number = dice
+        .pick(&["1001", "1002", "1003", "600", "01234"])
+        .to_owned();
+    match dice.number(0..10) {
+        0..=4 => world.tell(provider, Command::Dial(number)),
+        5 => world.tell(provider, Command::HangUp),
+        6 => {
+            let (hold, update) = (dice.chance(50), dice.chance(50));
+            world.tell(provider, Command::Hold { hold, update });
+        }
+        7 => {
+            let wait = dice.millis(0..3000);
+            world.at_mut(provider).manner().reply = match dice.chance(50) {
+                true => Reply::Refuse(wait, dice.pick(&[503, 500, 486, 404])),
+                false => Reply::Answer(wait),
+            };
+        }
+        8 => world.kill(provider, dice.chance(50)),
+        _ => world.reboot(provider),
+    }
 }
 
 fn change_config(config: &mut Config, dice: &mut Dice) {
@@ -64,6 +144,7 @@ fn change_user(config: &mut Config, dice: &mut Dice, number: &str) {
 /// Walks through the world of [`settings`] with the same seed.
 pub fn walk(world: &mut World, seed: u64) {
     let mut dice = Dice::new(seed, 3);
+    let provider = provider(world, &mut dice);
     let phones = people(world, &mut dice);
     for phone in &phones {
         world.tell_after(dice.millis(0..2000), *phone, Command::Register);
@@ -75,7 +156,10 @@ pub fn walk(world: &mut World, seed: u64) {
     }
     for _ in 0..dice.number(3..25) {
         let phone = dice.pick(&phones);
-        happen(world, &mut dice, phone);
+        match provider.filter(|_| dice.chance(20)) {
+            Some(provider) => at_provider(world, &mut dice, provider),
+            None => happen(world, &mut dice, phone),
+        }
         let pause = dice.pick(&[50, 1000, 8000, 60_000]);
         world.run(dice.millis(0..pause));
     }
@@ -128,6 +212,7 @@ pub fn walk_politely(world: &mut World, seed: u64) {
 #[must_use]
 pub fn polite_settings(seed: u64) -> Settings {
     let mut settings = settings(seed);
+    settings.config.trunks = Trunks::default();
     settings.ports = 200;
     settings.weather = Weather::calm();
     settings.config.calls.max_calls = 100;
@@ -175,11 +260,14 @@ fn converse(world: &mut World, dice: &mut Dice, phones: &[PhoneId]) {
 }
 
 fn people(world: &mut World, dice: &mut Dice) -> Vec<PhoneId> {
-    (0..dice.number(3..7))
-        .map(|_| {
+    (1..dice.number(4..8))
+        .map(|number| {
             let user = dice.pick(&["1001", "1002", "1002", "1003"]);
             let place = dice.pick(&Place::ALL);
-            let manner = manner(dice);
+            let mut manner = manner(dice);
+            if dice.chance(15) {
+                manner.flow = number;
+            }
             world.phone(user, place, manner)
         })
         .collect()
@@ -237,6 +325,7 @@ fn manner(dice: &mut Dice) -> Manner {
         forks: dice.chance(10),
         both_answer: dice.chance(50),
         flow: 0,
+        challenges: None,
         named: dice.chance(15),
         leaves_when_referred: dice.chance(30),
         refers_silently: dice.chance(20),
@@ -255,9 +344,14 @@ fn manner(dice: &mut Dice) -> Manner {
 fn happen(world: &mut World, dice: &mut Dice, phone: PhoneId) {
     let number = dice.pick(&[
         "1001", "1002", "1002", "1003", "1004", "600", "602", "603", "700", "800", "9", "711",
-        "711", "*81002", "*81003", "*91001",
+        "711", "*81002", "*81003", "*91001", "01234", "01234",
     ]);
-    match dice.number(0..53) {
+    match dice.number(0..57) {
+        53 | 54 => world.tell(phone, Command::Write(number.to_owned())),
+        55 | 56 => {
+            let ends = dice.chance(30);
+            world.tell(phone, Command::Publish { ends });
+        }
         40..=42 => world.tell(phone, Command::Transfer(number.to_owned())),
         43 | 44 => {
             world.tell(phone, Command::Dial(number.to_owned()));

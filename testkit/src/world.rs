@@ -88,6 +88,8 @@ pub struct World {
     /// Users one of whose phones removed all registrations.
     wiped: HashSet<String>,
     names: Names,
+    /// By name, besides those of the phones.
+    addresses: HashMap<String, SocketAddr>,
     /// By URL.
     certificates: HashMap<String, Arc<stir::Certificate>>,
     judge: Judge,
@@ -123,6 +125,7 @@ impl World {
             down_until: None,
             wiped: HashSet::new(),
             names: Names::good(),
+            addresses: HashMap::new(),
             certificates: HashMap::new(),
             judge: Judge::default(),
             tap: Wiretap::new(start),

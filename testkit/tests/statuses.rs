@@ -344,8 +344,8 @@ fn whoever_guesses_passwords_is_not_listened_to() {
 
 /// Credentials with the nonce of a challenge and a wrong password.
 fn guess(challenge: &str) -> String {
-    let (_, nonce) = challenge.split_once("nonce=\"").unwrap();
-    let nonce = nonce.split('"').next().unwrap();
+    let (_, nonce) = challenge.split_once("nonce=\"").expect("a nonce");
+    let nonce = nonce.split('"').next().expect("a closing quote");
     format!(
         "Authorization: Digest username=\"1001\", realm=\"sim\", nonce=\"{nonce}\", \
          uri=\"sip:192.0.2.1\", response=\"00000000000000000000000000000000\""

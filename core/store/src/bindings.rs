@@ -95,6 +95,26 @@ impl Bindings {
         }
     }
 
+    /// Notes whether those contacts of `user` answer that `is_meant` chooses. Any thread may: the user's
+    /// slot, if it changes the user at this moment, wins.
+    pub fn mark(&self, user: &str, reach: Reach, is_meant: impl Fn(&Contact) -> bool) {
+        let mut stripe = self.stripes[Slot::of_key(user.as_bytes()).index()]
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = stripe.get_mut(user) else {
+            return;
+        };
+        let mut contacts = packed::unpack(entry);
+        let mut meant = contacts
+            .iter_mut()
+            .filter(|contact| is_meant(contact))
+            .peekable();
+        if meant.peek().is_some() {
+            meant.for_each(|contact| contact.reach = reach);
+            *entry = packed::pack(&contacts);
+        }
+    }
+
     /// Calls `visit` for each registered user, a slot at a time. Writers of the slot at hand wait,
     /// so `visit` is quick, and doesn't change this directory.
     pub fn for_each(&self, mut visit: impl FnMut(&str, &Arc<[Contact]>)) {
@@ -193,6 +213,18 @@ pub(crate) mod tests {
         bindings.replace("1001", &[]);
         assert!(bindings.lookup("1001").is_none());
         assert_eq!(bindings.len(), 1);
+    }
+
+    #[test]
+    fn one_contact_of_many_is_marked() {
+        let bindings = Bindings::new();
+        bindings.replace("1001", &[contact("sip:a@h"), contact("sip:b@h")]);
+        bindings.mark("1001", Reach::Unreachable, |c| *c.uri == *"sip:b@h");
+        bindings.mark("1002", Reach::Unreachable, |_| true);
+        let marked = bindings.lookup("1001").unwrap();
+        assert_eq!(marked[0].reach, Reach::Unknown);
+        assert_eq!(marked[1].reach, Reach::Unreachable);
+        assert!(bindings.lookup("1002").is_none());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use store::{Bindings, Guesses, Lines, Mailboxes, Messages, Publications, Watcher
 use crate::locate::{Locator, Search};
 use crate::orbits::Orbits;
 use crate::stir::Notary;
-use crate::trunk::Errand;
+use crate::trunk::{Errand, Proof};
 use crate::{CallRecord, Config, Event};
 
 /// What all slots share.
@@ -120,12 +120,32 @@ pub(crate) struct Lingering {
     /// Its INVITE, which we answered.
     pub(crate) server: ServerKey,
     pub(crate) reason: Option<&'static str>,
+    /// It is behind a trunk that may want it.
+    pub(crate) proof: Option<Box<Proof>>,
 }
 
 impl Lingering {
-    pub(crate) fn hang_up(mut self: Box<Self>, ctx: &mut Context<'_>) {
+    pub(crate) fn hang_up(self: Box<Self>, ctx: &mut Context<'_>) {
         ctx.transactions.acknowledge(ctx.now, self.server);
-        ctx.hang_up(&mut self.dialog, self.reason);
+        ctx.part(self.dialog, self.reason, self.proof);
+    }
+}
+
+/// A dialog with a trunk that has been sent BYE, until the trunk takes that.
+#[derive(Clone, Debug)]
+pub(crate) struct Parting {
+    dialog: Dialog,
+    reason: Option<&'static str>,
+    proof: Box<Proof>,
+}
+
+impl Parting {
+    /// The trunk wants a proof that the BYE is ours.
+    pub(crate) fn refused(mut self: Box<Self>, ctx: &mut Context<'_>, response: &Message<'_>) {
+        let asks = matches!(response.status(), Some(StatusCode(401 | 407)));
+        if asks && self.proof.learn(response) {
+            ctx.part(self.dialog, self.reason, Some(self.proof));
+        }
     }
 }
 
@@ -135,6 +155,8 @@ pub(crate) struct Abandoned {
     pub(crate) dialog: Dialog,
     /// Who needs no BYE, or no other one.
     pub(crate) hung_up: HungUp,
+    /// It is behind a trunk that may want it.
+    pub(crate) proof: Option<Box<Proof>>,
 }
 
 /// Tags of phones that answered one INVITE, more than one of them if a proxy stands before them, and
@@ -172,6 +194,8 @@ pub(crate) enum Owner {
     Qualify {
         user: Arc<str>,
         contact: Box<str>,
+        /// Which of the phone's flows.
+        reg_id: u32,
         sent: Instant,
     },
     /// REGISTER or OPTIONS to a trunk.
@@ -179,6 +203,8 @@ pub(crate) enum Owner {
     /// An INVITE that nobody waits for any more: if it is answered all the same, the answer is
     /// acknowledged and the dialog hung up.
     Abandoned(Box<Abandoned>),
+    /// BYE to a trunk.
+    Parting(Box<Parting>),
     /// Nothing depends on the answer: BYE, PRACK.
     Nobody,
 }
@@ -317,6 +343,33 @@ impl Context<'_> {
                 None => writer.finish(),
             }
         });
+    }
+
+    /// Hangs up a dialog for good; with a `proof`, one with a trunk that may want it.
+    pub(crate) fn part(
+        &mut self,
+        mut dialog: Dialog,
+        reason: Option<&'static str>,
+        proof: Option<Box<Proof>>,
+    ) {
+        let Some(mut proof) = proof else {
+            return self.hang_up(&mut dialog, reason);
+        };
+        let (cnonce, target) = (self.mint.token(), dialog.remote_target.clone());
+        let key = self.request(&mut dialog, Method::Bye, Owner::Nobody, |mut writer| {
+            proof.put(&mut writer, Method::Bye, &target, cnonce);
+            if let Some(reason) = reason {
+                writer.header(HeaderName::Reason, reason);
+            }
+            writer.finish();
+        });
+        if let Some(owner) = self.transactions.client(key) {
+            *owner = Owner::Parting(Box::new(Parting {
+                dialog,
+                reason,
+                proof,
+            }));
+        }
     }
 
     /// Hangs up a dialog. `reason` is the value of a Reason header field (RFC 3326).

@@ -24,6 +24,7 @@ use crate::context::{ALLOW, Abandoned, Context, Index, Owner, Pending, Services,
 use crate::events::{Notifier, Publisher};
 use crate::locate::{Locator, Ways};
 use crate::messages::Courier;
+use crate::outbound::FLOW_FAILED;
 use crate::proxy::{Dialled, Proxy};
 use crate::registrar::{self, Registrar};
 use crate::stir::Notary;
@@ -414,15 +415,16 @@ impl Pbx {
             Owner::Qualify {
                 user,
                 contact,
+                reg_id,
                 sent,
             } => {
                 let rtt = now.saturating_duration_since(sent);
-                registrar::qualified(
-                    &self.context(now, out),
-                    &user,
-                    &contact,
-                    Reach::Reachable { rtt },
-                );
+                let ctx = self.context(now, out);
+                let reach = match response.status() {
+                    Some(FLOW_FAILED) => Reach::Unreachable,
+                    _ => Reach::Reachable { rtt },
+                };
+                registrar::qualified(&ctx, &user, &contact, reg_id, reach);
             }
             Owner::Message { parcel } => {
                 let status = response.status().unwrap_or(StatusCode(500));
@@ -442,6 +444,7 @@ impl Pbx {
             Owner::Abandoned(leg) => {
                 answered_too_late(&mut self.context(now, out), key, leg, response);
             }
+            Owner::Parting(parting) => parting.refused(&mut self.context(now, out), response),
             Owner::Nobody => {}
         }
     }
@@ -477,8 +480,14 @@ impl Pbx {
             Owner::Proxy { server } => self.with_proxy(now, out, |proxy, ctx| {
                 proxy.lost(ctx, server, key, StatusCode(408));
             }),
-            Owner::Qualify { user, contact, .. } => {
-                registrar::qualified(&self.context(now, out), &user, &contact, Reach::Unreachable);
+            Owner::Qualify {
+                user,
+                contact,
+                reg_id,
+                ..
+            } => {
+                let ctx = self.context(now, out);
+                registrar::qualified(&ctx, &user, &contact, reg_id, Reach::Unreachable);
             }
             Owner::Message { parcel } => {
                 self.with_courier(now, out, |courier, ctx| {
@@ -491,7 +500,7 @@ impl Pbx {
             Owner::Trunk(errand) => self.with_trunks(now, out, |trunks, ctx| {
                 trunks.answered(ctx, key, &errand, None);
             }),
-            Owner::Abandoned(_) | Owner::Nobody => {}
+            Owner::Abandoned(_) | Owner::Parting(_) | Owner::Nobody => {}
         }
     }
 
@@ -722,7 +731,7 @@ fn answered_too_late(
     let cseq = response.cseq().map_or(0, |cseq| cseq.number);
     ctx.acknowledge(&leg.dialog, cseq, None);
     if leg.hung_up.add(&leg.dialog.remote_tag) {
-        ctx.hang_up(&mut leg.dialog, None);
+        ctx.part(leg.dialog.clone(), None, leg.proof.clone());
     }
     if let Some(owner) = ctx.transactions.client(key) {
         *owner = Owner::Abandoned(leg);

@@ -8,6 +8,7 @@ use sip::{Dialog, Flow, Message, NameAddr, Protocol, Uri};
 use store::Contact;
 
 use crate::Network;
+use crate::context::Context;
 
 impl Network {
     /// Our address for Via and Contact towards the peer of `flow`.
@@ -149,6 +150,41 @@ pub(crate) fn along((protocol, remote): Way, source: Flow) -> Option<Flow> {
         tls: sip::TlsPeer::ANY,
         ..source
     })
+}
+
+impl Context<'_> {
+    /// Whether a phone may be reached there. A user who could name a trunk's server, or ourselves, as the
+    /// place of his phone would make calls by it as if they were ours: unless he has registered from
+    /// there, as through a proxy that serves phones too.
+    pub(crate) fn may_lead(&self, contact: &Contact, flow: &Flow) -> bool {
+        let host = flow.remote.ip();
+        host == contact.flow.remote.ip()
+            || !self.is_ours(flow) && !self.is_trunk(|way| way.ip() == host)
+    }
+
+    /// The way to a phone that registers by `source`, its own `Contact` being `uri`: it is no way of a
+    /// trunk, even if both are at one address.
+    pub(crate) fn way_to_phone(&self, uri: &str, source: Flow, request: &Message<'_>) -> Flow {
+        let flow = way_to(uri, source, request);
+        let moved = flow.remote != source.remote;
+        let ours = flow.remote == flow.local;
+        if moved && (ours || self.is_trunk(|way| way == flow.remote)) {
+            return source;
+        }
+        flow
+    }
+
+    fn is_trunk(&self, is_it: impl Fn(SocketAddr) -> bool) -> bool {
+        self.config.trunks.iter().any(|trunk| {
+            let view = trunk.state.view();
+            view.ways.iter().any(|way| is_it(way.flow.remote))
+        })
+    }
+
+    fn is_ours(&self, flow: &Flow) -> bool {
+        let own = (self.services.way_out)(flow.protocol, flow.remote);
+        own == Some(flow.remote)
+    }
 }
 
 /// Whether an address means the same host everywhere.

@@ -6,8 +6,9 @@
 use std::net::IpAddr;
 
 use sip::{Flow, HeaderName, Message, NameAddr, StatusCode, Writer};
-use store::Contact;
+use store::{Contact, Reach};
 
+use crate::context::Context;
 use crate::network;
 
 /// The flow that a contact names as one of several of its instance; 0 if it does not, or if outbound
@@ -71,6 +72,18 @@ pub(crate) fn name_flow(contact: &Contact) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// A flow of a registered phone is dead: until the phone registers along it again it counts as one that
+/// leads nowhere, and is tried last.
+///
+/// # Source
+/// RFC 5626 §5.3.1
+pub(crate) fn flow_failed(ctx: &Context<'_>, user: &str, uri: &str, flow: &Flow) {
+    let bindings = &ctx.services.bindings;
+    bindings.mark(user, Reach::Unreachable, |contact| {
+        contact.reg_id > 0 && *contact.uri == *uri && network::first_hop(contact) == *flow
+    });
 }
 
 /// Whether two registrations are flows of one phone.

@@ -150,6 +150,7 @@ impl Registrar {
             contacts.clear();
         }
         for (address, uri, expires) in &wish.contacts {
+            let flow = ctx.way_to_phone(address.uri, flow, request);
             change(
                 &mut contacts,
                 address,
@@ -317,15 +318,10 @@ impl Registrar {
 }
 
 /// Takes the answer to our OPTIONS, or its absence, into the directory.
-pub(crate) fn qualified(ctx: &Context<'_>, user: &str, uri: &str, reach: Reach) {
-    let Some(contacts) = ctx.services.bindings.lookup(user) else {
-        return;
-    };
-    let mut contacts = contacts.to_vec();
-    for contact in contacts.iter_mut().filter(|contact| &*contact.uri == uri) {
-        contact.reach = reach;
-    }
-    ctx.services.bindings.replace(user, &contacts);
+pub(crate) fn qualified(ctx: &Context<'_>, user: &str, uri: &str, reg_id: u32, reach: Reach) {
+    ctx.services.bindings.mark(user, reach, |contact| {
+        &*contact.uri == uri && contact.reg_id == reg_id
+    });
 }
 
 /// Asks a phone whether it is there.
@@ -344,6 +340,7 @@ fn qualify(ctx: &mut Context<'_>, user: &Arc<str>, contact: &Contact) {
     let owner = Owner::Qualify {
         user: Arc::clone(user),
         contact: contact.uri.clone(),
+        reg_id: contact.reg_id,
         sent: ctx.now,
     };
     ctx.request(&mut dialog, Method::Options, owner, |mut writer| {
@@ -480,7 +477,9 @@ fn change(
     let reach = contacts
         .iter()
         .find(|contact| same(contact) && contact.flow.remote == flow.remote)
-        .map(|known| known.reach);
+        .map(|known| known.reach)
+        // RFC 5626 §5.3.1: a flow that was dead lives again.
+        .filter(|reach| reg_id == 0 || *reach != Reach::Unreachable);
     contacts.retain(|contact| !same(contact));
     if expires == 0 {
         return Ok(());
@@ -492,7 +491,7 @@ fn change(
         .map_or(1000.0, |q| q.clamp(0.0, 1.0) * 1000.0);
     contacts.push(Contact {
         uri: address.uri.into(),
-        flow: network::way_to(address.uri, flow, request),
+        flow,
         path: request
             .values(HeaderName::Path)
             .map(str::to_owned)

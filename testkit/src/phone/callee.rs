@@ -248,12 +248,16 @@ impl Phone {
         let elsewhere = (300..400)
             .contains(&status)
             .then(|| format!("<sip:{number}@{domain}>"));
+        let overloaded = status == 503 && self.line.manner.challenges.is_some();
         if let Some(pending) = call.invite.take() {
             let tag = call.dialog.local_tag;
             self.line
                 .respond(now, &pending, status, tag.as_str(), |mut writer| {
                     if let Some(elsewhere) = elsewhere {
                         writer.header(HeaderName::Contact, elsewhere);
+                    }
+                    if overloaded {
+                        writer.header(HeaderName::RetryAfter, 3);
                     }
                     writer.finish();
                 });

@@ -22,6 +22,7 @@ pub(super) enum Owner {
     Bye(u32),
     Refer(u32),
     Subscribe(u32),
+    Errand,
     Nobody,
 }
 

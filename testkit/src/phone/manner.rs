@@ -64,6 +64,9 @@ pub struct Manner {
     pub refers_silently: bool,
     /// Where it redirects calls that it refuses with 302.
     pub redirects_to: &'static str,
+    /// It plays a provider's switch: it registers nowhere, and challenges requests, so that each proof
+    /// is good for so many of them.
+    pub challenges: Option<u32>,
     /// Messages that begin so are never sent, though the phone believes that they were.
     pub withholds: Vec<&'static str>,
 }
@@ -111,6 +114,7 @@ impl Default for Manner {
             leaves_when_referred: false,
             refers_silently: false,
             redirects_to: "1003",
+            challenges: None,
             withholds: Vec::new(),
         }
     }

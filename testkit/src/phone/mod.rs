@@ -5,6 +5,8 @@ mod call;
 mod callee;
 mod caller;
 mod description;
+mod errand;
+mod gate;
 mod line;
 mod manner;
 mod registration;
@@ -20,6 +22,9 @@ use base::Mint;
 use sip::{Expired, Flow, HeaderName, Message, Method, Received};
 
 use call::{Call, State, What};
+use errand::Errand;
+use gate::Gate;
+pub(crate) use gate::PROVIDER_ACCOUNT;
 use line::{Alarm, Line, Owner, Pending};
 pub use manner::{Manner, Reply};
 use registration::Registration;
@@ -71,6 +76,13 @@ pub enum Command {
     },
     /// Ends all subscriptions.
     Unwatch,
+    /// Sends a message to this number.
+    Write(String),
+    /// Publishes the user's presence, or refreshes that.
+    Publish {
+        /// Takes it back.
+        ends: bool,
+    },
     /// Gives up a pending re-INVITE.
     CancelChange,
     /// Makes and takes no calls any more, does not register again.
@@ -145,6 +157,11 @@ pub struct Phone {
     siblings: Vec<base::Token>,
     outcomes: Vec<Outcome>,
     watches: Vec<Watch>,
+    /// And how often it has been tried.
+    errand: Option<(Errand, u8)>,
+    /// Of what is published.
+    etag: Option<String>,
+    gate: Gate,
 }
 
 impl Phone {
@@ -167,6 +184,9 @@ impl Phone {
             siblings: Vec::new(),
             outcomes: Vec::new(),
             watches: Vec::new(),
+            errand: None,
+            etag: None,
+            gate: Gate::default(),
         }
     }
 
@@ -261,7 +281,12 @@ impl Phone {
     }
 
     pub(crate) fn command(&mut self, now: Instant, command: &Command) {
+        let provider = self.line.manner.challenges.is_some();
         match command {
+            Command::Register | Command::RegisterAgain | Command::Watch { .. } if provider => {}
+            Command::Write(_) | Command::Publish { .. } if provider || self.retired => {}
+            Command::Write(to) => self.run_errand(now, Errand::Write { to: to.clone() }),
+            Command::Publish { ends } => self.run_errand(now, Errand::Publish { ends: *ends }),
             Command::Register => self.registration.start(&mut self.line, now),
             Command::RegisterAgain => self.registration.again(&mut self.line, now),
             Command::Unregister { all } => self.registration.stop(&mut self.line, now, *all),
@@ -364,6 +389,7 @@ impl Phone {
         };
         match owner {
             Owner::Register => self.registration.answered(line, now, response),
+            Owner::Errand => self.errand_answered(now, Some(response)),
             Owner::Subscribe(id) => self.subscribe_answered(now, id, Some(response)),
             Owner::Invite(call) => {
                 self.with(call, |phone, call| {
@@ -396,6 +422,7 @@ impl Phone {
     fn unanswered(&mut self, now: Instant, owner: Owner) {
         match owner {
             Owner::Register => self.registration.failed(&mut self.line, now),
+            Owner::Errand => self.errand_answered(now, None),
             Owner::Subscribe(id) => self.subscribe_answered(now, id, None),
             Owner::Invite(call) => self.with(call, |phone, call| {
                 let ending = if call.given_up {
@@ -428,6 +455,9 @@ impl Phone {
             return;
         };
         let pending = Pending::new(server, flow, request);
+        if !self.lets_in(now, &pending, request) {
+            return;
+        }
         let call = self
             .calls
             .values()
@@ -449,6 +479,15 @@ impl Phone {
                 self.line
                     .respond(now, &pending, 200, tag.as_str(), |mut writer| {
                         writer.header(HeaderName::Allow, allow);
+                        writer.finish();
+                    });
+            }
+            (None, Some(Method::Message)) if !in_dialog => {
+                let tag = self.line.mint.token();
+                let busy = matches!(self.line.manner.reply, Reply::Refuse(..));
+                let status = if busy { 480 } else { 200 };
+                self.line
+                    .respond(now, &pending, status, tag.as_str(), |writer| {
                         writer.finish();
                     });
             }

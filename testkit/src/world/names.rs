@@ -54,6 +54,11 @@ impl World {
         self.names = names;
     }
 
+    /// Name servers know this name too.
+    pub fn name(&mut self, name: &str, address: SocketAddr) {
+        self.addresses.insert(name.to_owned(), address);
+    }
+
     /// Puts a certificate on a web server.
     pub fn publish(&mut self, url: &str, certificate: stir::Certificate) {
         self.certificates
@@ -82,6 +87,9 @@ impl World {
     fn ways_to(&mut self, server: &Server) -> Vec<(Protocol, SocketAddr)> {
         if self.dice.chance(self.names.empty) {
             return Vec::new();
+        }
+        if let Some(address) = self.addresses.get(&*server.host) {
+            return vec![(Protocol::Udp, *address)];
         }
         let known = self
             .seats

@@ -146,6 +146,29 @@ fn rfc5626_5_3_a_call_goes_along_the_latest_flow_and_along_the_next_if_that_fail
     });
 }
 
+/// RFC 5626 §5.3.1: what has failed once is not tried first again, until the phone registers by it.
+#[test]
+fn rfc5626_5_3_1_a_dead_flow_is_tried_once() {
+    calm(|world| {
+        let older = flow(world, 1, Manner::default());
+        let newer = flow(world, 2, Manner::refusing(430));
+        let caller = registered(world, "1002", Manner::default());
+        let tried = |world: &World| world.at(newer).outcomes().len();
+        for _ in 0..3 {
+            dial(world, caller, "1001");
+            up(world, &[caller, older]);
+            assert_eq!(tried(world), 1);
+            world.tell(caller, Command::HangUp);
+            world.run(secs(2));
+        }
+        world.at_mut(newer).manner().reply = Reply::Answer(secs(1));
+        world.tell(newer, Command::RegisterAgain);
+        world.run(secs(1));
+        dial(world, caller, "1001");
+        up(world, &[caller, newer]);
+    });
+}
+
 #[test]
 fn rfc5626_5_3_when_all_flows_have_failed_the_phone_is_not_reachable() {
     calm(|world| {

@@ -62,6 +62,39 @@ fn silent() -> Manner {
     }
 }
 
+/// RFC 5057 §4, RFC 5589 §5: the subscription that a REFER makes outlives the call of whoever sent it,
+/// and lasts longer than phones ring.
+#[test]
+fn rfc3515_2_4_7_who_has_hung_up_hears_what_came_of_the_transfer() {
+    calm(|world| {
+        let phones = three(world, hasty());
+        send_to(world, phones[0], "1003");
+        world.run(secs(60));
+        assert_put_together(world, phones);
+        let sent: Vec<_> = world.tap().all().iter().collect();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let bye = sent
+            .iter()
+            .position(|sent| !sent.by_server && sent.name() == "BYE");
+        let later = &sent[bye.expect("the transferor hangs up")..];
+        let told: Vec<_> = later
+            .iter()
+            .filter(|sent| sent.by_server && sent.name() == "NOTIFY")
+            .map(|sent| text(&sent.bytes))
+            .collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].contains("Subscription-State: terminated"),
+            "{told:?}"
+        );
+        assert!(told[0].contains("SIP/2.0 200 OK"), "{told:?}");
+        let mut earlier = sent.iter().map(|sent| text(&sent.bytes));
+        assert!(earlier.any(|text| text.contains("Subscription-State: active;expires=180")));
+        world.tell(phones[1], Command::HangUp);
+        world.run(secs(5));
+    });
+}
+
 /// RFC 5589 §6, RFC 3515 §2.4.4, RFC 4488 §4.
 #[test]
 fn rfc5589_6_a_blind_transfer_puts_the_other_two_together() {

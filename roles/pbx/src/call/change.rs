@@ -357,6 +357,11 @@ impl Call {
             }
             return Some(self);
         }
+        if let Some(leg) = self.asked(key).filter(|_| status.is_success()) {
+            leg.is_let_in();
+        } else if self.prove_change(ctx, key, response) {
+            return Some(self);
+        }
         if self
             .exchange
             .as_ref()
@@ -365,6 +370,43 @@ impl Call {
             return self.exchange_answered(ctx, response, status, flow);
         }
         self.refresh_answered(ctx, key, response, flow)
+    }
+
+    /// A trunk wants a proof of who we are for a request inside a dialog, which is sent again with one.
+    /// `false`: it can't be given.
+    ///
+    /// # Source
+    /// RFC 3261 §22.2
+    fn prove_change(
+        &mut self,
+        ctx: &mut Context<'_>,
+        key: ClientKey,
+        response: &Message<'_>,
+    ) -> bool {
+        let call = self.id;
+        if !self.asked(key).is_some_and(|leg| leg.learns(response)) {
+            return false;
+        }
+        let until = ctx.now + GIVE_UP;
+        if let Some(exchange) = self.exchange.as_mut().filter(|e| e.client == key) {
+            let leg = self.legs[exchange.from.other().index()].as_mut();
+            if let Some(leg) = leg {
+                let sdp = exchange.offered.then(|| leg.sent.clone());
+                exchange.client = leg.offer(ctx, call, exchange.method, sdp.as_deref());
+                exchange.until = until;
+            }
+        } else if let Some(leg) = self.refreshing(key)
+            && let Some(refresh) = leg.refresh
+        {
+            let sdp = (refresh.method == Method::Invite).then(|| leg.sent.clone());
+            let client = leg.offer(ctx, call, refresh.method, sdp.as_deref());
+            leg.refresh = Some(Refresh {
+                client,
+                until,
+                ..refresh
+            });
+        }
+        true
     }
 
     fn exchange_answered(

@@ -17,7 +17,7 @@ use super::{Alive, CALLER, Call, LateAck, Session, Stage};
 use crate::context::{Abandoned, Context, HungUp, Owner, Pending, SDP};
 use crate::outbound::{FLOW_FAILED, Spare};
 use crate::trunk::Outgoing;
-use crate::{Cause, Event};
+use crate::{Cause, Event, outbound};
 
 /// What a phone's provisional response tells the caller.
 #[derive(Debug)]
@@ -320,8 +320,11 @@ impl Call {
         if matches!(status.0, 401 | 407) && self.prove(ctx, index, response) {
             return Some(self);
         }
-        if status == FLOW_FAILED && self.try_next_flow(ctx, index) {
-            return Some(self);
+        if status == FLOW_FAILED {
+            self.flow_failed(ctx, index);
+            if self.try_next_flow(ctx, index) {
+                return Some(self);
+            }
         }
         self.fork_fails(ctx, index, status, Some(response))
     }
@@ -329,8 +332,13 @@ impl Call {
     /// A phone did not answer, or could not be reached.
     pub(crate) fn fork_lost(mut self: Box<Self>, ctx: &mut Context<'_>, key: ClientKey) -> Alive {
         match self.forks.iter().position(|fork| fork.client == Some(key)) {
-            Some(index) if self.try_next_flow(ctx, index) => Some(self),
-            Some(index) => self.fork_fails(ctx, index, StatusCode(408), None),
+            Some(index) => {
+                self.flow_failed(ctx, index);
+                if self.try_next_flow(ctx, index) {
+                    return Some(self);
+                }
+                self.fork_fails(ctx, index, StatusCode(408), None)
+            }
             None => Some(self),
         }
     }
@@ -340,8 +348,7 @@ impl Call {
         if let Some(fork) = self.forks.get_mut(index)
             && let Some(client) = fork.client.take()
         {
-            let dialog = fork.leg.dialog.clone();
-            give_up(ctx, dialog, client, None);
+            give_up(ctx, &fork.leg, client, None);
         }
         self.fork_fails(ctx, index, StatusCode(408), None)
     }
@@ -474,6 +481,7 @@ impl Call {
         fork.leg.follow(response);
         fork.leg.learn(response, flow);
         fork.leg.accept_timer(ctx.now, response);
+        fork.leg.is_let_in();
         // An answer in a reliable provisional response need not come again.
         fork.leg.hear(response);
         fork.leg.invite = fork.client;
@@ -619,6 +627,14 @@ impl Call {
         true
     }
 
+    /// A flow of a phone is dead: the next call takes another one at once.
+    fn flow_failed(&self, ctx: &Context<'_>, index: usize) {
+        if let Some(leg) = self.forks.get(index).map(Fork::leg) {
+            let (target, flow) = (&leg.dialog.remote_target, &leg.dialog.flow);
+            outbound::flow_failed(ctx, &leg.party.name, target, flow);
+        }
+    }
+
     /// Calls a phone along another of its flows, after one that is dead (RFC 5626 §5.3). Nobody has
     /// answered yet, so that the dialog can begin again.
     fn try_next_flow(&mut self, ctx: &mut Context<'_>, index: usize) -> bool {
@@ -702,17 +718,22 @@ impl Call {
         for fork in std::mem::take(&mut self.forks) {
             ctx.index.legs.remove(&fork.leg.tag());
             if let Some(client) = fork.client {
-                give_up(ctx, fork.leg.dialog, client, reason);
+                give_up(ctx, &fork.leg, client, reason);
             }
         }
     }
 }
 
 /// Cancels an INVITE; whoever answers all the same is hung up.
-fn give_up(ctx: &mut Context<'_>, dialog: Dialog, client: ClientKey, reason: Option<&str>) {
+fn give_up(ctx: &mut Context<'_>, leg: &Leg, client: ClientKey, reason: Option<&str>) {
     if let Some(owner) = ctx.transactions.client(client) {
         let hung_up = HungUp::default();
-        *owner = Owner::Abandoned(Box::new(Abandoned { dialog, hung_up }));
+        let (dialog, proof) = (leg.dialog.clone(), leg.proof());
+        *owner = Owner::Abandoned(Box::new(Abandoned {
+            dialog,
+            hung_up,
+            proof,
+        }));
     }
     ctx.transactions.cancel(ctx.now, client, reason, ctx.out);
 }

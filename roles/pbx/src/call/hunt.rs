@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sdp::Sdp;
-use sip::digest::Learned;
 use sip::{Message, StatusCode};
 
 use super::fork::Target;
@@ -218,15 +217,10 @@ impl Call {
         let Some(fork) = self.forks.get_mut(index) else {
             return false;
         };
-        let Some(trunk) = fork
-            .leg
-            .trunk
-            .as_mut()
-            .filter(|t| t.trunk.account.is_some())
-        else {
+        let Some(trunk) = fork.leg.trunk.as_mut() else {
             return false;
         };
-        if trunk.answers.learn(response) == Learned::Refused {
+        if !trunk.learn(response) {
             return false;
         }
         fork.begin_again();

@@ -6,13 +6,14 @@ use base::Token;
 use media::Side;
 use sdp::{Anchor, Origin, Rewrite, Sdp};
 use sip::{
-    ClientKey, Dialog, Flow, HeaderName, Message, Method, ServerKey, SessionExpires, Writer,
+    ClientKey, Dialog, Flow, HeaderName, Message, Method, ServerKey, SessionExpires, StatusCode,
+    Writer,
 };
 use std::net::SocketAddr;
 
 use super::session::Session;
 use crate::context::{ALLOW, Abandoned, Context, HungUp, Owner, Pending, SDP};
-use crate::trunk::{ANONYMOUS_ADDRESS, CallerId, TrunkLeg};
+use crate::trunk::{ANONYMOUS_ADDRESS, CallerId, Proof, TrunkLeg};
 use crate::{Config, User, network};
 
 /// The leg between us and one party.
@@ -197,6 +198,24 @@ impl Leg {
         }
     }
 
+    /// What a trunk may want to have proved when the leg is gone.
+    pub(super) fn proof(&self) -> Option<Box<Proof>> {
+        self.trunk.as_ref()?.proof()
+    }
+
+    /// A trunk wants a proof of who we are. `false`: it can't be given.
+    pub(super) fn learns(&mut self, response: &Message<'_>) -> bool {
+        let asks = matches!(response.status(), Some(StatusCode(401 | 407)));
+        asks && self.trunk.as_mut().is_some_and(|leg| leg.learn(response))
+    }
+
+    /// The party has let a request in: should it challenge a later one, that is news.
+    pub(super) fn is_let_in(&mut self) {
+        if let Some(trunk) = &mut self.trunk {
+            trunk.answers.accepted();
+        }
+    }
+
     pub(super) fn tag(&self) -> Token {
         self.dialog.local_tag
     }
@@ -243,15 +262,16 @@ impl Leg {
             return false;
         }
         self.progress = (cseq, rseq);
-        ctx.request(
-            &mut self.dialog,
-            Method::Prack,
-            Owner::Nobody,
-            |mut writer| {
-                writer.header(HeaderName::RAck, format_args!("{rseq} {cseq} INVITE"));
-                writer.finish();
-            },
-        );
+        let (cnonce, target) = (ctx.mint.token(), self.dialog.remote_target.clone());
+        let trunk = self.trunk.as_deref_mut();
+        let dialog = &mut self.dialog;
+        ctx.request(dialog, Method::Prack, Owner::Nobody, |mut writer| {
+            writer.header(HeaderName::RAck, format_args!("{rseq} {cseq} INVITE"));
+            if let Some(trunk) = trunk {
+                trunk.prove(&mut writer, Method::Prack, &target, b"", cnonce);
+            }
+            writer.finish();
+        });
         true
     }
 
@@ -300,8 +320,12 @@ impl Leg {
         let mut hung_up = self.turned_away.clone();
         hung_up.add(&self.dialog.remote_tag);
         if let Some(owner) = ctx.transactions.client(client) {
-            let dialog = self.dialog.clone();
-            *owner = Owner::Abandoned(Box::new(Abandoned { dialog, hung_up }));
+            let (dialog, proof) = (self.dialog.clone(), self.proof());
+            *owner = Owner::Abandoned(Box::new(Abandoned {
+                dialog,
+                hung_up,
+                proof,
+            }));
         }
     }
 

@@ -411,10 +411,11 @@ fn leave(ctx: &mut Context<'_>, leg: Leg, gone: bool, reason: Option<&'static st
 }
 
 /// Hangs up a leg, or has it hung up once it has acknowledged our answer (RFC 3261 §15).
-fn release(ctx: &mut Context<'_>, mut leg: Leg, reason: Option<&'static str>) {
+fn release(ctx: &mut Context<'_>, leg: Leg, reason: Option<&'static str>) {
     match leg.unacknowledged {
         Some((server, _)) => {
             let lingering = Lingering {
+                proof: leg.proof(),
                 dialog: leg.dialog,
                 server,
                 reason,
@@ -423,7 +424,10 @@ fn release(ctx: &mut Context<'_>, mut leg: Leg, reason: Option<&'static str>) {
                 .lingering
                 .insert(lingering.dialog.local_tag, Box::new(lingering));
         }
-        None => ctx.hang_up(&mut leg.dialog, reason),
+        None => {
+            let proof = leg.proof();
+            ctx.part(leg.dialog, reason, proof);
+        }
     }
 }
 

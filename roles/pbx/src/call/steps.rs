@@ -106,6 +106,7 @@ impl Call {
                 Search::Now(_, mut ways) => {
                     // Where nothing is found the way of the registration may do.
                     let found = ways.find_map(|way| network::along(way, contact.flow));
+                    let found = found.filter(|flow| ctx.may_lead(contact, flow));
                     flows.push(found.unwrap_or(usual));
                 }
                 Search::Later => return None,

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use base::Token;
 use media::Side;
 use sip::{
-    Flow, HeaderName, Message, Method, NameAddr, Protocol, Replaces, StatusCode, TlsPeer, Uri,
+    Dialog, Flow, HeaderName, Message, Method, NameAddr, Protocol, Replaces, StatusCode, TlsPeer,
+    Uri,
 };
 
 use super::fork::Target;
-use super::leg::Party;
+use super::leg::{Leg, Party};
 use super::{Alive, Call, Stage};
 use crate::Cause;
 use crate::context::{Context, Owner, Pending};
@@ -26,8 +27,19 @@ pub(super) struct Transfer {
     id: u32,
     /// The last status that it was told.
     told: u16,
+    /// How we reach it once it has hung up: its subscription is a usage of its own, and outlives the call
+    /// (RFC 5057 §4, RFC 5589 §5).
+    departed: Option<Box<Departed>>,
     /// Value of Referred-By (RFC 3892) for whoever is to take the party.
     pub(super) referred_by: Option<Box<str>>,
+}
+
+/// A transferor that has hung up.
+#[derive(Debug)]
+struct Departed {
+    dialog: Dialog,
+    event: String,
+    contact: String,
 }
 
 /// Where a party is to be sent.
@@ -89,6 +101,7 @@ impl Call {
             silent,
             id,
             told: 0,
+            departed: None,
             referred_by,
         });
         self.tell_transferor(ctx, StatusCode(100));
@@ -110,6 +123,7 @@ impl Call {
             silent: true,
             id: 0,
             told: 0,
+            departed: None,
             referred_by: None,
         });
         let destination = Destination {
@@ -196,43 +210,30 @@ impl Call {
         Some(self)
     }
 
-    /// Tells the transferor how far it is (RFC 3515 §2.4.4).
+    /// Tells the transferor how far it is (RFC 3515 §2.4.4); one that has hung up, what came of it.
     pub(super) fn tell_transferor(&mut self, ctx: &mut Context<'_>, status: StatusCode) {
-        let Some(transfer) = &mut self.transfer else {
+        let Some(transfer) = self.transfer.as_mut().filter(|transfer| !transfer.silent) else {
             return;
         };
-        let Some(leg) = self.legs[transfer.by.index()].as_mut() else {
-            return;
-        };
-        if transfer.silent || transfer.told == status.0 {
+        let leg = self.legs[transfer.by.index()].as_mut();
+        if transfer.told == status.0 {
             return;
         }
-        transfer.told = status.0;
-        // RFC 3515 §2.4.6: the first REFER of a dialog needs no id.
-        let first = *leg.referred.get_or_insert(transfer.id);
-        let event = if first == transfer.id {
-            "refer".to_owned()
-        } else {
-            format!("refer;id={}", transfer.id)
-        };
-        let state = if status.is_final() {
-            "terminated;reason=noresource"
-        } else {
-            "active;expires=60"
-        };
-        let contact = leg.contact(ctx);
-        let body = format!("SIP/2.0 {} {}\r\n", status.0, status.reason());
-        ctx.request(
-            &mut leg.dialog,
-            Method::Notify,
-            Owner::Nobody,
-            |mut writer| {
-                writer.text(HeaderName::Contact, &contact);
-                writer.text(HeaderName::Event, &event);
-                writer.text(HeaderName::SubscriptionState, state);
-                writer.body("message/sipfrag;version=2.0", body.as_bytes());
-            },
-        );
+        if let Some(departed) = &mut transfer.departed {
+            if status.is_final() {
+                let Departed {
+                    dialog,
+                    event,
+                    contact,
+                } = &mut **departed;
+                notify(ctx, dialog, event, contact, status);
+                transfer.told = status.0;
+            }
+        } else if let Some(leg) = leg {
+            let (event, contact) = (leg.refer_event(transfer.id), leg.contact(ctx));
+            notify(ctx, &mut leg.dialog, &event, &contact, status);
+            transfer.told = status.0;
+        }
     }
 
     /// Somebody has taken the party that was sent: the transferor is told, and is needed no more.
@@ -271,11 +272,55 @@ impl Call {
         {
             return false;
         }
-        if let Some(leg) = self.legs[side.index()].take() {
+        if let Some(mut leg) = self.legs[side.index()].take() {
+            if let Some(transfer) = self.transfer.as_mut().filter(|transfer| !transfer.silent) {
+                transfer.departed = Some(Box::new(Departed {
+                    event: leg.refer_event(transfer.id),
+                    contact: leg.contact(ctx),
+                    dialog: leg.dialog.clone(),
+                }));
+            }
             super::leave(ctx, leg, true, None);
         }
         true
     }
+}
+
+impl Leg {
+    /// Value of Event of what the party is told of its REFER: the first one of a dialog needs no id (RFC
+    /// 3515 §2.4.6).
+    fn refer_event(&mut self, id: u32) -> String {
+        let first = *self.referred.get_or_insert(id);
+        if first == id {
+            "refer".to_owned()
+        } else {
+            format!("refer;id={id}")
+        }
+    }
+}
+
+/// Sends the transferor a status.
+fn notify(
+    ctx: &mut Context<'_>,
+    dialog: &mut Dialog,
+    event: &str,
+    contact: &str,
+    status: StatusCode,
+) {
+    let state = if status.is_final() {
+        "terminated;reason=noresource".to_owned()
+    } else {
+        // Several numbers may ring one after the other.
+        let left = ctx.config.calls.ring_timeout.as_secs() * 3 + 60;
+        format!("active;expires={left}")
+    };
+    let body = format!("SIP/2.0 {} {}\r\n", status.0, status.reason());
+    ctx.request(dialog, Method::Notify, Owner::Nobody, |mut writer| {
+        writer.text(HeaderName::Contact, contact);
+        writer.text(HeaderName::Event, event);
+        writer.text(HeaderName::SubscriptionState, &state);
+        writer.body("message/sipfrag;version=2.0", body.as_bytes());
+    });
 }
 
 impl Destination {

@@ -1,10 +1,10 @@
 //! What phones say of their users: PUBLISH (RFC 3903).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base::{Deadlines, Token};
+use base::Token;
 use sip::{HeaderName, Message, Uri};
 use store::Said;
 
@@ -17,16 +17,22 @@ use crate::context::{Context, Pending};
 #[derive(Debug, Default)]
 pub(crate) struct Publisher {
     entries: HashMap<Token, (Arc<str>, Instant)>,
-    deadlines: Deadlines<Token>,
+    /// One for each entry, so that a phone that renews often takes no more room than another.
+    deadlines: BTreeSet<(Instant, Token)>,
 }
 
 impl Publisher {
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+        self.deadlines.first().map(|(at, _)| *at)
     }
 
     /// How many publications there are.
     pub(crate) fn len(&self) -> usize {
+        debug_assert_eq!(
+            self.entries.len(),
+            self.deadlines.len(),
+            "one deadline for each"
+        );
         self.entries.len()
     }
 
@@ -75,11 +81,11 @@ impl Publisher {
                 true
             }
             (Some(known), _) if seconds == 0 => {
-                self.entries.remove(&known);
+                self.forget(known);
                 publications.remove(&name, known)
             }
             (Some(known), said) => {
-                self.entries.remove(&known);
+                self.forget(known);
                 let renewed = publications.renew(&name, known, etag, said);
                 renewed.ok_or(Refusal::new(412))?
             }
@@ -87,7 +93,7 @@ impl Publisher {
         if seconds > 0 {
             let until = ctx.now + Duration::from_secs(u64::from(seconds));
             self.entries.insert(etag, (Arc::clone(&name), until));
-            self.deadlines.arm(until, etag);
+            self.deadlines.insert((until, etag));
         }
         if changed {
             ctx.changed(&name);
@@ -111,13 +117,24 @@ impl Publisher {
 
     /// Removes what has run out.
     pub(crate) fn expire(&mut self, ctx: &mut Context<'_>) {
-        while let Some(etag) = self.deadlines.pop_due(ctx.now) {
-            // A renewed publication has another tag, so this one has not moved.
-            if let Some((name, _)) = self.entries.remove(&etag) {
+        while let Some((_, etag)) = self
+            .deadlines
+            .first()
+            .copied()
+            .filter(|(at, _)| *at <= ctx.now)
+        {
+            if let Some(name) = self.forget(etag) {
                 ctx.services.publications.remove(&name, etag);
                 ctx.changed(&name);
             }
         }
+    }
+
+    /// Ends an entry together with its deadline.
+    fn forget(&mut self, etag: Token) -> Option<Arc<str>> {
+        let (name, until) = self.entries.remove(&etag)?;
+        self.deadlines.remove(&(until, etag));
+        Some(name)
     }
 }
 

@@ -25,7 +25,7 @@ pub use config::{Trunk, TrunkSettings, Trunks};
 pub(crate) use caller_id::{ANONYMOUS_ADDRESS, CallerId};
 pub(crate) use incoming::{Arrival, arrival};
 pub(crate) use keeper::{Errand, Keeper};
-pub(crate) use outgoing::{Outgoing, TrunkLeg};
+pub(crate) use outgoing::{Outgoing, Proof, TrunkLeg};
 pub(crate) use registration::retry_after;
 pub(crate) use route::{Route, routes};
 pub(crate) use state::Channel;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sip::digest::Answers;
-use sip::{HeaderName, Writer};
+use sip::digest::{Answers, Learned};
+use sip::{HeaderName, Message, Writer};
 use stir::{Signer, number};
 
 use super::caller_id::{ANONYMOUS_ADDRESS, CallerId, REMOTE_PARTY_ID, address};
@@ -178,6 +178,53 @@ impl TrunkLeg {
             let cnonce = cnonce.as_str();
             self.answers.put(writer, account, method, uri, body, cnonce);
         }
+    }
+}
+
+impl TrunkLeg {
+    /// What is needed to prove who we are when the leg is gone; none: we have no account there.
+    pub(crate) fn proof(&self) -> Option<Box<Proof>> {
+        self.trunk.account.as_ref()?;
+        Some(Box::new(Proof {
+            trunk: Arc::clone(&self.trunk),
+            answers: self.answers.clone(),
+        }))
+    }
+
+    /// Takes the challenge of a 401 or 407. `false`: it can't be answered, or has just been.
+    ///
+    /// # Source
+    /// RFC 3261 §22.2
+    pub(crate) fn learn(&mut self, response: &Message<'_>) -> bool {
+        self.trunk.account.is_some() && self.answers.learn(response) == Learned::TryAgain
+    }
+}
+
+/// Who we are to a trunk, beside a dialog whose leg is gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Proof {
+    trunk: Arc<Trunk>,
+    answers: Answers,
+}
+
+impl Proof {
+    /// Adds the proof, once it has been asked for.
+    pub(crate) fn put(
+        &mut self,
+        writer: &mut Writer<'_>,
+        method: sip::Method<'_>,
+        uri: &str,
+        cnonce: base::Token,
+    ) {
+        if let Some(account) = &self.trunk.account {
+            let cnonce = cnonce.as_str();
+            self.answers.put(writer, account, method, uri, b"", cnonce);
+        }
+    }
+
+    /// Takes the challenge of a 401 or 407. `false`: it can't be answered, or has just been.
+    pub(crate) fn learn(&mut self, response: &Message<'_>) -> bool {
+        self.answers.learn(response) == Learned::TryAgain
     }
 }
 

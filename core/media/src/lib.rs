@@ -28,6 +28,7 @@
 //! - `sessions`, `leg`: the state; `ports`, `socket`: what it is bound to.
 //! - `relay`: the packet path; `latch`: whose packets are accepted.
 //! - `convert`: payload types and codecs that differ between the sides.
+//! - [`dtls`]: keys that are agreed on in the media path.
 //! - `serve`: echo and our own sound; `clock`, `player`, `encoder`, `prompt`: how that is made;
 //!   `report`: RTCP about it.
 //!
@@ -39,6 +40,7 @@ mod clock;
 pub mod command;
 mod config;
 mod convert;
+pub mod dtls;
 mod encoder;
 mod latch;
 mod leg;

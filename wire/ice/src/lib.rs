@@ -4,6 +4,7 @@
 //! - [`candidate`], [`credentials`]: what agents tell each other in SDP.
 //! - [`lite`]: the agent for who has a public address; it only answers.
 //! - [`agent`]: the full agent, which checks ways itself.
+//! - [`turn`]: the server that relays for who can not be reached otherwise.
 //!
 //! Two agents, and between them a network that never loses anything:
 //!
@@ -46,6 +47,7 @@ mod check;
 pub mod credentials;
 pub mod lite;
 pub mod stun;
+pub mod turn;
 
 use std::net::SocketAddr;
 

@@ -112,14 +112,14 @@ impl Out {
         self.octets.clear();
     }
 
-    pub(crate) fn to_client(&mut self, client: Client, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn send(&mut self, client: Client, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.octets.len();
         write(&mut self.octets);
         let octets = start..self.octets.len();
         self.commands.push(Command::ToClient { client, octets });
     }
 
-    pub(crate) fn to_peer(&mut self, relay: RelayId, peer: SocketAddr, data: &[u8]) {
+    pub(crate) fn forward(&mut self, relay: RelayId, peer: SocketAddr, data: &[u8]) {
         let start = self.octets.len();
         self.octets.extend_from_slice(data);
         let octets = start..self.octets.len();

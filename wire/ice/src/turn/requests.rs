@@ -45,7 +45,7 @@ impl Server {
         }
         let (key, transaction) = (allocation.key.clone(), allocation.transaction);
         self.remove(client, out);
-        out.to_client(client, |octets| {
+        out.send(client, |octets| {
             Writer::new(octets, Class::Error, ALLOCATE, transaction)
                 .error(508, reason(508))
                 .sign(&key);
@@ -73,7 +73,7 @@ impl Server {
             return refuse_unknown(&known, kind, out);
         }
         if let Err(code) = self.obey(now, &known, out) {
-            out.to_client(client, |octets| {
+            out.send(client, |octets| {
                 Writer::new(octets, Class::Error, method, message.transaction())
                     .error(code, reason(code))
                     .sign(&known.key);
@@ -145,7 +145,7 @@ impl Server {
         out: &mut Out,
     ) {
         let nonce = self.nonces.issue(now, client.address);
-        out.to_client(client, |octets| {
+        out.send(client, |octets| {
             let transaction = message.transaction();
             let mut answer = Writer::new(octets, Class::Error, message.method(), transaction);
             answer.error(code, reason(code));
@@ -353,7 +353,7 @@ fn answer_allocate(allocation: &Allocation, lifetime: Duration, out: &mut Out) {
     let Some(relayed) = allocation.relayed else {
         return;
     };
-    out.to_client(allocation.client, |octets| {
+    out.send(allocation.client, |octets| {
         Writer::new(octets, Class::Success, ALLOCATE, allocation.transaction)
             .address(XOR_RELAYED_ADDRESS, relayed)
             .address(XOR_MAPPED_ADDRESS, allocation.client.address)
@@ -364,7 +364,7 @@ fn answer_allocate(allocation: &Allocation, lifetime: Duration, out: &mut Out) {
 
 fn succeed(known: &Known<'_>, out: &mut Out, write: impl FnOnce(&mut Writer<'_>)) {
     let (method, transaction) = (known.message.method(), known.message.transaction());
-    out.to_client(known.client, |octets| {
+    out.send(known.client, |octets| {
         let mut answer = Writer::new(octets, Class::Success, method, transaction);
         write(&mut answer);
         answer.sign(&known.key);
@@ -375,7 +375,7 @@ fn succeed(known: &Known<'_>, out: &mut Out, write: impl FnOnce(&mut Writer<'_>)
 /// RFC 8489 §6.3.1.
 fn refuse_unknown(known: &Known<'_>, kind: u16, out: &mut Out) {
     let (method, transaction) = (known.message.method(), known.message.transaction());
-    out.to_client(known.client, |octets| {
+    out.send(known.client, |octets| {
         Writer::new(octets, Class::Error, method, transaction)
             .error(420, reason(420))
             .put(UNKNOWN_ATTRIBUTES, &kind.to_be_bytes())

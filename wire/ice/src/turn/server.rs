@@ -91,6 +91,12 @@ impl Server {
         self.allocations.len()
     }
 
+    /// Whether a client has a relay.
+    #[must_use]
+    pub fn has_relay(&self, client: Client) -> bool {
+        self.allocations.contains_key(&client)
+    }
+
     /// Takes other users, realm, policy and limits. Relays stay until they have to be refreshed.
     pub fn configure(&mut self, config: Config) {
         self.config = config;
@@ -106,7 +112,7 @@ impl Server {
         };
         match (message.class(), message.method()) {
             (Class::Request, crate::stun::BINDING) => {
-                out.to_client(client, |octets| {
+                out.send(client, |octets| {
                     answer_binding(datagram, client.address, octets);
                 });
             }
@@ -138,12 +144,12 @@ impl Server {
         let client = allocation.client;
         if let Some(number) = allocation.channel(now, peer) {
             let stream = client.connection != 0;
-            return out.to_client(client, |out| channel::encode(number, data, stream, out));
+            return out.send(client, |out| channel::encode(number, data, stream, out));
         }
         self.last_indication += 1;
         let mut id = TransactionId::default();
         id.0[4..].copy_from_slice(&self.last_indication.to_be_bytes());
-        out.to_client(client, |out| {
+        out.send(client, |out| {
             Writer::new(out, Class::Indication, DATA_FROM_PEER, id)
                 .address(XOR_PEER_ADDRESS, peer)
                 .put(DATA, data);
@@ -251,7 +257,7 @@ impl Server {
         };
         let peer = allocation.peer(now, number);
         if let Some(peer) = peer.filter(|peer| self.may_send(now, allocation, *peer)) {
-            out.to_peer(allocation.relay, peer, data);
+            out.forward(allocation.relay, peer, data);
         }
     }
 
@@ -266,7 +272,7 @@ impl Server {
         if let (Some(peer), Some(data), true) = (peer, message.find(DATA), is_understood)
             && self.may_send(now, allocation, peer)
         {
-            out.to_peer(allocation.relay, peer, data);
+            out.forward(allocation.relay, peer, data);
         }
     }
 

@@ -3,11 +3,13 @@
 
 use libfuzzer_sys::fuzz_target;
 use rtp::rtcp::{self, Packets, Writer};
-use rtp::{HEADER_LEN, Header, Jitter, Kind, Packet, Sequence};
+use rtp::telephone_event::Receiver;
+use rtp::{HEADER_LEN, Header, Jitter, Kind, Packet, Sequence, TelephoneEvent};
 
 fuzz_target!(|data: &[u8]| {
     rtp_packet(data);
     rtcp_packets(data);
+    telephone_events(data);
     // The same bytes as a run of sequence numbers.
     let mut sequence = Sequence::new(0);
     let mut jitter = Jitter::default();
@@ -22,6 +24,19 @@ fuzz_target!(|data: &[u8]| {
         );
     }
 });
+
+/// Reports with their timestamps: what began, ends before the next begins.
+fn telephone_events(data: &[u8]) {
+    let mut receiver = Receiver::default();
+    let mut active = false;
+    for bytes in data.as_chunks::<7>().0 {
+        let timestamp = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]);
+        let report = TelephoneEvent::parse(&bytes[3..]).expect("four bytes are a report");
+        let heard = receiver.handle(timestamp, report);
+        assert!(heard.ended.is_none() || active || heard.began.is_some());
+        active = receiver.is_active();
+    }
+}
 
 fn rtp_packet(data: &[u8]) {
     let header = Header::parse(data);

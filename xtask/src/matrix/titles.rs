@@ -118,7 +118,10 @@ const TITLES: &[(u16, &str)] = &[
         5244,
         "Definition of Events for Channel-Oriented Telephony Signalling",
     ),
-    (5245, "Interactive Connectivity Establishment (first edition)"),
+    (
+        5245,
+        "Interactive Connectivity Establishment (first edition)",
+    ),
     (5246, "The TLS Protocol Version 1.2"),
     (
         5280,

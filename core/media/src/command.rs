@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base::Slot;
 pub use codec::Codec;
+use srtp::Profile;
 
 use crate::Remote;
 
@@ -169,6 +170,28 @@ pub enum Event {
         /// The session.
         session: SessionId,
     },
+    /// Packets of a side can be protected now: keys were agreed on in the media path.
+    Secured {
+        /// The session.
+        session: SessionId,
+        /// The media line, from 0.
+        stream: u8,
+        /// The side.
+        side: Side,
+        /// How they are protected.
+        profile: Profile,
+    },
+    /// Packets of a side cannot be protected, so none are passed.
+    SecurityFailed {
+        /// The session.
+        session: SessionId,
+        /// The media line, from 0.
+        stream: u8,
+        /// The side.
+        side: Side,
+        /// Why.
+        reason: Insecurity,
+    },
     /// The session is gone and its ports are free.
     Closed {
         /// The session.
@@ -187,6 +210,8 @@ impl Event {
             | Self::Refused { session, .. }
             | Self::Silent { session }
             | Self::Finished { session }
+            | Self::Secured { session, .. }
+            | Self::SecurityFailed { session, .. }
             | Self::Closed { session, .. } => *session,
         }
     }
@@ -211,6 +236,14 @@ pub enum Refusal {
     Overload,
 }
 
+/// Why packets cannot be protected.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Insecurity {
+    /// The keys have another length than the profile's.
+    KeyLength,
+}
+
 /// What one side sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SideStats {
@@ -225,4 +258,8 @@ pub struct SideStats {
     /// RTP packets dropped because their payload type was not agreed, or means nothing to the other
     /// side.
     pub unexpected: u64,
+    /// Packets dropped because they were not protected by the key that was agreed, or by none.
+    pub forged: u64,
+    /// Packets dropped because they had come before, or too long ago to tell.
+    pub replayed: u64,
 }

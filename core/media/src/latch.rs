@@ -16,6 +16,8 @@
 //!    may a new one take its place, and only by going on with the stream: the same SSRC, and
 //!    sequence number and timestamp as far ahead as the silence explains. That is a NAT that has
 //!    forgotten its binding; an attacker who has not seen the stream cannot guess it.
+//! 5. A packet that only the peer can have made, because it was authenticated and is not a repeated
+//!    one, locks the stream to where it came from.
 
 use std::net::SocketAddr;
 
@@ -53,13 +55,21 @@ impl Latch {
         }
     }
 
-    /// Judges a packet that came from `from`. `now` is in milliseconds.
-    pub(crate) fn judge(&mut self, from: SocketAddr, header: &Header, now: u64) -> Verdict {
+    /// Judges a packet that came from `from`; `proven`: only the peer can have made it. `now` is in
+    /// milliseconds.
+    pub(crate) fn judge(
+        &mut self,
+        from: SocketAddr,
+        header: &Header,
+        proven: bool,
+        now: u64,
+    ) -> Verdict {
         match &mut self.source {
             Some(source) if from == source.address => {
                 source.last = Last::of(header, now);
                 Verdict::Accept
             }
+            _ if proven && self.signalled.is_some() => self.lock(from, header, now),
             _ => self.judge_new(from, header, now),
         }
     }
@@ -235,7 +245,8 @@ mod tests {
                 ssrc,
                 ..Header::default()
             };
-            self.latch.judge(from.parse().unwrap(), &header, self.now)
+            self.latch
+                .judge(from.parse().unwrap(), &header, false, self.now)
         }
 
         /// A lock gained by probation, at packet number 3.
@@ -328,11 +339,14 @@ mod tests {
         };
         let rebound = REBOUND.parse().unwrap();
         assert_eq!(
-            feed.latch.judge(rebound, &header, feed.now),
+            feed.latch.judge(rebound, &header, false, feed.now),
             Verdict::Reject
         );
         header.timestamp = 8000;
-        assert_eq!(feed.latch.judge(rebound, &header, feed.now), Verdict::Moved);
+        assert_eq!(
+            feed.latch.judge(rebound, &header, false, feed.now),
+            Verdict::Moved
+        );
     }
 
     #[test]

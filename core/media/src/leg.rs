@@ -6,11 +6,12 @@ use rtp::{Arrival, Header, Sequence, rtcp};
 
 use crate::convert::{Converter, Own, Scratch, Way};
 use crate::latch::{Latch, Verdict};
+use crate::protection::Protection;
 use crate::relay::{Buffer, MAX_DATAGRAM, SIZE};
 use crate::report::Reporter;
 use crate::serve::{Server, Tick};
 use crate::socket::Pair;
-use crate::{Payload, Remote, SessionId, SideStats};
+use crate::{Insecurity, Payload, Remote, SessionId, SideStats};
 
 /// A pair of sockets and, while a session uses it, the state of that side of the stream.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(crate) struct Leg {
     /// The leg on the other side of the stream.
     pub(crate) other: Option<usize>,
     remote: Option<Box<Remote>>,
+    protection: Option<Box<Protection>>,
     latch: Latch,
     /// Where RTCP comes from, on its own port.
     rtcp_source: Option<SocketAddr>,
@@ -43,6 +45,7 @@ impl Leg {
             session: None,
             other: None,
             remote: None,
+            protection: None,
             latch: Latch::default(),
             rtcp_source: None,
             connected: false,
@@ -66,6 +69,7 @@ impl Leg {
         self.session = None;
         self.other = None;
         self.remote = None;
+        self.protection = None;
         self.latch = Latch::default();
         self.rtcp_source = None;
         self.received = Received::default();
@@ -74,8 +78,11 @@ impl Leg {
         self.own = None;
     }
 
-    /// Takes the address that signalling tells.
-    pub(crate) fn signal(&mut self, remote: Option<Box<Remote>>) {
+    /// Takes what signalling tells.
+    ///
+    /// # Errors
+    /// Packets cannot be protected as agreed.
+    pub(crate) fn signal(&mut self, mut remote: Option<Box<Remote>>) -> Result<(), Insecurity> {
         let before = self.latch.source();
         self.latch.signal(remote.as_ref().map(|r| r.rtp));
         if self.latch.source() != before {
@@ -84,7 +91,14 @@ impl Leg {
         if self.remote.as_ref().map(|r| r.rtcp) != remote.as_ref().map(|r| r.rtcp) {
             self.rtcp_source = None;
         }
+        let security = remote.as_mut().map(|r| std::mem::take(&mut r.security));
         self.remote = remote;
+        // A stream that is withdrawn may come back and go on.
+        let agreed = security.map(|security| Protection::agree(&mut self.protection, security));
+        match agreed {
+            Some(Err(_)) => Err(Insecurity::KeyLength),
+            _ => Ok(()),
+        }
     }
 
     /// Whether signalling has told an address.
@@ -119,7 +133,10 @@ impl Leg {
         len: usize,
         now: u64,
     ) -> Option<Arrival> {
-        match self.latch.judge(from, header, now) {
+        match self
+            .latch
+            .judge(from, header, self.protection.is_some(), now)
+        {
             Verdict::Accept | Verdict::Moved => Some(self.received.count(header, len, now)),
             Verdict::Probation => None,
             Verdict::Reject => {
@@ -129,9 +146,26 @@ impl Leg {
         }
     }
 
+    /// Checks and decrypts an RTP packet in place and returns its length; `None` if it is nobody's.
+    pub(crate) fn unprotect_rtp(&mut self, packet: &mut [u8]) -> Option<usize> {
+        match &mut self.protection {
+            None => Some(packet.len()),
+            Some(protection) => self.received.opened(protection.unprotect_rtp(packet)),
+        }
+    }
+
+    /// Checks and decrypts an RTCP datagram in place and returns its length; `None` if it is
+    /// nobody's.
+    pub(crate) fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Option<usize> {
+        match &mut self.protection {
+            None => Some(packet.len()),
+            Some(protection) => self.received.opened(protection.unprotect_rtcp(packet)),
+        }
+    }
+
     /// Whether an RTCP datagram on the RTP port belongs to the stream.
     pub(crate) fn admit_muxed_rtcp(&mut self, from: SocketAddr, datagram: &[u8], now: u64) -> bool {
-        let known = self.latch.knows(from);
+        let known = self.latch.knows(from) || self.is_open() && self.protection.is_some();
         self.note_rtcp(known && rtcp::sender(datagram).is_ok(), now)
     }
 
@@ -144,6 +178,7 @@ impl Leg {
                 let host = self.latch.source().map(|source| source.ip());
                 let free = self.rtcp_source.is_none_or(|source| source == from);
                 from == remote.rtcp
+                    || self.protection.is_some()
                     || host == Some(from.ip()) && (free || self.received.ssrc == Some(ssrc))
             }
             _ => false,
@@ -194,26 +229,40 @@ impl Leg {
         }
     }
 
-    /// Sends the RTP packet of `len` bytes at the start of `buffer` to this side.
+    /// Sends the RTP packet of `len` bytes at the start of `buffer` to this side, protected as
+    /// agreed.
     pub(crate) fn send_rtp(&mut self, buffer: &mut Buffer, len: usize) {
-        let datagram = &buffer[..len];
+        let len = match &mut self.protection {
+            None => Some(len),
+            Some(protection) => protection.protect_rtp(buffer, len),
+        };
+        if let Some(len) = len {
+            self.send(&buffer[..len]);
+        }
+    }
+
+    /// Sends the RTCP datagram of `len` bytes at the start of `buffer` to this side, protected as
+    /// agreed, on the port that it agreed to.
+    pub(crate) fn send_rtcp(&mut self, buffer: &mut Buffer, len: usize) {
+        let len = match &mut self.protection {
+            None => Some(len),
+            Some(protection) => protection.protect_rtcp(buffer, len),
+        };
+        match (len, &self.remote) {
+            (Some(len), Some(remote)) if remote.mux => self.send(&buffer[..len]),
+            (Some(len), Some(remote)) => {
+                let to = self.rtcp_source.unwrap_or(remote.rtcp);
+                self.pair.rtcp.send_to(&buffer[..len], to);
+            }
+            _ => {}
+        }
+    }
+
+    fn send(&self, datagram: &[u8]) {
         if self.connected {
             self.pair.rtp.send(datagram);
         } else if let Some(to) = self.latch.target() {
             self.pair.rtp.send_to(datagram, to);
-        }
-    }
-
-    /// Sends the RTCP datagram of `len` bytes at the start of `buffer` to this side, on the port
-    /// that it agreed to.
-    pub(crate) fn send_rtcp(&mut self, buffer: &mut Buffer, len: usize) {
-        match &self.remote {
-            Some(remote) if remote.mux => self.send_rtp(buffer, len),
-            Some(remote) => {
-                let to = self.rtcp_source.unwrap_or(remote.rtcp);
-                self.pair.rtcp.send_to(&buffer[..len], to);
-            }
-            None => {}
         }
     }
 
@@ -321,6 +370,16 @@ struct Received {
 }
 
 impl Received {
+    /// Counts what could not be opened.
+    fn opened(&mut self, result: Option<Result<usize, srtp::Error>>) -> Option<usize> {
+        match result? {
+            Ok(len) => return Some(len),
+            Err(srtp::Error::Replayed) => self.stats.replayed += 1,
+            Err(_) => self.stats.forged += 1,
+        }
+        None
+    }
+
     fn count(&mut self, header: &Header, len: usize, now: u64) -> Arrival {
         self.stats.packets += 1;
         self.stats.octets += len as u64;

@@ -26,7 +26,7 @@
 //! - `plane`, `mailbox`: starting, stopping and reaching the workers.
 //! - `worker`: a thread's loop: commands, packets, time; `pace`: how often it looks.
 //! - `sessions`, `leg`: the state; `ports`, `socket`: what it is bound to.
-//! - `relay`: the packet path; `latch`: whose packets are accepted.
+//! - `relay`: the packet path; `latch`: whose packets are accepted; `protection`: SRTP.
 //! - `convert`: payload types and codecs that differ between the sides.
 //! - [`dtls`]: keys that are agreed on in the media path.
 //! - `serve`: echo and our own sound; `clock`, `player`, `encoder`, `prompt`: how that is made;
@@ -50,6 +50,7 @@ mod plane;
 mod player;
 mod ports;
 mod prompt;
+mod protection;
 mod relay;
 pub mod remote;
 mod report;
@@ -60,9 +61,11 @@ mod worker;
 
 pub use codec::Parameters;
 pub use command::{
-    Codec, Command, Event, Format, Refusal, SessionId, Side, SideStats, Source, StreamPorts,
+    Codec, Command, Event, Format, Insecurity, Refusal, SessionId, Side, SideStats, Source,
+    StreamPorts,
 };
 pub use config::Config;
 pub use plane::{Deliver, Handle, Plane};
 pub use prompt::{prompt, prompts};
 pub use remote::{Payload, PayloadKind, Remote, Security};
+pub use srtp::{MasterKey, Profile};

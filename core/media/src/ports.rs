@@ -172,10 +172,10 @@ mod tests {
             shares(20001..=20010, 2),
             [vec![20002, 20006], vec![20004, 20008]]
         );
-        assert_eq!(shares(20000..=20000, 1), [vec![]]);
-        assert_eq!(shares(20000..=20001, 2), [vec![20000], vec![]]);
+        assert_eq!(shares(20000..=20000, 1), [Vec::<u16>::new()]);
+        assert_eq!(shares(20000..=20001, 2), [vec![20000], Vec::<u16>::new()]);
         assert_eq!(shares(65534..=65535, 1), [vec![65534]]);
-        assert_eq!(shares(65535..=65535, 1), [vec![]]);
+        assert_eq!(shares(65535..=65535, 1), [Vec::<u16>::new()]);
         assert_eq!(shares(0..=3, 1), [vec![2]]);
     }
 }

@@ -46,10 +46,13 @@ impl Sessions {
     }
 
     fn rtp(&mut self, key: usize, from: SocketAddr, buffer: &mut Buffer, len: usize, now: u64) {
+        let leg = &mut self.legs[key];
+        let Some(len) = leg.unprotect_rtp(&mut buffer[..len]) else {
+            return;
+        };
         let Ok(header) = Header::parse(&buffer[..len]) else {
             return;
         };
-        let leg = &mut self.legs[key];
         let Some(arrival) = leg.admit_rtp(from, &header, len, now) else {
             return;
         };
@@ -73,6 +76,9 @@ impl Sessions {
         now: u64,
     ) {
         let leg = &mut self.legs[key];
+        let Some(len) = leg.unprotect_rtcp(&mut buffer[..len]) else {
+            return;
+        };
         let datagram = &buffer[..len];
         let admitted = match port {
             Port::Rtp => leg.admit_muxed_rtcp(from, datagram, now),

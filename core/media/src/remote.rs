@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use codec::{Codec, Parameters};
+use srtp::{MasterKey, Profile};
 
 /// Where a party receives a stream, and what it takes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +43,19 @@ pub enum Security {
     /// Not at all, or by the parties themselves: what comes is passed on as it is.
     #[default]
     Plain,
+    /// By keys in SDP. Saying the same keys again disturbs nothing; new ones take over without a
+    /// gap.
+    ///
+    /// # Source
+    /// RFC 4568
+    Sdes {
+        /// The crypto-suite.
+        profile: Profile,
+        /// We protect with this.
+        local: MasterKey,
+        /// The peer protects with this.
+        remote: MasterKey,
+    },
 }
 
 /// A payload type that was agreed with one side.

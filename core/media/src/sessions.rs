@@ -109,22 +109,22 @@ impl Sessions {
         side: Side,
         remote: Option<Box<Remote>>,
         now: u64,
-    ) {
-        let Some(session) = self.table.get_mut(&id) else {
-            return;
-        };
-        let Some(legs) = session.streams.get(usize::from(stream)) else {
-            return;
-        };
-        let legs = *legs;
-        if let Some(key) = legs[side.index()] {
-            self.legs[key].signal(remote);
-        }
+    ) -> Option<Event> {
+        let session = self.table.get_mut(&id)?;
+        let legs = *session.streams.get(usize::from(stream))?;
+        let key = legs[side.index()]?;
+        let agreed = self.legs[key].signal(remote);
         session.armed |= is_complete(&self.legs, &legs);
         session.heard = now;
         if let [Some(caller), Some(callee)] = legs {
             self.bridge(caller, callee, now);
         }
+        agreed.err().map(|reason| Event::SecurityFailed {
+            session: id,
+            stream,
+            side,
+            reason,
+        })
     }
 
     /// Makes what two legs need that have agreed to different payload types.
@@ -390,4 +390,6 @@ fn add(total: &mut SideStats, stats: &SideStats) {
     total.lost += stats.lost;
     total.rejected += stats.rejected;
     total.unexpected += stats.unexpected;
+    total.forged += stats.forged;
+    total.replayed += stats.replayed;
 }

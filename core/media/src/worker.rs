@@ -113,10 +113,7 @@ impl Worker {
                 stream,
                 side,
                 remote,
-            } => {
-                sessions.connect(session, stream, side, remote, now);
-                None
-            }
+            } => sessions.connect(session, stream, side, remote, now),
             Command::Serve {
                 session,
                 stream,

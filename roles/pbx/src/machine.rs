@@ -621,7 +621,10 @@ impl Pbx {
             media::Event::Refused { session, .. } => call.ports_refused(ctx, session),
             media::Event::Silent { .. } => call.silent(ctx),
             media::Event::Finished { .. } => call.finished(ctx),
-            media::Event::Closed { .. } => Some(call),
+            // Calls agree on no encryption yet that could fail.
+            media::Event::Secured { .. }
+            | media::Event::SecurityFailed { .. }
+            | media::Event::Closed { .. } => Some(call),
         });
     }
 

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use codec::tone::{self, Tone};
 use codec::{Codec, Decoder, Encoder, Parameters};
-use media::{Payload, PayloadKind, Remote};
+use media::{MasterKey, Payload, PayloadKind, Profile, Remote, Security};
 use rtp::{HEADER_LEN, Header};
+use srtp::{MAX_OVERHEAD, Receiver, Sender};
 
 use super::{Phone, receive};
 
@@ -21,6 +22,55 @@ pub(crate) struct Talker {
     /// What has been heard: headers, and sound.
     pub(crate) headers: Vec<Header>,
     pub(crate) pcm: Vec<i16>,
+    pub(crate) guard: Option<Guard>,
+}
+
+/// SRTP as a party does it.
+pub(crate) struct Guard {
+    profile: Profile,
+    /// Of this party, and of the plane.
+    keys: [MasterKey; 2],
+    pub(crate) sender: Sender,
+    pub(crate) receiver: Receiver,
+}
+
+impl Guard {
+    /// With keys made of `seed`.
+    pub(crate) fn new(profile: Profile, seed: u8) -> Self {
+        let key = |seed| MasterKey::parse(profile, &vec![seed; MasterKey::len_for(profile)]);
+        let keys = [key(seed).unwrap(), key(seed + 1).unwrap()];
+        Self {
+            sender: Sender::new(profile, &keys[0]).unwrap(),
+            receiver: Receiver::new(profile, &keys[1]).unwrap(),
+            profile,
+            keys,
+        }
+    }
+
+    /// Changes the keys.
+    pub(crate) fn rekey(&mut self, seed: u8) {
+        let next = Self::new(self.profile, seed);
+        self.keys = next.keys;
+        self.sender.rekey(self.profile, &self.keys[0]).unwrap();
+        self.receiver.rekey(self.profile, &self.keys[1]).unwrap();
+    }
+
+    /// What signalling tells the plane.
+    pub(crate) fn security(&self) -> Security {
+        let [remote, local] = self.keys.clone();
+        Security::Sdes {
+            profile: self.profile,
+            local,
+            remote,
+        }
+    }
+
+    pub(crate) fn protect(&mut self, packet: &mut Vec<u8>) {
+        let len = packet.len();
+        packet.resize(len + MAX_OVERHEAD, 0);
+        let len = self.sender.protect_rtp(packet, len).unwrap();
+        packet.truncate(len);
+    }
 }
 
 impl Talker {
@@ -37,6 +87,7 @@ impl Talker {
             ptime: 20,
             headers: Vec::new(),
             pcm: Vec::new(),
+            guard: None,
         }
     }
 
@@ -52,6 +103,7 @@ impl Talker {
     pub(crate) fn remote(&self) -> Remote {
         Remote {
             payloads: self.payloads.clone(),
+            security: self.guard.as_ref().map_or(Security::Plain, Guard::security),
             ..self.phone.remote()
         }
     }
@@ -88,13 +140,26 @@ impl Talker {
 
     /// Sends the next packet of the tone.
     pub(crate) fn speak(&mut self, to: SocketAddr) {
-        let packet = self.packet();
+        let packet = self.guarded();
         self.phone.rtp.send_to(&packet, to).unwrap();
+    }
+
+    /// The next packet of the tone, protected if that was agreed.
+    pub(crate) fn guarded(&mut self) -> Vec<u8> {
+        let mut packet = self.packet();
+        if let Some(guard) = &mut self.guard {
+            guard.protect(&mut packet);
+        }
+        packet
     }
 
     /// Hears the next packet.
     pub(crate) fn hear(&mut self) -> Header {
-        let (datagram, _) = receive(&self.phone.rtp);
+        let (mut datagram, _) = receive(&self.phone.rtp);
+        if let Some(guard) = &mut self.guard {
+            let len = guard.receiver.unprotect_rtp(&mut datagram).unwrap();
+            datagram.truncate(len);
+        }
         self.hear_datagram(&datagram)
     }
 

@@ -1,0 +1,291 @@
+//! Encrypted parties.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test stops at what it does not expect"
+)]
+
+mod common;
+
+use codec::Codec;
+use common::talker::{Guard, Talker};
+use common::{Call, Phone, V4, World, is_quiet, receive};
+use media::{
+    Command, Config, Event, Format, Insecurity, MasterKey, Profile, Remote, Security, Side, Source,
+};
+use rtp::rtcp;
+
+fn world() -> World {
+    World::new(Config {
+        ports: 16_384..=23_999,
+        ..Config::default()
+    })
+}
+
+fn connect(world: &mut World, call: &Call, one: &Talker, other: &Talker) {
+    world.connect(call, Side::Caller, 0, Some(one.remote()));
+    world.connect(call, Side::Callee, 0, Some(other.remote()));
+    world.settle();
+}
+
+fn call(world: &mut World, one: &Talker, other: &Talker) -> Call {
+    let call = world.allocate([Some(V4), Some(V4)], 1).unwrap();
+    connect(world, &call, one, other);
+    call
+}
+
+fn party(ssrc: u32, codec: Codec, number: u8, profile: Option<Profile>) -> Talker {
+    let frequency = [1004.0, 700.0][ssrc as usize - 1];
+    let mut talker = Talker::new(V4, ssrc, codec, number, frequency);
+    talker.guard = profile.map(|profile| Guard::new(profile, 10 * ssrc as u8));
+    talker
+}
+
+/// A packet each way.
+fn talk(call: &Call, caller: &mut Talker, callee: &mut Talker) {
+    caller.speak(call.rtp(Side::Caller, 0));
+    callee.hear();
+    callee.speak(call.rtp(Side::Callee, 0));
+    caller.hear();
+}
+
+const KINDS: [Option<Profile>; 3] = [
+    None,
+    Some(Profile::Aes128CmSha1_80),
+    Some(Profile::AeadAes256Gcm),
+];
+
+#[test]
+fn every_protection_joins_every_other_with_every_codec() {
+    let mut world = world();
+    let codecs = [
+        ((Codec::Pcmu, 0), (Codec::Pcmu, 0)),
+        ((Codec::Pcma, 8), (Codec::Pcmu, 0)),
+        ((Codec::Pcmu, 0), (Codec::G722, 9)),
+        ((Codec::Pcmu, 0), (Codec::Opus, 111)),
+    ];
+    for (one, other) in codecs {
+        for one_kind in KINDS {
+            for other_kind in KINDS {
+                let mut caller = party(1, one.0, one.1, one_kind);
+                let mut callee = party(2, other.0, other.1, other_kind);
+                let call = call(&mut world, &caller, &callee);
+                (0..40).for_each(|_| talk(&call, &mut caller, &mut callee));
+                callee.check(1004.0);
+                caller.check(700.0);
+                for side in world.close(&call) {
+                    let dropped = (side.forged, side.replayed, side.rejected, side.unexpected);
+                    assert_eq!((side.packets, dropped), (40, (0, 0, 0, 0)));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_profile_is_spoken() {
+    let mut world = world();
+    for profile in Profile::ALL {
+        let mut caller = party(1, Codec::Pcmu, 0, Some(profile));
+        let mut callee = party(2, Codec::Pcmu, 0, None);
+        let call = call(&mut world, &caller, &callee);
+        (0..5).for_each(|_| talk(&call, &mut caller, &mut callee));
+    }
+}
+
+#[test]
+fn reports_are_protected_too() {
+    let mut world = world();
+    let mut caller = party(1, Codec::Pcmu, 0, Some(Profile::AeadAes128Gcm));
+    let callee = party(2, Codec::Pcmu, 0, Some(Profile::Aes128CmSha1_32));
+    let call = call(&mut world, &caller, &callee);
+    let report = caller.phone.report();
+    let mut datagram = report.clone();
+    datagram.resize(report.len() + srtp::MAX_OVERHEAD, 0);
+    let guard = caller.guard.as_mut().unwrap();
+    let len = guard
+        .sender
+        .protect_rtcp(&mut datagram, report.len())
+        .unwrap();
+    let to = call.rtcp(Side::Caller, 0);
+    // Plain, then a forged one, then the real one, twice.
+    let mut forged = datagram[..len].to_vec();
+    forged[10] ^= 1;
+    for sent in [
+        &report,
+        &forged,
+        &datagram[..len].to_vec(),
+        &datagram[..len].to_vec(),
+    ] {
+        caller.phone.rtcp.send_to(sent, to).unwrap();
+    }
+    let (mut heard, _) = receive(&callee.phone.rtcp);
+    let mut guard = callee.guard.unwrap();
+    let len = guard.receiver.unprotect_rtcp(&mut heard).unwrap();
+    assert_eq!(heard[..len], report);
+    let [stats, _] = world.close(&call);
+    assert_eq!((stats.forged, stats.replayed), (2, 1));
+    assert!(is_quiet(&callee.phone.rtcp));
+}
+
+/// RFC 3711 §3.3.2, §9.5.1: what is not authentic changes nothing.
+#[test]
+fn rfc3711_9_5_1_a_spoofed_packet_does_not_move_the_stream() {
+    let mut world = world();
+    let mut caller = party(1, Codec::Pcmu, 0, Some(Profile::Aes128CmSha1_80));
+    let mut callee = party(2, Codec::Pcmu, 0, None);
+    let call = call(&mut world, &caller, &callee);
+    talk(&call, &mut caller, &mut callee);
+    let to = call.rtp(Side::Caller, 0);
+    // Anyone may send from the signalled address to a plain party; here it takes the key.
+    let stranger = Phone::new(V4, 1);
+    for n in 0..20 {
+        let mut packet = caller.packet();
+        packet.extend([n; 10]);
+        stranger.rtp.send_to(&packet, to).unwrap();
+        caller.phone.rtp.send_to(&packet, to).unwrap();
+    }
+    let replayed = caller.guarded();
+    caller.phone.rtp.send_to(&replayed, to).unwrap();
+    callee.hear();
+    stranger.rtp.send_to(&replayed, to).unwrap();
+    talk(&call, &mut caller, &mut callee);
+    assert!(is_quiet(&stranger.rtp) && is_quiet(&callee.phone.rtp));
+    let [stats, _] = world.close(&call);
+    assert_eq!((stats.forged, stats.replayed, stats.packets), (40, 1, 3));
+}
+
+#[test]
+fn whoever_has_the_key_is_answered_where_he_is() {
+    let mut world = world();
+    let mut caller = party(1, Codec::Pcmu, 0, Some(Profile::AeadAes128Gcm));
+    let mut callee = party(2, Codec::Pcmu, 0, None);
+    let call = call(&mut world, &caller, &callee);
+    talk(&call, &mut caller, &mut callee);
+    // Its NAT gave it another port.
+    caller.phone.rtp = Phone::new(V4, 1).rtp;
+    talk(&call, &mut caller, &mut callee);
+}
+
+#[test]
+fn saying_the_same_keys_again_changes_nothing_and_new_ones_take_over() {
+    let mut world = world();
+    let mut caller = party(1, Codec::Pcmu, 0, Some(Profile::Aes128CmSha1_80));
+    let mut callee = party(2, Codec::Opus, 111, Some(Profile::AeadAes256Gcm));
+    // Through the turn of the sequence numbers.
+    caller.phone.sequence = 65_530;
+    let call = call(&mut world, &caller, &callee);
+    for round in 0..5 {
+        for _ in 0..5 {
+            talk(&call, &mut caller, &mut callee);
+        }
+        if round > 1 {
+            caller.guard.as_mut().unwrap().rekey(100 + 2 * round);
+        }
+        connect(&mut world, &call, &caller, &callee);
+    }
+    // A packet under the old key that was still under way.
+    let late = caller.guarded();
+    caller.guard.as_mut().unwrap().rekey(200);
+    connect(&mut world, &call, &caller, &callee);
+    caller
+        .phone
+        .rtp
+        .send_to(&late, call.rtp(Side::Caller, 0))
+        .unwrap();
+    callee.hear();
+    talk(&call, &mut caller, &mut callee);
+    caller.check(700.0);
+    let stats = world.close(&call);
+    assert!(stats.iter().all(|s| s.forged == 0 && s.replayed == 0));
+}
+
+#[test]
+fn a_withdrawn_stream_comes_back_with_its_counters() {
+    let mut world = world();
+    let mut caller = party(1, Codec::Pcmu, 0, Some(Profile::AeadAes128Gcm));
+    let mut callee = party(2, Codec::Pcmu, 0, Some(Profile::AeadAes128Gcm));
+    let call = call(&mut world, &caller, &callee);
+    talk(&call, &mut caller, &mut callee);
+    let seen = caller.guarded();
+    caller
+        .phone
+        .rtp
+        .send_to(&seen, call.rtp(Side::Caller, 0))
+        .unwrap();
+    callee.hear();
+    world.connect(&call, Side::Caller, 0, None);
+    world.settle();
+    connect(&mut world, &call, &caller, &callee);
+    caller
+        .phone
+        .rtp
+        .send_to(&seen, call.rtp(Side::Caller, 0))
+        .unwrap();
+    talk(&call, &mut caller, &mut callee);
+    assert_eq!(world.close(&call)[0].replayed, 1);
+}
+
+#[test]
+fn keys_that_do_not_fit_let_nothing_pass() {
+    let mut world = world();
+    let caller = party(1, Codec::Pcmu, 0, None);
+    let mut callee = party(2, Codec::Pcmu, 0, None);
+    let call = call(&mut world, &caller, &callee);
+    let key = MasterKey::new(&[1; 16], &[1; 14]).unwrap();
+    let remote = Remote {
+        security: Security::Sdes {
+            profile: Profile::AeadAes128Gcm,
+            local: key.clone(),
+            remote: key,
+        },
+        ..caller.remote()
+    };
+    world.connect(&call, Side::Caller, 0, Some(remote));
+    let session = call.session;
+    let failed = Event::SecurityFailed {
+        session,
+        stream: 0,
+        side: Side::Caller,
+        reason: Insecurity::KeyLength,
+    };
+    world.event(|event| (*event == failed).then_some(()));
+    callee.speak(call.rtp(Side::Callee, 0));
+    world.close(&call);
+    assert!(is_quiet(&caller.phone.rtp));
+}
+
+#[test]
+fn echo_and_tones_are_protected() {
+    let mut world = world();
+    let mut caller = party(1, Codec::Pcmu, 0, Some(Profile::Aes256CmSha1_80));
+    let call = world.allocate([Some(V4), None], 1).unwrap();
+    world.connect(&call, Side::Caller, 0, Some(caller.remote()));
+    let serve = |source| Command::Serve {
+        session: call.session,
+        stream: 0,
+        source,
+        format: Format {
+            codec: Codec::Pcmu,
+            payload_type: 0,
+            ptime: 20,
+        },
+    };
+    world.submit(serve(Source::Echo));
+    world.settle();
+    for _ in 0..30 {
+        caller.speak(call.rtp(Side::Caller, 0));
+        caller.hear();
+    }
+    caller.check(1004.0);
+    (caller.headers, caller.pcm) = (Vec::new(), Vec::new());
+    world.submit(serve(Source::Tone(440.0)));
+    (0..30).for_each(|_| _ = caller.hear());
+    caller.check(440.0);
+    world.close(&call);
+    let (mut report, _) = receive(&caller.phone.rtcp);
+    let guard = caller.guard.as_mut().unwrap();
+    let len = guard.receiver.unprotect_rtcp(&mut report).unwrap();
+    let packets: Vec<_> = rtcp::Packets::new(&report[..len]).collect();
+    assert!(matches!(packets[0], Ok(rtcp::Packet::SenderReport(..))));
+}

@@ -7,7 +7,7 @@ use base::Slot;
 pub use codec::Codec;
 use srtp::Profile;
 
-use crate::Remote;
+use crate::{Remote, dtls};
 
 /// Names the media of one call. Chosen by the signalling slot that owns the call.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -242,6 +242,8 @@ pub enum Refusal {
 pub enum Insecurity {
     /// The keys have another length than the profile's.
     KeyLength,
+    /// The DTLS handshake has failed.
+    Dtls(dtls::Error),
 }
 
 /// What one side sent.

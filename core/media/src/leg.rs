@@ -1,10 +1,14 @@
 //! One side of one stream: its sockets, whom it talks to, what it has received.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use rtp::{Arrival, Header, Sequence, rtcp};
+use srtp::Profile;
 
+use crate::certificate::Certificate;
 use crate::convert::{Converter, Own, Scratch, Way};
+use crate::dtls::{self, Endpoint, Output};
 use crate::latch::{Latch, Verdict};
 use crate::protection::Protection;
 use crate::relay::{Buffer, MAX_DATAGRAM, SIZE};
@@ -26,6 +30,10 @@ pub(crate) struct Leg {
     latch: Latch,
     /// Where RTCP comes from, on its own port.
     rtcp_source: Option<SocketAddr>,
+    /// Where DTLS comes from, which is where it is answered until RTP comes.
+    dtls_source: Option<SocketAddr>,
+    /// When the handshake wants to be looked at, in milliseconds.
+    pub(crate) alarm: Option<u64>,
     /// The RTP socket takes packets only from the locked source. Strangers' packets may still be
     /// queued from before, so the address is checked nevertheless.
     connected: bool,
@@ -48,6 +56,8 @@ impl Leg {
             protection: None,
             latch: Latch::default(),
             rtcp_source: None,
+            dtls_source: None,
+            alarm: None,
             connected: false,
             received: Received::default(),
             server: None,
@@ -72,6 +82,7 @@ impl Leg {
         self.protection = None;
         self.latch = Latch::default();
         self.rtcp_source = None;
+        self.dtls_source = None;
         self.received = Received::default();
         self.server = None;
         self.converter = None;
@@ -82,7 +93,12 @@ impl Leg {
     ///
     /// # Errors
     /// Packets cannot be protected as agreed.
-    pub(crate) fn signal(&mut self, mut remote: Option<Box<Remote>>) -> Result<(), Insecurity> {
+    pub(crate) fn signal(
+        &mut self,
+        mut remote: Option<Box<Remote>>,
+        certificate: &Certificate,
+        now: Instant,
+    ) -> Result<(), Insecurity> {
         let before = self.latch.source();
         self.latch.signal(remote.as_ref().map(|r| r.rtp));
         if self.latch.source() != before {
@@ -91,13 +107,49 @@ impl Leg {
         if self.remote.as_ref().map(|r| r.rtcp) != remote.as_ref().map(|r| r.rtcp) {
             self.rtcp_source = None;
         }
+        if self.remote.as_ref().map(|r| r.rtp) != remote.as_ref().map(|r| r.rtp) {
+            self.dtls_source = None;
+        }
         let security = remote.as_mut().map(|r| std::mem::take(&mut r.security));
         self.remote = remote;
         // A stream that is withdrawn may come back and go on.
-        let agreed = security.map(|security| Protection::agree(&mut self.protection, security));
-        match agreed {
-            Some(Err(_)) => Err(Insecurity::KeyLength),
-            _ => Ok(()),
+        security.map_or(Ok(()), |security| {
+            Protection::agree(&mut self.protection, security, certificate, now)
+        })
+    }
+
+    /// What agrees on keys in the media path.
+    pub(crate) fn endpoint(&mut self) -> Option<&mut Endpoint> {
+        self.protection.as_mut()?.endpoint()
+    }
+
+    /// Takes a datagram of DTLS; false if there is no one to take it. Whom it comes from is for the
+    /// handshake to find out, so it may come from anywhere.
+    pub(crate) fn shake(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) -> bool {
+        if !self.is_open() {
+            return false;
+        }
+        let Some(endpoint) = self.endpoint() else {
+            return false;
+        };
+        endpoint.handle(datagram, now);
+        self.dtls_source = Some(from);
+        true
+    }
+
+    /// Does what the handshake wants done, until there is something to tell.
+    pub(crate) fn converse(&mut self) -> Option<News> {
+        loop {
+            match self.endpoint()?.poll()? {
+                Output::Packet(packet) => self.send(&packet),
+                Output::Keys(keys) => {
+                    let taken = self.protection.as_mut().is_some_and(|p| p.take(&keys));
+                    return taken.then_some(News::Secured(keys.profile));
+                }
+                Output::Failed(error) => return Some(News::Failed(error)),
+                // Whoever says goodbye may say so in SIP too; that is what counts.
+                Output::Closed => {}
+            }
         }
     }
 
@@ -258,10 +310,15 @@ impl Leg {
         }
     }
 
+    fn target(&self) -> Option<SocketAddr> {
+        let source = self.latch.source().or(self.dtls_source);
+        source.or(self.latch.target())
+    }
+
     fn send(&self, datagram: &[u8]) {
         if self.connected {
             self.pair.rtp.send(datagram);
-        } else if let Some(to) = self.latch.target() {
+        } else if let Some(to) = self.target() {
             self.pair.rtp.send_to(datagram, to);
         }
     }
@@ -359,6 +416,13 @@ impl Leg {
         }
         known
     }
+}
+
+/// What came of a handshake.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum News {
+    Secured(Profile),
+    Failed(dtls::Error),
 }
 
 #[derive(Debug, Default)]

@@ -28,7 +28,7 @@
 //! - `sessions`, `leg`: the state; `ports`, `socket`: what it is bound to.
 //! - `relay`: the packet path; `latch`: whose packets are accepted; `protection`: SRTP.
 //! - `convert`: payload types and codecs that differ between the sides.
-//! - [`dtls`]: keys that are agreed on in the media path.
+//! - [`dtls`]: keys that are agreed on in the media path; `handshakes`: when; `certificate`: ours.
 //! - `serve`: echo and our own sound; `clock`, `player`, `encoder`, `prompt`: how that is made;
 //!   `report`: RTCP about it.
 //!
@@ -36,12 +36,14 @@
 //! allocated, locked or logged for a packet. Unless signalling tells what the payload types mean,
 //! payloads are passed on untouched, so any codec and SRTP between the parties work.
 
+mod certificate;
 mod clock;
 pub mod command;
 mod config;
 mod convert;
 pub mod dtls;
 mod encoder;
+mod handshakes;
 mod latch;
 mod leg;
 mod mailbox;

@@ -3,6 +3,8 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use crate::certificate::Certificate;
+use crate::dtls::{self, Fingerprint};
 use crate::mailbox::Mailbox;
 use crate::ports::pairs;
 use crate::worker::Worker;
@@ -15,6 +17,7 @@ pub type Deliver = Arc<dyn Fn(Event) + Send + Sync>;
 pub struct Plane {
     handle: Handle,
     threads: Vec<JoinHandle<()>>,
+    certificate: Certificate,
 }
 
 impl Plane {
@@ -42,11 +45,19 @@ impl Plane {
                 deliver: Arc::clone(&deliver),
             },
             threads: Vec::new(),
+            certificate: Certificate::new(),
         };
+        plane.certificate.prepare();
         let mut mailboxes = Vec::new();
         for number in 0..workers {
             let mailbox = Arc::new(Mailbox::new(config.queue)?);
-            let worker = Worker::new(&config, number, Arc::clone(&mailbox), Arc::clone(&deliver))?;
+            let worker = Worker::new(
+                &config,
+                number,
+                Arc::clone(&mailbox),
+                Arc::clone(&deliver),
+                plane.certificate.clone(),
+            )?;
             plane.threads.push(
                 std::thread::Builder::new()
                     .name(format!("media-{number}"))
@@ -63,6 +74,15 @@ impl Plane {
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// The fingerprint of the certificate that DTLS shows, for SDP. The certificate is made when the
+    /// plane starts, which takes some milliseconds: this waits for it.
+    ///
+    /// # Errors
+    /// There is none: the provider of cryptography has failed.
+    pub fn fingerprint(&self) -> Result<Fingerprint, dtls::Error> {
+        self.certificate.fingerprint()
     }
 }
 

@@ -1,15 +1,21 @@
 //! What protects the packets of a side.
 
 use std::fmt;
+use std::time::Instant;
 
 use srtp::{Error, MasterKey, Profile, Receiver, Sender};
 
+use crate::Insecurity;
+use crate::certificate::Certificate;
+use crate::dtls::{Endpoint, Keys};
 use crate::remote::Security;
 
 /// SRTP with one side. Without keys nothing is sent and nothing accepted.
 pub(crate) struct Protection {
     agreed: Security,
     keys: Option<(Sender, Receiver)>,
+    /// Agrees on keys, if they do not come from SDP.
+    endpoint: Option<Box<Endpoint>>,
 }
 
 impl Protection {
@@ -17,11 +23,16 @@ impl Protection {
     /// already, so that saying the same again disturbs nothing and new keys miss no packet.
     ///
     /// # Errors
-    /// [`Error::KeyLength`]: the keys are not those of the profile. Nothing passes then.
+    /// The keys are not those of the profile, or we have no certificate. Nothing passes then.
     ///
     /// # Source
     /// RFC 4568 §7.1.4: new keys by a new offer and answer
-    pub(crate) fn agree(place: &mut Option<Box<Self>>, security: Security) -> Result<(), Error> {
+    pub(crate) fn agree(
+        place: &mut Option<Box<Self>>,
+        security: Security,
+        certificate: &Certificate,
+        now: Instant,
+    ) -> Result<(), Insecurity> {
         if security == Security::Plain {
             *place = None;
             return Ok(());
@@ -30,21 +41,33 @@ impl Protection {
             Box::new(Self {
                 agreed: Security::Plain,
                 keys: None,
+                endpoint: None,
             })
         });
-        protection.change(security)
-    }
-
-    fn change(&mut self, security: Security) -> Result<(), Error> {
-        if self.agreed == security {
+        if protection.agreed == security {
             return Ok(());
         }
-        let result = match &security {
+        let result = protection.change(&security, certificate, now);
+        protection.agreed = security;
+        if result.is_err() {
+            (protection.keys, protection.endpoint) = (None, None);
+        }
+        result
+    }
+
+    fn change(
+        &mut self,
+        security: &Security,
+        certificate: &Certificate,
+        now: Instant,
+    ) -> Result<(), Insecurity> {
+        match security {
             Security::Sdes {
                 profile,
                 local,
                 remote,
             } => {
+                self.endpoint = None;
                 let (old_local, old_remote) = match &self.agreed {
                     Security::Sdes {
                         profile: old,
@@ -55,15 +78,36 @@ impl Protection {
                 };
                 let local = Some(local).filter(|key| old_local.as_ref() != Some(key));
                 let remote = Some(remote).filter(|key| old_remote.as_ref() != Some(key));
-                self.install(*profile, local, remote)
+                let installed = self.install(*profile, local, remote);
+                installed.map_err(|_| Insecurity::KeyLength)
+            }
+            Security::Dtls { fingerprint, setup } => {
+                let peer = match &self.agreed {
+                    Security::Dtls { fingerprint, .. } => Some(fingerprint),
+                    _ => None,
+                };
+                // Another certificate is another party: what was agreed with the one before is void.
+                if peer != Some(fingerprint) {
+                    self.keys = None;
+                }
+                let identity = certificate.identity().map_err(Insecurity::Dtls)?;
+                let endpoint = Endpoint::new(identity, *setup, *fingerprint, now);
+                self.endpoint = Some(Box::new(endpoint));
+                Ok(())
             }
             Security::Plain => Ok(()),
-        };
-        self.agreed = security;
-        if result.is_err() {
-            self.keys = None;
         }
-        result
+    }
+
+    /// What agrees on keys, if they do not come from SDP.
+    pub(crate) fn endpoint(&mut self) -> Option<&mut Endpoint> {
+        self.endpoint.as_deref_mut()
+    }
+
+    /// Uses the keys that were agreed on in the media path; false if that cannot be.
+    pub(crate) fn take(&mut self, keys: &Keys) -> bool {
+        let installed = self.install(keys.profile, Some(&keys.local), Some(&keys.remote));
+        installed.is_ok()
     }
 
     /// Uses new keys, where they are not the old ones.

@@ -1,5 +1,6 @@
 //! What becomes of a datagram: the packet path.
 
+use crate::Event;
 use crate::leg::Leg;
 use crate::sessions::{Port, Sessions, Token};
 use std::net::SocketAddr;
@@ -22,7 +23,13 @@ pub(crate) type Buffer = [u8; SIZE];
 
 impl Sessions {
     /// Takes one datagram from a readable socket and passes it on. `now` is in milliseconds.
-    pub(crate) fn readable(&mut self, token: Token, buffer: &mut Buffer, now: u64) {
+    pub(crate) fn readable(
+        &mut self,
+        token: Token,
+        buffer: &mut Buffer,
+        now: u64,
+        deliver: &dyn Fn(Event),
+    ) {
         let Some(leg) = self.legs.get_mut(token.leg) else {
             return;
         };
@@ -40,6 +47,7 @@ impl Sessions {
         }
         match (Kind::of(&buffer[..len]), token.port) {
             (Kind::Rtp, Port::Rtp) => self.rtp(token.leg, from, buffer, len, now),
+            (Kind::Dtls, Port::Rtp) => self.dtls(token.leg, from, &buffer[..len], now, deliver),
             (Kind::Rtcp, port) => self.rtcp(token.leg, port, from, buffer, len, now),
             _ => {}
         }

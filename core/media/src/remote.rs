@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use codec::{Codec, Parameters};
 use srtp::{MasterKey, Profile};
 
+use crate::dtls::{Fingerprint, Setup};
+
 /// Where a party receives a stream, and what it takes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Remote {
@@ -55,6 +57,20 @@ pub enum Security {
         local: MasterKey,
         /// The peer protects with this.
         remote: MasterKey,
+    },
+    /// By a DTLS handshake on the RTP port, with the certificate of
+    /// [`Plane::fingerprint`](crate::Plane::fingerprint). Until it is complete nothing passes;
+    /// [`Event::Secured`](crate::Event::Secured) or
+    /// [`Event::SecurityFailed`](crate::Event::SecurityFailed) tells. RTCP is to share the port
+    /// ([`Remote::mux`]): one handshake keys both.
+    ///
+    /// # Source
+    /// RFC 5763, RFC 5764
+    Dtls {
+        /// Of the peer's certificate.
+        fingerprint: Fingerprint,
+        /// Our side of the handshake.
+        setup: Setup,
     },
 }
 

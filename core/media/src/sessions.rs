@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use base::Mint;
 use rustix::event::epoll;
 use slab::Slab;
 
+use crate::certificate::Certificate;
 use crate::clock::{Clock, Due};
 use crate::convert::{self, Converter, Own, Scratch};
+use crate::handshakes::Alarms;
 use crate::leg::Leg;
 use crate::ports::{Acquired, Ports};
 use crate::relay::Buffer;
@@ -33,11 +36,22 @@ pub(crate) struct Sessions {
     tickets: u64,
     mint: Mint,
     pub(crate) scratch: Box<Scratch>,
+    certificate: Certificate,
+    /// When time was 0.
+    pub(crate) epoch: Instant,
+    pub(crate) alarms: Alarms,
 }
 
 impl Sessions {
     /// No sessions yet; sockets will be registered with `epoll`.
-    pub(crate) fn new(config: &Config, number: usize, epoll: OwnedFd, mint: Mint) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        number: usize,
+        epoll: OwnedFd,
+        mint: Mint,
+        certificate: Certificate,
+        epoch: Instant,
+    ) -> Self {
         Self {
             legs: Slab::new(),
             table: HashMap::new(),
@@ -49,6 +63,9 @@ impl Sessions {
             tickets: 0,
             mint,
             scratch: Scratch::new(),
+            certificate,
+            epoch,
+            alarms: Alarms::default(),
         }
     }
 
@@ -109,22 +126,38 @@ impl Sessions {
         side: Side,
         remote: Option<Box<Remote>>,
         now: u64,
-    ) -> Option<Event> {
-        let session = self.table.get_mut(&id)?;
-        let legs = *session.streams.get(usize::from(stream))?;
-        let key = legs[side.index()]?;
-        let agreed = self.legs[key].signal(remote);
+        deliver: &dyn Fn(Event),
+    ) {
+        let at = self.instant(now);
+        let Some(session) = self.table.get_mut(&id) else {
+            return;
+        };
+        let Some(&legs) = session.streams.get(usize::from(stream)) else {
+            return;
+        };
+        let Some(key) = legs[side.index()] else {
+            return;
+        };
+        let agreed = self.legs[key].signal(remote, &self.certificate, at);
         session.armed |= is_complete(&self.legs, &legs);
         session.heard = now;
         if let [Some(caller), Some(callee)] = legs {
             self.bridge(caller, callee, now);
         }
-        agreed.err().map(|reason| Event::SecurityFailed {
-            session: id,
-            stream,
-            side,
-            reason,
-        })
+        if let Err(reason) = agreed {
+            deliver(Event::SecurityFailed {
+                session: id,
+                stream,
+                side,
+                reason,
+            });
+        }
+        self.attend(key, now, deliver);
+    }
+
+    /// The legs of each stream.
+    pub(crate) fn streams(&self, id: SessionId) -> Option<&[[Option<usize>; 2]]> {
+        self.table.get(&id).map(|session| &session.streams[..])
     }
 
     /// Makes what two legs need that have agreed to different payload types.
@@ -216,9 +249,10 @@ impl Sessions {
         }
     }
 
-    /// When the next packet of our own making is due, in milliseconds.
+    /// When the next packet of our own making, or of a handshake, is due, in milliseconds.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        self.clock.deadline()
+        let both = [self.clock.deadline(), self.alarms.first()];
+        both.into_iter().flatten().min()
     }
 
     /// Sends the packets of our own making that are due, using `buffer`.
@@ -294,6 +328,7 @@ impl Sessions {
 
     fn vacate(&mut self, key: usize, now: u64) {
         let leg = &mut self.legs[key];
+        self.alarms.set(key, leg.alarm.take(), None);
         leg.vacate();
         if !self.ports.release(leg.pair.ip, leg.pair.port, key, now) {
             // Closing the sockets takes them out of epoll.

@@ -10,6 +10,7 @@ use base::{Mint, Slot};
 use rustix::event::{Timespec, epoll};
 use rustix::rand::GetRandomFlags;
 
+use crate::certificate::Certificate;
 use crate::mailbox::Mailbox;
 use crate::pace::Pace;
 use crate::plane::Deliver;
@@ -35,6 +36,7 @@ impl Worker {
         number: usize,
         mailbox: Arc<Mailbox>,
         deliver: Deliver,
+        certificate: Certificate,
     ) -> io::Result<Self> {
         let mut seed = [0; 32];
         rustix::rand::getrandom(&mut seed, GetRandomFlags::empty())?;
@@ -46,7 +48,7 @@ impl Worker {
         Ok(Self {
             mailbox,
             deliver,
-            sessions: Sessions::new(config, number, epoll, mint),
+            sessions: Sessions::new(config, number, epoll, mint, certificate, start),
             start,
             next_sweep: 0,
             commands: VecDeque::new(),
@@ -79,6 +81,7 @@ impl Worker {
         }
         self.sweep(now);
         self.sessions.tick(&mut self.buffer, now, &*self.deliver);
+        self.sessions.shake_hands(now, &*self.deliver);
         if let Some(pause) = self.pace.pause(Instant::now()) {
             std::thread::sleep(pause);
         }
@@ -88,9 +91,12 @@ impl Worker {
         for event in events.drain(..) {
             match event.data.u64() {
                 BELL => self.mailbox.silence(),
-                token => self
-                    .sessions
-                    .readable(Token::decode(token), &mut self.buffer, now),
+                token => {
+                    let token = Token::decode(token);
+                    let deliver = &*self.deliver;
+                    self.sessions
+                        .readable(token, &mut self.buffer, now, deliver);
+                }
             }
         }
     }
@@ -113,7 +119,10 @@ impl Worker {
                 stream,
                 side,
                 remote,
-            } => sessions.connect(session, stream, side, remote, now),
+            } => {
+                sessions.connect(session, stream, side, remote, now, &*self.deliver);
+                None
+            }
             Command::Serve {
                 session,
                 stream,

@@ -7,9 +7,15 @@
 
 mod common;
 
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
 use codec::Codec;
+use common::PATIENCE;
 use common::talker::{Guard, Talker};
 use common::{Call, Phone, V4, World, is_quiet, receive};
+use media::dtls::{self, Endpoint, Fingerprint, Identity, Output, Setup};
 use media::{
     Command, Config, Event, Format, Insecurity, MasterKey, Profile, Remote, Security, Side, Source,
 };
@@ -296,4 +302,167 @@ fn echo_and_tones_are_protected() {
     let len = guard.receiver.unprotect_rtcp(&mut report).unwrap();
     let packets: Vec<_> = rtcp::Packets::new(&report[..len]).collect();
     assert!(matches!(packets[0], Ok(rtcp::Packet::SenderReport(..))));
+}
+
+static IDENTITY: LazyLock<Arc<Identity>> =
+    LazyLock::new(|| Arc::new(Identity::generate().unwrap()));
+
+/// What signalling tells of a party that does DTLS; `setup` is the plane's side.
+fn by_dtls(talker: &Talker, fingerprint: Fingerprint, setup: Setup) -> Remote {
+    let mut remote = talker.remote();
+    (remote.rtcp, remote.mux) = (remote.rtp, true);
+    remote.security = Security::Dtls { fingerprint, setup };
+    remote
+}
+
+/// Shakes hands with the plane at `to` until there are keys, or the handshake has failed.
+fn shake(talker: &mut Talker, endpoint: &mut Endpoint, to: SocketAddr) -> Option<dtls::Error> {
+    let socket = &talker.phone.rtp;
+    socket
+        .set_read_timeout(Some(Duration::from_millis(20)))
+        .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let mut result = None;
+    while result.is_none() {
+        assert!(Instant::now() < deadline, "no keys in time");
+        endpoint.handle_timeout(Instant::now());
+        while let Some(output) = endpoint.poll() {
+            match output {
+                Output::Packet(packet) => _ = socket.send_to(&packet, to).unwrap(),
+                Output::Keys(keys) => result = Some(Ok(Guard::of(&keys))),
+                Output::Failed(error) => result = Some(Err(error)),
+                Output::Closed => {}
+            }
+        }
+        let mut datagram = [0; 2048];
+        if result.is_none()
+            && let Ok((len, _)) = socket.recv_from(&mut datagram)
+        {
+            endpoint.handle(&datagram[..len], Instant::now());
+        }
+    }
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    match result? {
+        Ok(guard) => talker.guard = Some(guard),
+        Err(error) => return Some(error),
+    }
+    None
+}
+
+fn secured(world: &mut World, call: &Call) -> (Side, Profile) {
+    let session = call.session;
+    world.event(|event| match event {
+        Event::Secured {
+            session: s,
+            side,
+            profile,
+            ..
+        } if *s == session => Some((*side, *profile)),
+        _ => None,
+    })
+}
+
+/// RFC 5763 §5: either side may begin.
+#[test]
+fn rfc5763_5_dtls_keys_a_party_that_begins_or_waits() {
+    let mut world = world();
+    let ours = world.plane.fingerprint().unwrap();
+    for (setup, theirs) in [
+        (Setup::Active, Setup::Passive),
+        (Setup::Passive, Setup::Active),
+    ] {
+        for (codec, number) in [(Codec::Pcmu, 0), (Codec::Opus, 111)] {
+            let mut caller = party(1, codec, number, None);
+            let mut callee = party(2, Codec::Pcmu, 0, None);
+            let call = world.allocate([Some(V4), Some(V4)], 1).unwrap();
+            let remote = by_dtls(&caller, IDENTITY.fingerprint(), setup);
+            world.connect(&call, Side::Callee, 0, Some(callee.remote()));
+            world.connect(&call, Side::Caller, 0, Some(remote.clone()));
+            world.settle();
+            // Nothing passes before there are keys.
+            callee.speak(call.rtp(Side::Callee, 0));
+            let to = call.rtp(Side::Caller, 0);
+            caller.speak(to);
+            let now = Instant::now();
+            let mut endpoint = Endpoint::new(Arc::clone(&IDENTITY), theirs, ours, now);
+            assert_eq!(shake(&mut caller, &mut endpoint, to), None);
+            assert_eq!(secured(&mut world, &call).0, Side::Caller);
+            assert!(is_quiet(&callee.phone.rtp));
+            for _ in 0..20 {
+                talk(&call, &mut caller, &mut callee);
+            }
+            callee.check(1004.0);
+            // Saying the same again begins nothing.
+            world.connect(&call, Side::Caller, 0, Some(remote));
+            world.settle();
+            talk(&call, &mut caller, &mut callee);
+            let [stats, _] = world.close(&call);
+            assert_eq!((stats.packets, stats.forged, stats.replayed), (21, 0, 0));
+        }
+    }
+}
+
+/// RFC 5763 §5, §6.7: the certificate must be the one that was signalled.
+#[test]
+fn rfc5763_5_a_party_with_another_certificate_is_not_heard() {
+    let mut world = world();
+    let ours = world.plane.fingerprint().unwrap();
+    let mut caller = party(1, Codec::Pcmu, 0, None);
+    let call = world.allocate([Some(V4), Some(V4)], 1).unwrap();
+    // Ours instead of the party's.
+    let remote = by_dtls(&caller, ours, Setup::Passive);
+    world.connect(&call, Side::Caller, 0, Some(remote));
+    world.settle();
+    let now = Instant::now();
+    let mut endpoint = Endpoint::new(Arc::clone(&IDENTITY), Setup::Active, ours, now);
+    let to = call.rtp(Side::Caller, 0);
+    let session = call.session;
+    // What the party itself sees of it does not matter.
+    let socket = &caller.phone.rtp;
+    socket
+        .set_read_timeout(Some(Duration::from_millis(20)))
+        .unwrap();
+    let failed = Event::SecurityFailed {
+        session,
+        stream: 0,
+        side: Side::Caller,
+        reason: Insecurity::Dtls(dtls::Error::Fingerprint),
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !world.has_event(|event| *event == failed) {
+        assert!(Instant::now() < deadline, "never refused");
+        endpoint.handle_timeout(Instant::now());
+        while let Some(output) = endpoint.poll() {
+            if let Output::Packet(packet) = output {
+                caller.phone.rtp.send_to(&packet, to).unwrap();
+            }
+        }
+        let mut datagram = [0; 2048];
+        if let Ok((len, _)) = caller.phone.rtp.recv_from(&mut datagram) {
+            endpoint.handle(&datagram[..len], Instant::now());
+        }
+    }
+    let session_events = |event: &Event| matches!(event, Event::Secured { .. });
+    assert!(!world.has_event(session_events));
+    caller.speak(to);
+    world.close(&call);
+}
+
+#[test]
+fn a_lost_flight_of_the_handshake_is_sent_again() {
+    let mut world = world();
+    let ours = world.plane.fingerprint().unwrap();
+    let mut caller = party(1, Codec::Pcmu, 0, None);
+    let callee = party(2, Codec::Pcmu, 0, None);
+    let call = world.allocate([Some(V4), Some(V4)], 1).unwrap();
+    world.connect(&call, Side::Callee, 0, Some(callee.remote()));
+    let remote = by_dtls(&caller, IDENTITY.fingerprint(), Setup::Active);
+    world.connect(&call, Side::Caller, 0, Some(remote));
+    // The first ClientHello never arrives.
+    receive(&caller.phone.rtp);
+    let now = Instant::now();
+    let mut endpoint = Endpoint::new(Arc::clone(&IDENTITY), Setup::Passive, ours, now);
+    let to = call.rtp(Side::Caller, 0);
+    assert_eq!(shake(&mut caller, &mut endpoint, to), None);
+    assert_eq!(secured(&mut world, &call).0, Side::Caller);
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use codec::tone::{self, Tone};
 use codec::{Codec, Decoder, Encoder, Parameters};
+use media::dtls::Keys;
 use media::{MasterKey, Payload, PayloadKind, Profile, Remote, Security};
 use rtp::{HEADER_LEN, Header};
 use srtp::{MAX_OVERHEAD, Receiver, Sender};
@@ -44,6 +45,16 @@ impl Guard {
             receiver: Receiver::new(profile, &keys[1]).unwrap(),
             profile,
             keys,
+        }
+    }
+
+    /// With keys that were agreed on.
+    pub(crate) fn of(keys: &Keys) -> Self {
+        Self {
+            sender: Sender::new(keys.profile, &keys.local).unwrap(),
+            receiver: Receiver::new(keys.profile, &keys.remote).unwrap(),
+            profile: keys.profile,
+            keys: [keys.local.clone(), keys.remote.clone()],
         }
     }
 
@@ -155,7 +166,11 @@ impl Talker {
 
     /// Hears the next packet.
     pub(crate) fn hear(&mut self) -> Header {
-        let (mut datagram, _) = receive(&self.phone.rtp);
+        let mut datagram = receive(&self.phone.rtp).0;
+        // The end of a handshake may still be under way.
+        while rtp::Kind::of(&datagram) == rtp::Kind::Dtls {
+            datagram = receive(&self.phone.rtp).0;
+        }
         if let Some(guard) = &mut self.guard {
             let len = guard.receiver.unprotect_rtp(&mut datagram).unwrap();
             datagram.truncate(len);

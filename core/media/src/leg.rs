@@ -253,6 +253,12 @@ impl Leg {
         scratch: &mut Scratch,
         now: u64,
     ) {
+        if arrival == Arrival::Restart
+            && other.own.is_none()
+            && let Some(protection) = &mut other.protection
+        {
+            protection.source_restarted();
+        }
         let Some(converter) = &mut self.converter else {
             other.send_rtp(buffer, len);
             return;

@@ -14,6 +14,8 @@ use crate::remote::Security;
 pub(crate) struct Protection {
     agreed: Security,
     keys: Option<(Sender, Receiver)>,
+    /// What the SSRCs that we send differ by from those that came.
+    alias: u32,
     /// Agrees on keys, if they do not come from SDP.
     endpoint: Option<Box<Endpoint>>,
 }
@@ -41,6 +43,7 @@ impl Protection {
             Box::new(Self {
                 agreed: Security::Plain,
                 keys: None,
+                alias: 0,
                 endpoint: None,
             })
         });
@@ -145,10 +148,20 @@ impl Protection {
         Some(receiver.unprotect_rtcp(packet))
     }
 
+    /// A source that we pass on counts its packets anew. Under its old SSRC they would use the same
+    /// key stream again and are refused, so it gets another one.
+    ///
+    /// # Source
+    /// RFC 3711 §9.1
+    pub(crate) fn source_restarted(&mut self) {
+        self.alias = self.alias.wrapping_add(GOLDEN);
+    }
+
     /// Protects the RTP packet of `len` bytes at the start of `buffer`; `None` if it must not be
     /// sent.
     pub(crate) fn protect_rtp(&mut self, buffer: &mut [u8], len: usize) -> Option<usize> {
         let (sender, _) = self.keys.as_mut()?;
+        alias(buffer, 8, self.alias);
         sender.protect_rtp(buffer, len).ok()
     }
 
@@ -156,6 +169,7 @@ impl Protection {
     /// sent.
     pub(crate) fn protect_rtcp(&mut self, buffer: &mut [u8], len: usize) -> Option<usize> {
         let (sender, _) = self.keys.as_mut()?;
+        alias(buffer, 4, self.alias);
         sender.protect_rtcp(buffer, len).ok()
     }
 }
@@ -165,3 +179,15 @@ impl fmt::Debug for Protection {
         write!(f, "Protection({:?})", self.agreed)
     }
 }
+
+/// Changes the SSRC that stands at `at`.
+fn alias(packet: &mut [u8], at: usize, alias: u32) {
+    if alias != 0
+        && let Some(ssrc) = packet.get_mut(at..).and_then(|p| p.first_chunk_mut::<4>())
+    {
+        *ssrc = u32::from_be_bytes(*ssrc).wrapping_add(alias).to_be_bytes();
+    }
+}
+
+/// Odd, so that it takes 2^32 restarts to come round, and far from what SSRCs differ by.
+const GOLDEN: u32 = 0x9e37_79b9;

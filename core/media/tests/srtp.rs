@@ -214,6 +214,30 @@ fn saying_the_same_keys_again_changes_nothing_and_new_ones_take_over() {
     assert!(stats.iter().all(|s| s.forged == 0 && s.replayed == 0));
 }
 
+/// RFC 3711 §9.1: no key stream is used twice.
+#[test]
+fn rfc3711_9_1_a_source_that_counts_anew_gets_another_ssrc() {
+    let mut world = world();
+    let mut caller = party(1, Codec::Pcmu, 0, None);
+    let mut callee = party(2, Codec::Pcmu, 0, Some(Profile::AeadAes128Gcm));
+    caller.phone.sequence = 20_000;
+    let call = call(&mut world, &caller, &callee);
+    (0..5).for_each(|_| talk(&call, &mut caller, &mut callee));
+    caller.phone.sequence = 15_000;
+    let to = call.rtp(Side::Caller, 0);
+    // The first packet after the jump may be noise; it is refused.
+    caller.speak(to);
+    (0..5).for_each(|_| talk(&call, &mut caller, &mut callee));
+    let ssrcs: Vec<u32> = callee.headers.iter().map(|h| h.ssrc).collect();
+    assert!(ssrcs[..5].iter().all(|ssrc| *ssrc == 1));
+    assert!(
+        ssrcs[5..]
+            .iter()
+            .all(|ssrc| *ssrc == ssrcs[5] && *ssrc != 1)
+    );
+    assert_eq!(callee.headers[5].sequence, 15_002);
+}
+
 #[test]
 fn a_withdrawn_stream_comes_back_with_its_counters() {
     let mut world = world();

@@ -134,6 +134,42 @@ fn rfc4733_2_3_events_cross_a_transcoded_call() {
     assert_eq!(next.sequence, last.sequence.wrapping_add(5));
 }
 
+/// RFC 4733 §2.6.1: whoever takes no events hears tones.
+#[test]
+fn rfc4733_2_6_1_keys_are_heard_by_a_party_that_takes_no_events() {
+    let mut world = world();
+    for (codec, number) in [(Codec::Pcmu, 0), (Codec::G722, 9)] {
+        let events = PayloadKind::TelephoneEvent { clock: 8000 };
+        let mut caller = Talker::new(V4, 1, Codec::Pcmu, 0, 1004.0).with(101, events);
+        let mut callee = Talker::new(V4, 2, codec, number, 700.0);
+        let call = call(&mut world, &caller, &callee);
+        let to = call.rtp(Side::Caller, 0);
+        (0..5).for_each(|_| callee_hears_after(&mut caller, &mut callee, to, 1));
+        let before = callee.pcm.len();
+        for n in 1..=12u16 {
+            let mut event = vec![0; 16];
+            caller.header(101).encode(&mut event);
+            let end = if n > 10 { 0x8a } else { 10 };
+            event[12..14].copy_from_slice(&[7, end]);
+            event[14..].copy_from_slice(&(n.min(10) * 160).to_be_bytes());
+            caller.phone.rtp.send_to(&event, to).unwrap();
+        }
+        caller.phone.timestamp += 1600;
+        caller.speak(to);
+        (0..11).for_each(|_| _ = callee.hear());
+        for pair in callee.headers.windows(2) {
+            assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));
+            assert_eq!(pair[1].timestamp, pair[0].timestamp.wrapping_add(160));
+        }
+        let rate = codec.sample_rate();
+        let mut detector = codec::dtmf::Detector::new(rate);
+        let mut heard = Vec::new();
+        detector.process(&callee.pcm[before..], |event| heard.push(event));
+        let key = codec::dtmf::Key::from_char('7').unwrap();
+        assert_eq!(heard[0], codec::dtmf::Event::Pressed(key));
+    }
+}
+
 #[test]
 fn lost_packets_are_concealed_and_long_gaps_stay_pauses() {
     let mut world = world();

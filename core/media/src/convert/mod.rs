@@ -9,6 +9,8 @@ mod own;
 mod routes;
 mod transcode;
 
+use codec::dtmf::Dialer;
+use rtp::telephone_event::TelephoneEvent;
 use rtp::{Arrival, Header};
 
 pub(crate) use own::Own;
@@ -27,6 +29,17 @@ pub(crate) struct Converter {
     anchor: Option<Anchor>,
     /// The event that is being passed on: its timestamp in what comes and in what we send.
     event: Option<(u32, u32)>,
+    pressed: Option<Pressed>,
+}
+
+/// The key that is heard as sound.
+#[derive(Debug)]
+struct Pressed {
+    /// The timestamp of its event.
+    timestamp: u32,
+    /// Milliseconds sent so far.
+    sent: u32,
+    dialer: Dialer,
 }
 
 /// Where packets go to, and when.
@@ -76,6 +89,7 @@ impl Converter {
             routes,
             anchor: None,
             event: None,
+            pressed: None,
         }
     }
 
@@ -105,7 +119,7 @@ impl Converter {
                 set_payload_type(packet, number);
                 scale_event(packet, route.clock, clock);
             }
-            Action::Transcode => return false,
+            Action::Transcode | Action::Key => return false,
         }
         true
     }
@@ -133,6 +147,7 @@ impl Converter {
                 let due = self.event_due(header, arrival, (clock, theirs), way);
                 self.pass(buffer, len, number, (header.sequence, due), way);
             }
+            Action::Key => self.press(&buffer[..len], header, arrival, clock, way),
             // What is late has been concealed already.
             Action::Transcode if matches!(arrival, Arrival::Late | Arrival::Jump) => {}
             Action::Transcode => self.transcode(&buffer[..len], header, arrival, clock, way),
@@ -162,6 +177,46 @@ impl Converter {
             if let Some(anchor) = &mut self.anchor {
                 anchor.ours = at;
             }
+        }
+    }
+
+    /// Lets the key that an event tells of be heard for as long as the event has lasted since it
+    /// was last told of.
+    ///
+    /// # Source
+    /// RFC 4733 §2.5.2.2, §2.6.1
+    fn press(
+        &mut self,
+        datagram: &[u8],
+        header: &Header,
+        arrival: Arrival,
+        clock: u32,
+        way: &mut Way<'_>,
+    ) {
+        let Some((key, lasted)) = key(datagram, clock) else {
+            return;
+        };
+        let (Some(target), Some(rate)) = (
+            &self.routes.target,
+            self.transcoder.as_ref().map(Transcoder::rate),
+        ) else {
+            return;
+        };
+        let clocks = (clock, target.codec.clock());
+        let due = self.event_due(header, arrival, clocks, way);
+        let pressed = match &mut self.pressed {
+            Some(pressed) if pressed.timestamp == header.timestamp => pressed,
+            pressed => pressed.insert(Pressed {
+                timestamp: header.timestamp,
+                sent: 0,
+                dialer: Dialer::new(key.encode_utf8(&mut [0; 4]), u16::MAX, 0, rate),
+            }),
+        };
+        let ms = lasted.saturating_sub(pressed.sent);
+        let due = due.wrapping_add(pressed.sent * way.own.clock());
+        pressed.sent += ms;
+        if let (1.., Some(transcoder)) = (ms, &mut self.transcoder) {
+            transcoder.insert(ms, due, way, |pcm| pressed.dialer.fill(pcm));
         }
     }
 
@@ -271,6 +326,20 @@ impl Scratch {
     }
 }
 
+/// The key of an event and for how many milliseconds it has been pressed; one that is no longer
+/// pressed, for long enough to be heard.
+fn key(datagram: &[u8], clock: u32) -> Option<(char, u32)> {
+    let packet = rtp::Packet::parse(datagram).ok()?;
+    let event = TelephoneEvent::parse(packet.payload()).ok()?;
+    let ms = u32::from(event.duration) * 1000 / clock.max(1000);
+    let ms = if event.end {
+        ms.max(SHORTEST_KEY_MS)
+    } else {
+        ms
+    };
+    Some((event.key()?, ms))
+}
+
 fn set_payload_type(packet: &mut [u8], number: u8) {
     if let Some(second) = packet.get_mut(1) {
         *second = *second & 0x80 | number & 0x7f;
@@ -297,6 +366,9 @@ fn scale_event(packet: &mut [u8], from: u32, to: u32) {
     }
 }
 
-/// 4095 bytes of G.722, the longest that one datagram holds of any codec but those that say how
-/// long their packets are.
-const MAX_SAMPLES: usize = 8192;
+/// 200 ms at 48 kHz; and 4095 bytes of G.722, the longest that one datagram holds of any codec but
+/// those that say how long their packets are, are less.
+const MAX_SAMPLES: usize = 9600;
+/// # Source
+/// ITU-T Q.24 table A-1: the shortest key that every receiver takes, with some slack
+const SHORTEST_KEY_MS: u32 = 60;

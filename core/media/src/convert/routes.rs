@@ -33,6 +33,8 @@ pub(crate) enum Action {
     Event(u8, u32),
     /// The payload is decoded and encoded anew.
     Transcode,
+    /// The key that an event tells of is heard as sound.
+    Key,
 }
 
 /// How we encode for a side.
@@ -68,9 +70,11 @@ impl Routes {
                 },
             });
         }
-        let main = routes.decoded().next().map(|(_, codec, _)| codec);
-        if let Some(main) = main {
-            let rate = main.sample_rate();
+        let encodes = |route: &Route| matches!(route.action, Action::Transcode | Action::Key);
+        if routes.routes.iter().any(encodes) {
+            let main = routes.decoded().next().map(|(_, codec, _)| codec);
+            let main = main.or_else(|| from.iter().find_map(codec_of));
+            let rate = main.map_or(NARROW, Codec::sample_rate);
             routes.target = to.iter().find_map(|payload| Target::of(payload, rate));
         }
         routes
@@ -128,12 +132,20 @@ fn action(payload: &Payload, to: &[Payload], clock: u32) -> Option<Action> {
             });
             // The best one counts by the clock of the stream that it goes with.
             let best = events.min_by_key(|event| event.1 != clock);
-            best.map(|(number, clock)| Action::Event(number, clock))
+            let event = best.map(|(number, clock)| Action::Event(number, clock));
+            event.or(has_codec(to).then_some(Action::Key))
         }
         kind => {
             let same = to.iter().find(|p| p.kind == *kind);
             same.map(|p| Action::Pass(p.number))
         }
+    }
+}
+
+fn codec_of(payload: &Payload) -> Option<Codec> {
+    match payload.kind {
+        PayloadKind::Codec(codec, _) => Some(codec),
+        _ => None,
     }
 }
 
@@ -148,12 +160,7 @@ fn has_codec(to: &[Payload]) -> bool {
 
 /// The RTP clock of what the other side will mostly get.
 fn main_clock(from: &[Payload], to: &[Payload]) -> u32 {
-    let codecs = |list: &[Payload]| {
-        list.iter().find_map(|p| match &p.kind {
-            PayloadKind::Codec(codec, _) => Some(*codec),
-            _ => None,
-        })
-    };
+    let codecs = |list: &[Payload]| list.iter().find_map(codec_of);
     match (codecs(from), codecs(to)) {
         (Some(codec), _) if same_codec(codec, to).is_some() => codec.clock(),
         (_, Some(codec)) => codec.clock(),
@@ -169,3 +176,6 @@ fn clock_of(kind: &PayloadKind) -> u32 {
         PayloadKind::Other { .. } => 0,
     }
 }
+
+/// Samples a second where nobody says more.
+const NARROW: u32 = 8000;

@@ -81,11 +81,43 @@ impl Transcoder {
     /// time went back.
     pub(crate) fn hear(&mut self, heard: &Heard<'_>, due: u32, way: &mut Way<'_>) -> u32 {
         let tolerance = (TOLERANCE_MS * way.own.clock()) as i32;
-        let mut ahead = due.wrapping_sub(self.end(way.own)) as i32;
+        let ahead = due.wrapping_sub(self.end(way.own)) as i32;
         if ahead > tolerance && heard.gap {
             self.conceal(heard, ahead as u32, way);
-            ahead = due.wrapping_sub(self.end(way.own)) as i32;
         }
+        let at = self.align(due, way);
+        self.decode(heard, way.scratch);
+        self.encode(way);
+        at
+    }
+
+    /// Sends sound of our own making, at the encoder's rate, as [`hear`](Self::hear) does with a
+    /// packet's. `make` fills the samples of `ms` milliseconds and says how many it has.
+    pub(crate) fn insert(
+        &mut self,
+        ms: u32,
+        due: u32,
+        way: &mut Way<'_>,
+        make: impl FnOnce(&mut [i16]) -> usize,
+    ) {
+        self.align(due, way);
+        let samples = (ms.min(MAX_PACKET_MS) * self.rate() / 1000) as usize;
+        let pcm = &mut way.scratch.pcm[..samples];
+        let made = make(pcm);
+        self.waiting.extend_from_slice(&pcm[..made.min(samples)]);
+        self.encode(way);
+    }
+
+    /// Samples a second of what is encoded.
+    pub(crate) fn rate(&self) -> u32 {
+        self.encoder.sample_rate()
+    }
+
+    /// Makes what comes next start at `due`, behind a pause if need be. Returned is where it will
+    /// start, which differs if that time has passed.
+    fn align(&mut self, due: u32, way: &mut Way<'_>) -> u32 {
+        let tolerance = (TOLERANCE_MS * way.own.clock()) as i32;
+        let ahead = due.wrapping_sub(self.end(way.own)) as i32;
         if ahead.abs() > tolerance {
             self.flush(way);
             way.own.marker = true;
@@ -93,13 +125,10 @@ impl Transcoder {
         if ahead > tolerance {
             way.own.timestamp = due;
         }
-        let at = match ahead < -tolerance {
+        match ahead < -tolerance {
             true => way.own.timestamp,
             false => due,
-        };
-        self.decode(heard, way.scratch);
-        self.encode(way);
-        at
+        }
     }
 
     /// Sends what waits, filled up with silence; what follows is not its continuation.

@@ -20,6 +20,7 @@
 //! - [`server`]: our own binary.
 //! - [`baresip`], [`linphone`], [`pjsua`], [`jssip`], [`sipp`]: drivers of phones.
 //! - [`driven`]: what drivers in other languages have in common.
+//! - [`libsrtp`]: packets that others protect.
 //! - [`attack`]: floods and odd packets.
 //! - [`slow`]: clients that take their time.
 //! - [`dns`]: a name server for names that a test makes up.
@@ -42,6 +43,7 @@ pub mod driven;
 pub mod jssip;
 pub mod kamailio;
 pub mod lab;
+pub mod libsrtp;
 pub mod linphone;
 pub mod peer;
 pub mod pjsua;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 /// A program that a test needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
-    /// The program, looked for in `PATH`; for a library, the name of its folder.
+    /// The program, looked for in `PATH`, or a file; for a library, the name of its folder.
     program: &'static str,
     source: Source,
 }
@@ -39,6 +39,10 @@ pub const KAMAILIO: Peer = debian("kamailio", "kamailio kamailio-tls-modules");
 pub const SOCAT: Peer = debian("socat", "socat");
 /// Looks for phone systems, their users and their passwords.
 pub const SIPVICIOUS: Peer = debian("svmap", "sipvicious");
+/// Protects packets; its tests compile a program of their own.
+pub const LIBSRTP: Peer = debian("/usr/include/srtp2/srtp.h", "libsrtp2-dev build-essential");
+/// Does DTLS.
+pub const OPENSSL: Peer = debian("openssl", "openssl");
 /// Runs JavaScript.
 pub const NODE: Peer = debian("node", "nodejs");
 

@@ -55,7 +55,8 @@ impl Sender {
     ///
     /// Packets may come out of order, by about a thousand at most. The sequence number must go on
     /// where a source left off, in its own count: one that was there before would use the same
-    /// key stream twice.
+    /// key stream twice. So whoever lets more than [`MAX_SOURCES`](crate::MAX_SOURCES) sources
+    /// speak must not let one come back that was idle longest.
     ///
     /// # Errors
     /// [`Error::Replayed`] for such a number, [`Error::Malformed`], [`Error::NoRoom`], and

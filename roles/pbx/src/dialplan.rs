@@ -12,13 +12,15 @@ pub struct DialPlan {
 }
 
 impl DialPlan {
-    /// Where a call to `number` is forwarded to, if that is what happens, and what `{number}` in it stands
-    /// for.
+    /// Where a call to `number` that came by this trunk, if by any, is forwarded to, if that is what
+    /// happens.
     #[must_use]
-    pub fn proxy<'n>(&self, number: &'n str) -> Option<(&str, &'n str)> {
-        let extension = self.extension(number, None)?;
-        match extension.steps.first()? {
-            Step::Proxy(target) => Some((target, extension.rest(number))),
+    pub fn proxy(&self, number: &str, trunk: Option<&str>) -> Option<String> {
+        let extension = self.extension(number, trunk)?;
+        let mut steps = extension.steps.iter();
+        let step = steps.next().filter(|step| !extension.bars(step, trunk))?;
+        match step {
+            Step::Proxy(target) => Some(forwarded_to(target, extension.rest(number))),
             _ => None,
         }
     }
@@ -38,10 +40,8 @@ impl DialPlan {
         let Some(extension) = self.extension(number, trunk) else {
             return Vec::new();
         };
-        let leaves = |step: &Step| matches!(step, Step::Trunk { .. } | Step::Proxy(_));
-        let barred = |step: &Step| trunk.is_some() && !extension.transit && leaves(step);
         let step = |step: &Step| {
-            if barred(step) {
+            if extension.bars(step, trunk) {
                 Step::Hangup(403)
             } else {
                 step.filled_in(extension.rest(number))
@@ -53,6 +53,15 @@ impl DialPlan {
     fn extension(&self, number: &str, trunk: Option<&str>) -> Option<&Extension> {
         let mut extensions = self.extensions.iter();
         extensions.find(|extension| extension.is_for(trunk) && extension.matches(number))
+    }
+}
+
+/// The target of [`Step::Proxy`] with `{number}` filled in.
+fn forwarded_to(target: &str, number: &str) -> String {
+    if is_uri(target) {
+        target.replace("{number}", &sip::uri::escape_user(number))
+    } else {
+        target.replace("{number}", number)
     }
 }
 
@@ -90,6 +99,17 @@ impl Extension {
     fn rest<'a>(&self, number: &'a str) -> &'a str {
         let start = number.char_indices().nth(self.strip);
         start.map_or("", |(start, _)| &number[start..])
+    }
+
+    /// Whether a call that came by this trunk, if by any, may not take a step: those that leave the house
+    /// are for our own users.
+    fn bars(&self, step: &Step, trunk: Option<&str>) -> bool {
+        let leaves = match step {
+            Step::Trunk { .. } => true,
+            Step::Proxy(target) => is_uri(target),
+            _ => false,
+        };
+        trunk.is_some() && !self.transit && leaves
     }
 
     /// Whether the extension is for calls that came by this trunk, or for those of users.
@@ -152,7 +172,8 @@ pub enum Step {
     /// fetches the call.
     Park(String),
     /// `{ proxy = "{number}" }`: the call is forwarded to the phones of the user with this number, or to
-    /// a `sip:` URI, and media does not go through the server. Stands alone.
+    /// a `sip:` URI, and media does not go through the server. Stands alone. A call that the server is in
+    /// already, because somebody is transferred or its caller was to be verified, is joined to the phones.
     Proxy(String),
     /// `{ hangup = 486 }`: refuses the call with this status, or ends it if it has been answered.
     Hangup(u16),
@@ -165,6 +186,7 @@ impl Step {
             Self::Intercom(target) => Self::Intercom(target.replace("{number}", number)),
             Self::Pickup(target) => Self::Pickup(target.replace("{number}", number)),
             Self::Park(orbit) => Self::Park(orbit.replace("{number}", number)),
+            Self::Proxy(target) => Self::Proxy(forwarded_to(target, number)),
             Self::Trunk {
                 trunks,
                 number: target,
@@ -260,5 +282,28 @@ mod tests {
         assert_eq!(plan.steps_for("4930", Some("b")), [Step::Hangup(403)]);
         assert_eq!(left("11", None).as_deref(), Some("+11"));
         assert_eq!(plan.steps_for("11", Some("a")), [Step::Hangup(403)]);
+    }
+
+    #[test]
+    fn calls_from_trunks_are_forwarded_to_phones_and_elsewhere_only_in_transit() {
+        let extension = |number: &str, target: &str, transit| Extension {
+            number: number.to_owned(),
+            steps: vec![Step::Proxy(target.to_owned())],
+            transit,
+            ..Extension::default()
+        };
+        let plan = DialPlan {
+            extensions: vec![
+                extension("1.", "{number}", false),
+                extension("2.", "sip:{number}@gw.example", false),
+                extension("3.", "sip:{number}@gw.example", true),
+            ],
+        };
+        let to = |number, trunk| plan.proxy(number, trunk);
+        assert_eq!(to("12", Some("a")).as_deref(), Some("12"));
+        assert_eq!(to("2?", None).as_deref(), Some("sip:2%3F@gw.example"));
+        assert_eq!(to("22", Some("a")), None);
+        assert_eq!(plan.steps_for("22", Some("a")), [Step::Hangup(403)]);
+        assert_eq!(to("32", Some("a")).as_deref(), Some("sip:32@gw.example"));
     }
 }

@@ -25,11 +25,11 @@ use crate::events::{Notifier, Publisher};
 use crate::locate::{Locator, Ways};
 use crate::messages::Courier;
 use crate::outbound::FLOW_FAILED;
-use crate::proxy::{Dialled, Proxy};
+use crate::proxy::Proxy;
 use crate::registrar::{self, Registrar};
 use crate::stir::Notary;
 use crate::trunk::{self, Keeper};
-use crate::{Command, Config, Event, User};
+use crate::{Command, Config, Event};
 use admission::{Guest, begin};
 
 pub use load::Load;
@@ -312,10 +312,15 @@ impl Pbx {
                 refused => Err(refused),
             },
         };
+        let forwarded = guest.as_ref().ok();
+        let forwarded = forwarded.and_then(|guest| guest.forwarded(&ctx, request));
         let alive = match guest {
-            Ok(Guest::User(user)) if dialled(&ctx, request).is_some() => {
+            Ok(guest) if let Some(dialled) = forwarded => {
                 self.guard = guard;
-                return self.forward(now, server, flow, request, &user, out);
+                return self.with_proxy(now, out, |proxy, ctx| {
+                    let caller = guest.caller(request);
+                    proxy.start(ctx, server, flow, request, caller, dialled);
+                });
             }
             Ok(Guest::User(user)) if request.header(HeaderName::Replaces).is_some() => {
                 self.guard = guard;
@@ -363,23 +368,6 @@ impl Pbx {
         };
         self.with_call(now, call, out, |call, ctx| {
             call.enter(ctx, tag, &replaces, entrant)
-        });
-    }
-
-    /// A new call that is forwarded instead of joined.
-    fn forward(
-        &mut self,
-        now: Instant,
-        server: ServerKey,
-        flow: Flow,
-        request: &Message<'_>,
-        caller: &User,
-        out: &mut Out<Event>,
-    ) {
-        self.with_proxy(now, out, |proxy, ctx| {
-            if let Some(dialled) = dialled(ctx, request) {
-                proxy.start(ctx, server, flow, request, caller, &dialled);
-            }
         });
     }
 
@@ -739,25 +727,6 @@ fn answered_too_late(
     if let Some(owner) = ctx.transactions.client(key) {
         *owner = Owner::Abandoned(leg);
     }
-}
-
-/// The number that is dialled and where calls to it are forwarded, if they are.
-fn dialled<'c>(ctx: &Context<'c>, request: &Message<'_>) -> Option<Dialled<'c>> {
-    let config = ctx.config;
-    let number = call::dialled_number(request)?;
-    let (target, rest) = config.dialplan.proxy(&number)?;
-    let rest = rest.to_owned();
-    // Who takes somebody's place in a call that goes through us can't be forwarded.
-    let replaces = request.header(HeaderName::Replaces).map(Replaces::parse);
-    let replaced = replaces.and_then(|replaces| Token::parse(replaces.ok()?.to_tag));
-    if replaced.is_some_and(|tag| ctx.index.knows(&tag)) {
-        return None;
-    }
-    Some(Dialled {
-        number,
-        target,
-        rest,
-    })
 }
 
 fn to_tag<'a>(request: &Message<'a>) -> Option<&'a str> {

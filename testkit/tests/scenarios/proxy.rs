@@ -1,7 +1,7 @@
 //! Calls that the server forwards instead of joining them.
 
-use pbx::{Extension, Step};
-use sip::{HeaderName, Method};
+use pbx::{Extension, Step, TrunkSettings, Trunks};
+use sip::{HeaderName, Message, Method};
 
 use super::*;
 
@@ -311,4 +311,132 @@ fn an_operator_ends_a_call_that_rings() {
         assert_eq!(ending(world, bob), Ending::Cancelled);
         assert_eq!(cause(world), Cause::Operator);
     });
+}
+
+/// A world in which calls of a trunk at the address of [`Peer`] are forwarded.
+fn with_trunk(change: impl FnOnce(&mut TrunkSettings), story: impl FnOnce(&mut World, Peer)) {
+    let mut settings = forwarding(Settings::calm(1));
+    let mut trunk = TrunkSettings::new("provider", "provider.example", Vec::new());
+    trunk.sources = vec![([198, 51, 100, 7].into(), 32)];
+    change(&mut trunk);
+    settings.config.trunks = Trunks::new(vec![trunk], &Trunks::default());
+    simulate(settings, AGAIN, |world| story(world, Peer::new("+493011")));
+}
+
+/// The last answer with this status.
+fn answer(heard: &[String], status: &str) -> String {
+    let start = format!("SIP/2.0 {status} ");
+    let mut answers = heard.iter().filter(|text| text.starts_with(&start));
+    let found = answers.next_back();
+    found
+        .unwrap_or_else(|| panic!("no {status}: {heard:?}"))
+        .clone()
+}
+
+/// The lines of a later request in the dialog of this answer, and its Request-URI.
+fn in_dialog(answer: &str) -> (String, Vec<String>) {
+    let answer = Message::parse(answer.as_bytes()).unwrap();
+    let value = |name| answer.header(name).unwrap();
+    let target = value(HeaderName::Contact).split(['<', '>']).nth(1).unwrap();
+    let lines = vec![
+        format!("Route: {}", value(HeaderName::RecordRoute)),
+        format!("To: {}", value(HeaderName::To)),
+    ];
+    (target.to_owned(), lines)
+}
+
+/// The last INVITE that the server sent.
+fn forwarded_invite(world: &World) -> String {
+    let mut latest = world.tap().all().iter().rev();
+    let sent = latest.find(|sent| sent.by_server && sent.bytes.starts_with(b"INVITE "));
+    String::from_utf8_lossy(&sent.unwrap().bytes).into_owned()
+}
+
+const CALLED: &str = "sip:1002@192.0.2.1";
+
+#[test]
+fn rfc3261_16_a_call_from_a_trunk_goes_by_without_a_password() {
+    with_trunk(
+        |trunk| trunk.max_channels = 1,
+        |world, mut provider| {
+            let bob = registered(world, "1002", Manner::default());
+            let claims = [
+                "P-Asserted-Identity: <sip:+499999@x>",
+                "Remote-Party-ID: <sip:+499999@x>;privacy=full",
+            ];
+            provider.ask(world, "INVITE", CALLED, &claims, OFFER);
+            world.run(secs(20));
+            let accepted = answer(&provider.heard(world), "200");
+            // What a trunk claims that nobody trusts is not passed on as if we knew.
+            assert!(!forwarded_invite(world).contains("+499999"));
+            assert_eq!(world.server.load().sessions, 0);
+
+            provider.begin();
+            let full = provider.ask(world, "INVITE", CALLED, &[], OFFER);
+            answer(&full, "503");
+
+            let (target, lines) = in_dialog(&accepted);
+            let call = "Call-ID: peer-1".to_owned();
+            let with = |cseq: &str| [&*lines, &[call.clone(), format!("CSeq: {cseq}")]].concat();
+            for (method, cseq) in [("ACK", "1 ACK"), ("BYE", "2 BYE")] {
+                let fields = with(cseq);
+                let fields: Vec<&str> = fields.iter().map(|line| &**line).collect();
+                let heard = provider.ask(world, method, &target, &fields, "");
+                if method == "BYE" {
+                    answer(&heard, "200");
+                }
+            }
+            assert_eq!(ending(world, bob), Ending::PeerHungUp);
+            let record = world.server.ledger().records.last().unwrap();
+            assert_eq!(record.trunk_in.as_deref(), Some("provider"));
+            assert_eq!((&*record.caller, &*record.number), ("+493011", "1002"));
+            assert_eq!(record.cause, Cause::CallerHungUp);
+
+            provider.begin();
+            let free = provider.ask(world, "INVITE", CALLED, &[], OFFER);
+            answer(&free, "100");
+        },
+    );
+}
+
+#[test]
+fn rfc3325_5_a_trusted_trunk_names_its_caller() {
+    with_trunk(
+        |trunk| trunk.identity.trusted = true,
+        |world, mut provider| {
+            registered(world, "1002", Manner::default());
+            let claim = "P-Asserted-Identity: \"Net\" <sip:+499999@x>";
+            provider.ask(world, "INVITE", CALLED, &[claim], OFFER);
+            let open = forwarded_invite(world);
+            assert!(open.contains("P-Asserted-Identity: \"Net\" <sip:+499999@"));
+            provider.begin();
+            let wish = [claim, "Privacy: id"];
+            provider.ask(world, "INVITE", CALLED, &wish, OFFER);
+            assert!(!forwarded_invite(world).contains("+499999"));
+        },
+    );
+}
+
+#[test]
+fn a_call_from_a_trunk_is_not_forwarded_out_of_the_house() {
+    with_trunk(
+        |_| (),
+        |world, mut provider| {
+            let heard = provider.ask(world, "INVITE", "sip:8123@192.0.2.1", &[], OFFER);
+            answer(&heard, "403");
+        },
+    );
+}
+
+#[test]
+fn a_call_whose_caller_must_be_verified_is_not_forwarded_unseen() {
+    with_trunk(
+        |trunk| trunk.stir.verify = pbx::stir::Verify::Require,
+        |world, mut provider| {
+            let bob = registered(world, "1002", Manner::default());
+            let heard = provider.ask(world, "INVITE", CALLED, &[], OFFER);
+            answer(&heard, "428");
+            assert_eq!(world.at(bob).calls(), 0);
+        },
+    );
 }

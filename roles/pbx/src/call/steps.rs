@@ -12,6 +12,7 @@ use super::fork::Target;
 use super::leg::Party;
 use super::{Alive, Call, Session, Stage};
 use crate::context::{Context, Waiter};
+use crate::dialplan::is_uri;
 use crate::locate::Search;
 use crate::{Cause, Step};
 use crate::{network, outbound};
@@ -41,8 +42,9 @@ impl Call {
                 self.dial(ctx, &number)
             }
             Step::Pickup(number) => self.dial_ringing(ctx, &number),
-            // Only an INVITE that nobody has answered yet can be forwarded, so this step stands alone.
-            Step::Proxy(_) => self.fail_step(ctx, StatusCode(500)),
+            // We are in the call already: too late to let it pass by.
+            Step::Proxy(target) if is_uri(&target) => self.fail_step(ctx, StatusCode(500)),
+            Step::Proxy(number) => self.dial(ctx, &number),
             Step::Park(orbit) => self.park(ctx, &orbit),
             Step::Hangup(_) if self.invite.is_none() && self.transfer.is_none() => {
                 self.end(ctx, Cause::Completed, None)

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use base::Token;
-use sip::{Dialog, Flow, HeaderName, Message, ServerKey};
+use sip::{Dialog, Flow, HeaderName, Message, Replaces, ServerKey};
 
 use crate::call::{self, Admission, Admitted, Call, Caller, Party};
 use crate::context::{Context, Pending};
+use crate::proxy::Dialled;
+use crate::stir::Verify;
 use crate::trunk::{Arrival, Channel, TrunkLeg};
 use crate::{Trunk, User};
 
@@ -26,6 +28,48 @@ impl Guest {
             None => Self::User(user),
         }
     }
+
+    /// The number that is dialled.
+    fn dialled(&self, request: &Message<'_>) -> Option<String> {
+        match self {
+            Self::User(_) => call::dialled_number(request),
+            Self::Trunk(arrival) => Some(arrival.extension.clone()).filter(|n| !n.is_empty()),
+        }
+    }
+
+    /// Where the call is forwarded to, if it is. One whose caller is to be verified is joined: that may
+    /// take a certificate that has to be fetched first.
+    pub(super) fn forwarded(&self, ctx: &Context<'_>, request: &Message<'_>) -> Option<Dialled> {
+        let trunk = match self {
+            Self::User(_) => None,
+            Self::Trunk(arrival) => Some(&arrival.trunk),
+        };
+        if trunk.is_some_and(|trunk| trunk.stir.verify != Verify::Off) {
+            return None;
+        }
+        let number = self.dialled(request)?;
+        let trunk = trunk.map(|trunk| &*trunk.name);
+        let target = ctx.config.dialplan.proxy(&number, trunk)?;
+        // Who takes somebody's place in a call that goes through us can't be forwarded.
+        let replaces = request.header(HeaderName::Replaces).map(Replaces::parse);
+        let replaced = replaces.and_then(|replaces| Token::parse(replaces.ok()?.to_tag));
+        let forwarded = !replaced.is_some_and(|tag| ctx.index.knows(&tag));
+        forwarded.then_some(Dialled { number, target })
+    }
+
+    /// Who calls; nobody if the trunk has no channel left.
+    pub(super) fn caller(self, request: &Message<'_>) -> Option<Caller> {
+        match self {
+            Self::User(user) => Some(Caller::of_user(&user, request)),
+            Self::Trunk(arrival) => {
+                let channel = Channel::take(&arrival.trunk)?;
+                Some(Caller {
+                    party: Party::of_caller(&arrival.caller),
+                    trunk: Some(TrunkLeg::new(arrival.trunk, channel)),
+                })
+            }
+        }
+    }
 }
 
 /// Begins the call of somebody who has been let in, if there is room for it.
@@ -39,23 +83,11 @@ pub(super) fn begin(
     let tag = ctx.mint.token();
     ctx.transactions.begin(ctx.now, server, flow, request);
     let pending = Pending::new(server, flow, request.bytes());
-    let dialled = match &guest {
-        Guest::User(_) => call::dialled_number(request),
-        Guest::Trunk(arrival) => Some(arrival.extension.clone()).filter(|n| !n.is_empty()),
-    };
+    let dialled = guest.dialled(request);
     let admitted = admit(ctx, &pending, request, tag, dialled)?;
-    let caller = match guest {
-        Guest::User(user) => Caller::of_user(&user, request),
-        Guest::Trunk(arrival) => {
-            let Some(channel) = Channel::take(&arrival.trunk) else {
-                ctx.refuse(server, &flow, request, 503, tag.as_str());
-                return None;
-            };
-            Caller {
-                party: Party::of_caller(&arrival.caller),
-                trunk: Some(TrunkLeg::new(arrival.trunk, channel)),
-            }
-        }
+    let Some(caller) = guest.caller(request) else {
+        ctx.refuse(server, &flow, request, 503, tag.as_str());
+        return None;
     };
     Call::start(ctx, request, pending, admitted, caller).map(|call| call.show(ctx))
 }

@@ -9,9 +9,10 @@ use media::Side;
 use sip::{Flow, HeaderName, Message, ServerKey, SessionExpires, StatusCode};
 
 use super::hop::Party;
-use crate::call::Admission;
+use crate::call::{self, Admission, Caller};
 use crate::context::Context;
-use crate::{CallRecord, Cause, Event, User};
+use crate::trunk::TrunkLeg;
+use crate::{CallRecord, Cause, Event};
 
 /// One forwarded call, from its INVITE to the BYE, or until nothing was heard of it for too long.
 #[derive(Debug)]
@@ -23,8 +24,8 @@ pub(super) struct Forwarded {
     pub(super) invite: Option<ServerKey>,
     /// The user who was called, if it was one of ours.
     pub(super) callee_user: Option<Arc<str>>,
-    /// The caller does not want to be named (RFC 3323).
-    pub(super) is_private: bool,
+    /// Who calls, and by which trunk if by any.
+    from: Caller,
     tags: [Box<str>; 2],
     caller: Party,
     callee: Option<Party>,
@@ -45,16 +46,16 @@ impl Forwarded {
         server: ServerKey,
         flow: Flow,
         request: &Message<'_>,
-        caller: &User,
+        from: Caller,
         number: &str,
     ) -> Self {
         let record = CallRecord {
             call: id,
             call_id: request.call_id().into(),
-            caller: caller.name.as_str().into(),
+            caller: (&*from.party.name).into(),
             number: number.into(),
             answered_by: None,
-            trunk_in: None,
+            trunk_in: from.trunk.as_ref().map(|leg| Arc::clone(&leg.trunk.name)),
             trunk_out: None,
             verstat: None,
             started: ctx.clock.unix(ctx.now),
@@ -78,7 +79,7 @@ impl Forwarded {
             record: Box::new(record),
             invite: Some(server),
             callee_user: None,
-            is_private: is_private(request),
+            from,
             tags: [tag.unwrap_or("").into(), Box::default()],
             caller: Party::of_request(request, flow),
             callee: None,
@@ -88,6 +89,18 @@ impl Forwarded {
             given_up: None,
             _admission: Admission::new(&ctx.services.calls),
         }
+    }
+
+    /// The caller as the callee is told: nobody who wants to stay unknown, or for whom nobody answers
+    /// whom we trust.
+    ///
+    /// # Source
+    /// RFC 3325 §5, §9.3
+    pub(super) fn identity(&self) -> Option<&call::Party> {
+        let Caller { party, trunk } = &self.from;
+        let trusted = |leg: &TrunkLeg| leg.trunk.identity.trusted;
+        let is_told = !party.private && trunk.as_ref().is_none_or(trusted);
+        is_told.then_some(party)
     }
 
     /// From which side a request in the dialog comes.
@@ -185,14 +198,6 @@ impl Forwarded {
         });
         ctx.out.events.push(Event::CallEnded(self.record));
     }
-}
-
-/// Whether the caller asks that its identity be kept from the callee (RFC 3325 §9.3).
-fn is_private(request: &Message<'_>) -> bool {
-    let wishes = request.header(HeaderName::Privacy).unwrap_or("");
-    wishes
-        .split(';')
-        .any(|wish| wish.trim_ascii().eq_ignore_ascii_case("id"))
 }
 
 /// How long the record of an answered call stays without a session timer: a party that vanished without

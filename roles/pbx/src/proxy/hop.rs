@@ -87,15 +87,12 @@ pub(super) enum Callee {
 }
 
 impl Callee {
-    /// Finds whom `target` means, in which `{number}` stands for what was dialled.
-    pub(super) fn find(ctx: &Context<'_>, target: &str, number: &str) -> Self {
+    /// Finds whom `target` means, a number of ours or a URI.
+    pub(super) fn find(ctx: &Context<'_>, target: &str) -> Self {
         if !crate::dialplan::is_uri(target) {
-            return Self::user(ctx, &target.replace("{number}", number));
+            return Self::user(ctx, target);
         }
-        let target = target.replace("{number}", &sip::uri::escape_user(number));
-        let server = Uri::parse(&target)
-            .ok()
-            .and_then(|uri| Server::of_uri(&uri));
+        let server = Uri::parse(target).ok().and_then(|uri| Server::of_uri(&uri));
         match server {
             Some(server) => Self::Server(target.into(), server),
             None => Self::Nobody(StatusCode(404)),

@@ -21,9 +21,10 @@ use media::Side;
 use sip::proxy::{self, Env, Progress, Record, Routing, Target};
 use sip::{ClientKey, Flow, HeaderName, Message, Method, ServerKey, StatusCode};
 
+use crate::call::Caller;
 use crate::context::{Context, Waiter};
 use crate::locate::Ways;
-use crate::{Cause, Config, User, registrar};
+use crate::{Cause, Config, registrar};
 use forwarded::Forwarded;
 use hop::{Callee, Hop};
 use rules::Rules;
@@ -42,12 +43,10 @@ pub(crate) struct Proxy {
 
 /// What a caller has dialled, and the step's word for where that is.
 #[derive(Debug)]
-pub(crate) struct Dialled<'c> {
+pub(crate) struct Dialled {
     pub(crate) number: String,
-    /// `{number}` is not filled in.
-    pub(crate) target: &'c str,
-    /// What `{number}` stands for.
-    pub(crate) rest: String,
+    /// A number of ours, or a URI.
+    pub(crate) target: String,
 }
 
 /// Where a request comes from.
@@ -96,33 +95,31 @@ impl Proxy {
         (self.calls.len(), self.relays.len() + self.locating.len())
     }
 
-    /// Forwards the INVITE of a caller who has been let in, as a step of the dial plan says.
+    /// Forwards the INVITE of a caller who has been let in, as a step of the dial plan says; there is no
+    /// caller if its trunk carries all the calls that it may.
     pub(crate) fn start(
         &mut self,
         ctx: &mut Context<'_>,
         server: ServerKey,
         flow: Flow,
         request: &Message<'_>,
-        caller: &User,
-        dialled: &Dialled<'_>,
+        caller: Option<Caller>,
+        dialled: Dialled,
     ) {
         if !may_pass(ctx, flow, request) {
             return;
         }
         let full = ctx.services.calls.load(Ordering::Relaxed) >= ctx.config.calls.max_calls;
         let id = self.token(ctx, request.call_id()).filter(|_| !full);
-        let Some(id) = id.filter(|_| (ctx.services.calls_open)()) else {
+        let id = id.filter(|_| (ctx.services.calls_open)());
+        let Some((id, caller)) = id.zip(caller) else {
             return registrar::reply(ctx, flow, request, 503, |writer| {
                 writer.text(HeaderName::RetryAfter, "5");
             });
         };
         ctx.transactions.begin(ctx.now, server, flow, request);
-        let Dialled {
-            number,
-            target,
-            rest,
-        } = dialled;
-        let mut call = Forwarded::begin(ctx, id, server, flow, request, caller, number);
+        let Dialled { number, target } = dialled;
+        let mut call = Forwarded::begin(ctx, id, server, flow, request, caller, &number);
         let origin = Origin {
             server,
             source: flow,
@@ -131,7 +128,7 @@ impl Proxy {
             sender: None,
             is_recorded: true,
         };
-        let callee = Callee::find(ctx, target, rest);
+        let callee = Callee::find(ctx, &target);
         if let Callee::Phones(user, _) = &callee {
             call.callee_user = Some(Arc::clone(user));
         }
@@ -539,15 +536,13 @@ fn env<'e, 'r>(ctx: &'e mut Context<'_>, rules: &'e Rules<'r>) -> Env<'e, Rules<
 /// Rules for a request: the first INVITE of a call makes its route, and says who calls.
 fn rules<'a>(
     config: &'a Config,
-    calls: &HashMap<Token, Box<Forwarded>>,
+    calls: &'a HashMap<Token, Box<Forwarded>>,
     origin: &Origin,
 ) -> Rules<'a> {
     let mut rules = Rules::in_dialog(config, origin.server);
     if origin.sender.is_none() {
         rules.record = Record::Route(origin.call);
-        let call = calls.get(&origin.call).filter(|call| !call.is_private);
-        let user = call.and_then(|call| config.users.get(&*call.record.caller));
-        rules.identity = user.map(|user| &**user);
+        rules.identity = calls.get(&origin.call).and_then(|call| call.identity());
     }
     rules
 }

@@ -7,8 +7,10 @@ use sip::digest::Credentials;
 use sip::proxy::{Policy, Record, Target};
 use sip::{Field, Flow, HeaderName, ServerKey, Writer};
 
+use crate::call::Party;
 use crate::context::Owner;
-use crate::{Config, Event, User};
+use crate::trunk::REMOTE_PARTY_ID;
+use crate::{Config, Event};
 
 /// The rules for one request.
 #[derive(Debug)]
@@ -18,7 +20,7 @@ pub(super) struct Rules<'a> {
     pub(super) record: Record,
     /// Whom the callee is told that the caller is; none inside a dialog, and if the caller wants that
     /// to be kept secret.
-    pub(super) identity: Option<&'a User>,
+    pub(super) identity: Option<&'a Party>,
 }
 
 impl<'a> Rules<'a> {
@@ -63,15 +65,16 @@ impl Policy for Rules<'_> {
         match field.name {
             HeaderName::Authorization | HeaderName::ProxyAuthorization => !self.is_for_us(field),
             HeaderName::PAssertedIdentity | HeaderName::PPreferredIdentity => false,
+            HeaderName::Other => !field.spelling.eq_ignore_ascii_case(REMOTE_PARTY_ID),
             _ => true,
         }
     }
 
     fn add(&self, target: &Target, writer: &mut Writer<'_>) {
-        let Some(user) = self.identity else { return };
-        let number = sip::uri::escape_user(&user.number);
+        let Some(caller) = self.identity else { return };
+        let number = sip::uri::escape_user(&caller.number);
         let host = self.config.network.signalling_address(&target.flow);
-        let shown = user.display_name.replace(['"', '\\'], "");
+        let shown = &caller.display;
         let name = HeaderName::PAssertedIdentity;
         if shown.is_empty() {
             writer.header(name, format_args!("<sip:{number}@{host}>"));

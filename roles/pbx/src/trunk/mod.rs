@@ -22,7 +22,7 @@ pub mod state;
 
 pub use config::{Trunk, TrunkSettings, Trunks};
 
-pub(crate) use caller_id::{ANONYMOUS_ADDRESS, CallerId};
+pub(crate) use caller_id::{ANONYMOUS_ADDRESS, CallerId, REMOTE_PARTY_ID};
 pub(crate) use incoming::{Arrival, arrival};
 pub(crate) use keeper::{Errand, Keeper};
 pub(crate) use outgoing::{Outgoing, Proof, TrunkLeg};

@@ -108,6 +108,18 @@ fn calls_go_through_a_proxy() -> Result<()> {
 }
 
 #[test]
+fn calls_go_to_whoever_has_registered_at_a_proxy() -> Result<()> {
+    if !is_there(&KAMAILIO)? {
+        return Ok(());
+    }
+    let server = kamailio::start(Role::Located, 0)?;
+    let report = run_to_end(&some(Job::Call, &server))?;
+    ensure!(report.is_clean() && report.ok == 500, "{report}");
+    assert_eq!(report.callee.unwrap_or_default().invites, 500);
+    Ok(())
+}
+
+#[test]
 fn media_flow_end_to_end_through_a_proxy() -> Result<()> {
     if !is_there(&KAMAILIO)? {
         return Ok(());

@@ -48,7 +48,7 @@ pub fn start(binary: &Path, users: u32) -> Result<Server> {
 pub enum Step {
     /// Joins it to a call to the user's phones.
     Dial,
-    /// Forwards it to them.
+    /// Forwards it to them; whoever calls is a trunk, known by its address.
     Proxy,
 }
 
@@ -65,6 +65,9 @@ pub fn start_with(binary: &Path, users: u32, step: Step) -> Result<Server> {
     fs::create_dir_all(&etc)?;
     fs::write(etc.join("users.toml"), user_file(users)?)?;
     fs::write(etc.join("dialplan.toml"), step.dialplan())?;
+    if step == Step::Proxy {
+        fs::write(etc.join("trunks.toml"), TRUNK)?;
+    }
     let listen = format!("sip.listen=[\"udp:{address}\",\"tcp:{address}\",\"tls:{secure}\"]");
     let mut command = Command::new(binary);
     command
@@ -99,6 +102,15 @@ fn user_file(users: u32) -> Result<String> {
     }
     Ok(text)
 }
+
+/// The generator's callers. Nobody calls them, so where their server would be does not matter.
+const TRUNK: &str = "\
+[trunk.generator]
+proxies = [\"127.0.0.1:9\"]
+from = [\"127.0.0.0/8\"]
+qualify = \"off\"
+keep_alive = \"off\"
+";
 
 impl Step {
     fn dialplan(self) -> String {

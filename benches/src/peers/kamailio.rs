@@ -24,6 +24,8 @@ pub enum Role {
     Proxy,
     /// The same with its dialog module.
     Dialog,
+    /// The proxy, and a registrar whose contacts it calls.
+    Located,
 }
 
 /// Starts it with `users` users, and with the allocator that a tuned site takes; the package's own default checks every
@@ -45,7 +47,7 @@ pub fn start_with(role: Role, users: u32, identity: Option<&[PathBuf; 2]>) -> Re
     let address = free_address()?;
     let file = match role {
         Role::Registrar | Role::StreamRegistrar => "registrar.cfg",
-        Role::Proxy | Role::Dialog => "proxy.cfg",
+        Role::Proxy | Role::Dialog | Role::Located => "proxy.cfg",
     };
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/kamailio");
     let mut command = KAMAILIO.command();
@@ -62,6 +64,9 @@ pub fn start_with(role: Role, users: u32, identity: Option<&[PathBuf; 2]>) -> Re
         .args(["-A", &format!("USERS={users}")]);
     if role == Role::Dialog {
         command.args(["-A", "WITH_DIALOG"]);
+    }
+    if role == Role::Located {
+        command.args(["-A", "WITH_LOCATION"]);
     }
     if role == Role::StreamRegistrar {
         command

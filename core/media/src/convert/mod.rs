@@ -372,3 +372,136 @@ const MAX_SAMPLES: usize = 9600;
 /// # Source
 /// ITU-T Q.24 table A-1: the shortest key that every receiver takes, with some slack
 const SHORTEST_KEY_MS: u32 = 60;
+
+#[cfg(test)]
+mod tests {
+    use base::{Mint, Slot};
+    use codec::{Codec, Parameters};
+    use proptest::prelude::*;
+    use rtp::{HEADER_LEN, Sequence};
+
+    use super::*;
+    use crate::PayloadKind;
+    use crate::relay::MAX_DATAGRAM;
+
+    fn payload(number: u8, kind: PayloadKind) -> Payload {
+        Payload {
+            number,
+            kind,
+            ptime: 20,
+        }
+    }
+
+    fn speech(number: u8, codec: Codec) -> Payload {
+        payload(number, PayloadKind::Codec(codec, Parameters::default()))
+    }
+
+    fn events(number: u8, clock: u32) -> Payload {
+        payload(number, PayloadKind::TelephoneEvent { clock })
+    }
+
+    fn own() -> Own {
+        let token = Mint::new(Slot::new(0), [1; 32]).token();
+        Own::new([7, 65_530, u32::MAX - 100], token, 0)
+    }
+
+    /// A packet: payload type, steps of sequence number and timestamp, payload, milliseconds since
+    /// the one before.
+    type Step = (u8, u16, u32, Vec<u8>, u64);
+
+    fn step() -> impl Strategy<Value = Step> {
+        (
+            prop::sample::select(vec![0u8, 8, 9, 111, 101, 13, 55]),
+            prop_oneof![8 => Just(1u16), 2 => 0u16..5, 1 => any::<u16>()],
+            prop_oneof![6 => Just(160u32), 2 => Just(960u32), 1 => Just(0u32), 1 => any::<u32>()],
+            prop_oneof![
+                4 => prop::collection::vec(any::<u8>(), 0..200),
+                1 => prop::collection::vec(any::<u8>(), 4000..MAX_DATAGRAM - HEADER_LEN),
+            ],
+            0u64..200,
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn whatever_comes_makes_a_bounded_number_of_whole_packets(
+            steps in prop::collection::vec(step(), 1..40),
+            target in prop::sample::select(vec![
+                (Codec::Pcmu, 0), (Codec::G722, 96), (Codec::Opus, 97),
+                (Codec::L16 { rate: 48_000, channels: 1 }, 98),
+            ]),
+            takes_events in any::<bool>(),
+        ) {
+            let from = [
+                speech(0, Codec::Pcmu), speech(8, Codec::Pcma), speech(9, Codec::G722),
+                speech(111, Codec::Opus), events(101, 8000), payload(13, PayloadKind::ComfortNoise),
+            ];
+            let mut to = vec![speech(target.1, target.0)];
+            if takes_events {
+                to.push(events(100, target.0.clock()));
+            }
+            let [there, _] = routes(&from, &to).unwrap();
+            let mut converter = Converter::new(there);
+            let (mut own, mut scratch) = (own(), Scratch::new());
+            let mut header = Header { ssrc: 9, ..Header::default() };
+            let (mut sequence, mut now) = (Sequence::new(0), 0);
+            let mut buffer = [0; SIZE];
+            for (number, ahead, ticks, payload, ms) in steps {
+                header.payload_type = number;
+                header.sequence = header.sequence.wrapping_add(ahead);
+                header.timestamp = header.timestamp.wrapping_add(ticks);
+                now += ms;
+                let len = HEADER_LEN + payload.len();
+                header.encode(&mut buffer);
+                buffer[HEADER_LEN..len].copy_from_slice(&payload);
+                let arrival = sequence.update(header.sequence);
+                let mut sent = Vec::new();
+                let mut way = Way {
+                    own: &mut own,
+                    scratch: &mut scratch,
+                    send: &mut |buffer: &mut Buffer, len| sent.push(buffer[..len].to_vec()),
+                    now,
+                };
+                converter.convert(&mut buffer, len, &header, arrival, &mut way);
+                prop_assert!(sent.len() <= 16, "{}", sent.len());
+                for packet in sent {
+                    let heard = Header::parse(&packet).unwrap();
+                    prop_assert_eq!(heard.ssrc, 7);
+                    prop_assert!([target.1, 100].contains(&heard.payload_type));
+                    prop_assert!(packet.len() <= MAX_DATAGRAM);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_best_way_for_each_payload_type_is_found() {
+        let one = [
+            speech(0, Codec::Pcmu),
+            speech(111, Codec::Opus),
+            events(101, 8000),
+        ];
+        let other = [
+            speech(96, Codec::Opus),
+            events(97, 8000),
+            events(98, 48_000),
+        ];
+        let [there, back] = routes(&one, &other).unwrap();
+        let action = |routes: &Routes, number| routes.find(number).map(|route| route.action);
+        assert_eq!(action(&there, 0), Some(Action::Transcode));
+        assert_eq!(action(&there, 111), Some(Action::Pass(96)));
+        assert_eq!(action(&there, 101), Some(Action::Event(98, 48_000)));
+        assert_eq!(action(&there, 96), None);
+        assert_eq!(
+            there.target.as_ref().map(|t| t.parameters.rate),
+            Some(Some(8000))
+        );
+        assert_eq!(action(&back, 96), Some(Action::Pass(111)));
+        assert!(back.target.is_none() && is_transcoded(&[there, back]));
+
+        let [there, back] = routes(&other, &other).unwrap();
+        assert!(!is_transcoded(&[there, back]));
+        assert!(routes(&one, &[]).is_none());
+    }
+}

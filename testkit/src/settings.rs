@@ -69,6 +69,7 @@ fn user(name: String) -> (String, Arc<User>) {
         do_not_disturb: false,
         call_waiting: true,
         forward: Forward::default(),
+        media: pbx::sound::with_codecs(Vec::new()),
         name: name.clone(),
     };
     (name, Arc::new(user))

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sdp::bridge::Policy;
+
 use crate::DialPlan;
 use crate::trunk::Trunks;
 
@@ -66,6 +68,8 @@ pub struct User {
     pub call_waiting: bool,
     /// Where calls go that the user does not take.
     pub forward: Forward,
+    /// Encryption and codecs of the user's phones.
+    pub media: Arc<Policy>,
 }
 
 /// Where calls to a user go instead; numbers are looked up in the dial plan.

@@ -35,6 +35,7 @@ mod orbits;
 mod outbound;
 mod proxy;
 mod registrar;
+pub mod sound;
 pub mod stir;
 pub mod trunk;
 

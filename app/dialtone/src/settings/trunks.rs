@@ -1,6 +1,7 @@
 //! `etc/trunks.toml`.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::tls::{Peer, Roots};
@@ -8,6 +9,7 @@ use pbx::TrunkSettings;
 use pbx::trunk::config::{From, IdentityHeader, IdentityPolicy, NumberPolicy, Proxy, Register};
 use pbx::trunk::countries::Country;
 use pbx::trunk::numbers::{Format, Rewrite};
+use sdp::bridge::{Encryption, Policy};
 use sip::digest::Account;
 use sip::locate::Server;
 
@@ -73,7 +75,7 @@ fn trunk(
         trunk.tls_name = encrypted(&trunk.proxies);
     }
     trunk.peer = section.optional("peer", |value| peer(value, users));
-    trunk.codecs = section.read("codecs", Vec::new(), list(1, codec));
+    trunk.media = sound(&mut section);
     trunk.identity = identity(&mut section);
     trunk.numbers = numbers(&mut section, country);
     trunk.stir = super::stir::policy(section.section("stir"));
@@ -372,6 +374,20 @@ fn peer(value: &Value, users: &[pbx::User]) -> Result<Box<str>, Fault> {
 }
 
 /// A codec by the name that it has in session descriptions.
+/// Codecs and encryption of a user or trunk.
+pub(super) fn sound(section: &mut Section<'_>) -> Arc<Policy> {
+    let codecs = section.read("codecs", Vec::new(), list(1, codec));
+    let words = choice(&[
+        ("forbidden", Encryption::Forbidden),
+        ("optional", Encryption::Optional),
+        ("required", Encryption::Required),
+    ]);
+    pbx::sound::with(
+        codecs,
+        section.read("encryption", Encryption::Follow, words),
+    )
+}
+
 fn codec(value: &Value) -> Result<Box<str>, Fault> {
     let name = text(value)?;
     let legal = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);

@@ -8,6 +8,7 @@ use super::document::{Key, Origin, Table, Value};
 use super::reader::{Section, join, table};
 use super::report::{Fault, Report};
 use super::server;
+use super::trunks::sound;
 use super::values::{boolean, duration, printable, text};
 
 /// Reads `[user.NAME]` tables; users whose phones are not limited get `max_contacts`.
@@ -78,6 +79,7 @@ fn user(
         do_not_disturb: section.read("do_not_disturb", false, boolean),
         call_waiting: section.read("call_waiting", true, boolean),
         forward: forward(section.section("forward")),
+        media: sound(&mut section),
     };
     section.finish();
     Some((user, number_origin))

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use base::Token;
 use media::Side;
 use sdp::Sdp;
+use sdp::bridge::Refusal;
 use sip::transaction::GIVE_UP;
 use sip::{ClientKey, Flow, HeaderName, Message, Method, SessionExpires, StatusCode};
 
@@ -245,6 +246,11 @@ impl Call {
         let sought = self.sought();
         if let Some(leg) = self.side(sought) {
             leg.acknowledge(ctx, cseq, None);
+            let heard = leg.heard.clone();
+            if let Ok(heard) = Sdp::parse(&heard) {
+                // Keys that are none are found when the two are joined.
+                let _ = leg.end.hear_answer(&heard);
+            }
             let by = leg.party.name.clone();
             self.record.answered_by = Some((&*by).into());
         }
@@ -275,7 +281,7 @@ impl Call {
             return Some(self);
         }
         if let Some(Waiting { from, asker, .. }) = self.waiting.take() {
-            self.send_change(ctx, from, asker);
+            return self.send_change(ctx, from, asker);
         }
         Some(self)
     }
@@ -287,18 +293,26 @@ impl Call {
         newcomer && self.session.as_ref().is_some_and(Session::is_ready)
     }
 
-    fn send_change(&mut self, ctx: &mut Context<'_>, from: Side, asker: Asker) {
+    fn send_change(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        from: Side,
+        mut asker: Asker,
+    ) -> Alive {
         let call = self.id;
         let request = asker.pending().and_then(Pending::message);
         let is_update = request.is_some_and(|request| request.method() == Some(Method::Update));
         let agreed = self.side(from.other()).map(|other| other.sent.clone());
         let sdp = match &asker {
-            Asker::Served => Some(self.own_offer(ctx)),
-            _ => self.offer_from(ctx, from, &asker),
+            Asker::Served => Ok(Some(self.own_offer(ctx))),
+            _ => self.offer_from(ctx, from, &mut asker),
+        };
+        let Ok(sdp) = sdp else {
+            return self.change_failed(ctx, asker, 488);
         };
         let Some((other, agreed)) = self.side(from.other()).zip(agreed) else {
             asker.refuse(ctx, 491);
-            return;
+            return Some(self);
         };
         let method = if is_update && other.takes_update {
             Method::Update
@@ -315,18 +329,42 @@ impl Call {
             agreed,
             until: ctx.now + GIVE_UP,
         });
+        Some(self)
     }
 
     /// What the other party is to be offered; none: it is to make the offer.
-    fn offer_from(&mut self, ctx: &Context<'_>, from: Side, asker: &Asker) -> Option<String> {
-        let text = self.description_of(from, asker)?;
-        let offer = Sdp::parse(&text).ok()?;
-        let session = match asker {
-            Asker::Newcomer(newcomer) => &newcomer.session,
-            _ => self.session.as_ref()?,
+    ///
+    /// # Errors
+    /// The party may not offer that, or there is nothing that the other party may be offered.
+    fn offer_from(
+        &mut self,
+        ctx: &mut Context<'_>,
+        from: Side,
+        asker: &mut Asker,
+    ) -> Result<Option<String>, Refusal> {
+        let text = self.description_of(from, asker);
+        let Some(offer) = text.as_deref().and_then(|text| Sdp::parse(text).ok()) else {
+            return Ok(None);
         };
-        let other = self.legs[from.other().index()].as_mut()?;
-        Some(other.describe(ctx, session, &offer))
+        let asks = asker.pending().is_some();
+        let [caller, callee] = &mut self.legs;
+        let (leg, other) = match from {
+            Side::Caller => (caller, callee),
+            Side::Callee => (callee, caller),
+        };
+        let (leg, session) = match asker {
+            Asker::Newcomer(newcomer) => (Some(&mut newcomer.leg), Some(&newcomer.session)),
+            _ => (leg.as_mut(), self.session.as_ref()),
+        };
+        let (Some(leg), Some(other), Some(session)) = (leg, other, session) else {
+            return Ok(None);
+        };
+        if asks {
+            leg.hear_offer(ctx, &offer)?;
+        }
+        let policy = leg.policy(ctx);
+        let by = (&leg.end, &*policy);
+        other.invite_with(ctx, session, &offer, by).map(Some)
     }
 
     /// The description that is to be agreed.
@@ -438,7 +476,7 @@ impl Call {
         }
         match answer {
             Some(answer) => self.relay_answer(ctx, exchange, &answer, cseq),
-            None => self.exchange_failed(ctx, exchange, 502),
+            None => self.change_failed(ctx, exchange.asker, 502),
         }
     }
 
@@ -466,18 +504,13 @@ impl Call {
             self.waiting = Some(Waiting { from, asker, until });
             return Some(self);
         }
-        self.exchange_failed(ctx, exchange, passed_on(status))
+        self.change_failed(ctx, exchange.asker, passed_on(status))
     }
 
     /// Nothing came of it. Two parties who were to be joined have nobody else, so their call is over.
-    fn exchange_failed(
-        self: Box<Self>,
-        ctx: &mut Context<'_>,
-        exchange: Exchange,
-        status: u16,
-    ) -> Alive {
-        let alone = exchange.asker.pending().is_none();
-        exchange.asker.refuse(ctx, status);
+    fn change_failed(self: Box<Self>, ctx: &mut Context<'_>, asker: Asker, status: u16) -> Alive {
+        let alone = asker.pending().is_none();
+        asker.refuse(ctx, status);
         if alone {
             return self.end(ctx, Cause::Refused, None);
         }
@@ -498,33 +531,54 @@ impl Call {
         }
         let offer = self.description_of(from, &exchange.asker);
         let offer = offer.as_deref().and_then(|text| Sdp::parse(text).ok());
-        match exchange.asker {
-            Asker::Served => self.serve_joined(ctx, answer),
-            Asker::Nobody => {
-                if let Some(session) = &self.session {
-                    session.relate(ctx, from, offer.as_ref(), answer);
+        if matches!(exchange.asker, Asker::Served) {
+            return self.serve_joined(ctx, answer);
+        }
+        let mut asker = exchange.asker;
+        let [caller, callee] = &mut self.legs;
+        let (leg, other) = match from {
+            Side::Caller => (caller, callee),
+            Side::Callee => (callee, caller),
+        };
+        let joins = matches!(asker, Asker::Nobody);
+        let (leg, session) = match &mut asker {
+            Asker::Newcomer(newcomer) => (Some(&mut newcomer.leg), Some(&newcomer.session)),
+            _ => (leg.as_mut(), self.session.as_ref()),
+        };
+        let (Some(leg), Some(other), Some(session)) = (leg, other, session) else {
+            return Some(self);
+        };
+        let sdp = match &offer {
+            Some(offer) => other.end.hear_answer(answer).and_then(|()| {
+                if joins {
+                    leg.settle_with(ctx, session, offer, answer, &mut other.end);
+                    return Ok(String::new());
                 }
-                self.resume_change(ctx)
-            }
-            Asker::Party(pending) => {
-                let session = self.session.as_ref();
-                let Some((leg, session)) = self.legs[from.index()].as_mut().zip(session) else {
-                    return Some(self);
-                };
-                let sdp = leg.describe(ctx, session, answer);
-                session.relate(ctx, from, offer.as_ref(), answer);
-                if let Some(request) = pending.message() {
+                leg.reply_with(ctx, session, offer, answer, &mut other.end)
+            }),
+            None => other.hear_offer(ctx, answer).and_then(|()| {
+                let policy = other.policy(ctx);
+                leg.invite_with(ctx, session, answer, (&other.end, &policy))
+            }),
+        };
+        if let Some(offer) = &offer {
+            session.connect(ctx, from, &leg.end, offer);
+        }
+        session.connect(ctx, from.other(), &other.end, answer);
+        match (sdp, asker) {
+            (Ok(_), Asker::Nobody | Asker::Served) => self.resume_change(ctx),
+            (Ok(sdp), Asker::Party(pending)) => {
+                if let (Some(request), Some(leg)) = (pending.message(), self.side(from)) {
                     leg.hear(&request);
                 }
                 self.accept_change(ctx, from, &pending, Some(&sdp));
                 self.resume_change(ctx)
             }
-            Asker::Newcomer(mut newcomer) => {
-                let sdp = newcomer.leg.describe(ctx, &newcomer.session, answer);
-                newcomer.session.relate(ctx, from, offer.as_ref(), answer);
+            (Ok(sdp), Asker::Newcomer(newcomer)) => {
                 self.take_in(ctx, *newcomer, &sdp);
                 Some(self)
             }
+            (Err(_), asker) => self.change_failed(ctx, asker, 488),
         }
     }
 
@@ -589,8 +643,11 @@ impl Call {
         let answer = response
             .body_of_type(SDP)
             .and_then(|text| Sdp::parse(text).ok());
-        if let (Some(answer), Some(session)) = (answer, self.session.as_ref()) {
-            session.connect(ctx, side, &answer, |_| true);
+        if let (Some(answer), Some(session)) = (answer, self.session.as_ref())
+            && let Some(leg) = &mut self.legs[side.index()]
+            && leg.end.hear_answer(&answer).is_ok()
+        {
+            session.connect(ctx, side, &leg.end, &answer);
         }
         self.resume_change(ctx)
     }

@@ -12,7 +12,6 @@ use sip::{ClientKey, Dialog, Flow, HeaderName, Message, Method, StatusCode, Writ
 use super::divert::{Vain, put_history};
 use super::hunt::{Outward, Progress};
 use super::leg::{Leg, Party, put_capabilities};
-use super::steps::offer_of;
 use super::{Alive, CALLER, Call, LateAck, Session, Stage};
 use crate::context::{Abandoned, Context, HungUp, Owner, Pending, SDP};
 use crate::outbound::{FLOW_FAILED, Spare};
@@ -43,6 +42,8 @@ pub(super) struct Fork {
     outward: Option<Box<(Outgoing, Progress)>>,
     /// Other flows of the phone, the best last.
     spares: Vec<Spare>,
+    /// There is nothing that the phone can be offered.
+    pub(super) unfit: bool,
 }
 
 /// Whom an INVITE goes to.
@@ -146,6 +147,7 @@ impl Call {
             replaces: target.replaces,
             outward: outgoing,
             spares,
+            unfit: false,
         };
         if fork.outward.is_some() {
             fork.begin_again();
@@ -161,15 +163,19 @@ impl Call {
         let offer = self.offer();
         if self.invite.is_some()
             && let Some(offer) = offer.as_deref().and_then(|text| Sdp::parse(text).ok())
+            && let Some(caller) = &mut self.legs[CALLER]
         {
+            if caller.hear_offer(ctx, &offer).is_err() {
+                return self.refuse(ctx, StatusCode(488), Cause::Refused);
+            }
             for session in &self.sessions {
-                session.connect(ctx, Side::Caller, &offer, |_| true);
+                session.connect(ctx, Side::Caller, &caller.end, &offer);
             }
         }
         for index in 0..self.forks.len() {
             self.invite_fork(ctx, index, offer.as_deref());
         }
-        Some(self)
+        self.drop_unfit(ctx)
     }
 
     /// Hops that are left to the call, so that one that goes round between servers comes to an end (RFC
@@ -203,7 +209,19 @@ impl Call {
             return;
         };
         let offer = offer.and_then(|text| Sdp::parse(text).ok());
-        let sdp = offer.map(|offer| fork.leg.describe(ctx, session, &offer));
+        let sdp = match offer.zip(self.legs[self.subject.index()].as_ref()) {
+            Some((offer, asking)) => {
+                let policy = asking.policy(ctx);
+                let by = (&asking.end, &*policy);
+                let sdp = fork.leg.invite_with(ctx, session, &offer, by);
+                fork.unfit = sdp.is_err();
+                sdp.ok()
+            }
+            None => None,
+        };
+        if fork.unfit {
+            return;
+        }
         let contact = fork.leg.contact(ctx);
         let interval = fork.interval;
         let min_se = ctx.config.calls.min_session_expires.as_secs();
@@ -256,27 +274,6 @@ impl Call {
         if let Some(outward) = &mut fork.outward {
             outward.1.sent(ctx.now);
         }
-    }
-
-    /// The offer of a caller from a trunk that takes only some codecs. None: as it is.
-    fn caller_may_offer(&self, text: &str) -> Option<String> {
-        let trunk = &self.legs[CALLER].as_ref()?.trunk.as_ref()?.trunk;
-        if trunk.codecs.is_empty() {
-            return None;
-        }
-        Sdp::parse(text).ok()?.with_codecs(&trunk.codecs)
-    }
-
-    /// The offer with which somebody is sought for the subject: the caller's own, or for a party that has
-    /// been answered what it said last, as if it held nobody. None: the other end is to make it.
-    pub(super) fn offer(&mut self) -> Option<String> {
-        if self.invite.is_some() {
-            let text = self.with_invite(|invite, _| invite.body_of_type(SDP).map(str::to_owned));
-            let text = text.flatten()?;
-            return Some(self.caller_may_offer(&text).unwrap_or(text));
-        }
-        let heard = &*self.side(self.subject)?.heard;
-        Sdp::parse(heard).ok().map(|heard| sdp::unheld(&heard))
     }
 
     /// An answer to one of the INVITEs.
@@ -401,17 +398,7 @@ impl Call {
             .answer
             .as_deref()
             .and_then(|text| Sdp::parse(text).ok());
-        if let (Some(answer), Some(session)) = (&answer, self.sessions.first()) {
-            self.with_invite(|invite, _| {
-                if let Ok(Some(offer)) = offer_of(invite) {
-                    session.agree(ctx, Side::Caller, &offer, answer);
-                }
-            });
-        }
-        let (session, caller) = (self.sessions.first(), self.legs[CALLER].as_mut());
-        let sdp = answer
-            .zip(session.zip(caller))
-            .map(|(answer, (session, caller))| caller.describe(ctx, session, &answer));
+        let sdp = answer.and_then(|answer| self.early_answer(ctx, &answer));
         self.provisional.last = Some(told);
         self.send_progress(ctx, news.status, sdp.as_deref());
     }
@@ -528,15 +515,30 @@ impl Call {
             let side = Side::Callee;
             self.late_ack = Some(LateAck { side, cseq });
         }
-        let described = Sdp::parse(&callee.heard).ok();
+        let heard = callee.heard.clone();
+        let described = Sdp::parse(&heard).ok();
         let (Some(described), Some(session)) = (described, self.session.as_ref()) else {
             return self.refuse(ctx, StatusCode(502), Cause::Refused);
         };
-        let sdp = caller.describe(ctx, session, &described);
-        match offer.as_deref().and_then(|text| Sdp::parse(text).ok()) {
-            Some(offer) => session.agree(ctx, Side::Caller, &offer, &described),
-            None => session.connect(ctx, Side::Callee, &described, |_| false),
+        let offer = offer.as_deref().and_then(|text| Sdp::parse(text).ok());
+        let sdp = match &offer {
+            Some(offer) => callee
+                .end
+                .hear_answer(&described)
+                .and_then(|()| caller.reply_with(ctx, session, offer, &described, &mut callee.end)),
+            None => callee.hear_offer(ctx, &described).and_then(|()| {
+                let policy = callee.policy(ctx);
+                let by = (&callee.end, &*policy);
+                caller.invite_with(ctx, session, &described, by)
+            }),
+        };
+        let Ok(sdp) = sdp else {
+            return self.refuse(ctx, StatusCode(488), Cause::Refused);
+        };
+        if let Some(offer) = &offer {
+            session.connect(ctx, Side::Caller, &caller.end, offer);
         }
+        session.connect(ctx, Side::Callee, &callee.end, &described);
         let by = callee.party.name.clone();
         self.answered(ctx, Some(&by));
         let described_before = matches!(self.provisional.last, Some((_, true)));
@@ -660,7 +662,7 @@ impl Call {
         true
     }
 
-    fn fork_fails(
+    pub(super) fn fork_fails(
         mut self: Box<Self>,
         ctx: &mut Context<'_>,
         index: usize,

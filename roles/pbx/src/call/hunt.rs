@@ -107,7 +107,7 @@ impl Call {
             Err(status) => return self.refuse(ctx, status, Cause::Refused),
         };
         while let Some((route, number)) = self.next_route() {
-            if !self.suits(&route) {
+            if !self.suits(ctx, &route) {
                 status = StatusCode(488);
                 self.skip_trunk(&route);
                 continue;
@@ -129,14 +129,16 @@ impl Call {
     }
 
     /// Whether the offer has a codec that the trunk takes.
-    fn suits(&mut self, route: &Route) -> bool {
-        let allowed = &route.trunk.codecs;
-        if allowed.is_empty() {
+    fn suits(&mut self, ctx: &Context<'_>, route: &Route) -> bool {
+        let allowed = &route.trunk.media;
+        if allowed.codecs.is_empty() {
             return true;
         }
         let offer = self.offer();
         let offer = offer.as_deref().and_then(|text| Sdp::parse(text).ok());
-        offer.is_none_or(|offer| offer.with_codecs(allowed).is_some())
+        let from = self.side(self.subject).map(|leg| leg.policy(ctx));
+        let from = from.as_deref().unwrap_or(allowed);
+        offer.is_none_or(|offer| sdp::bridge::suits(&offer, from, allowed))
     }
 
     fn next_route(&mut self) -> Option<(Route, Box<str>)> {

@@ -4,14 +4,12 @@ use std::time::{Duration, Instant};
 
 use base::Token;
 use media::Side;
-use sdp::{Anchor, Origin, Rewrite, Sdp};
+use sdp::bridge::Endpoint;
 use sip::{
     ClientKey, Dialog, Flow, HeaderName, Message, Method, ServerKey, SessionExpires, StatusCode,
     Writer,
 };
-use std::net::SocketAddr;
 
-use super::session::Session;
 use crate::context::{ALLOW, Abandoned, Context, HungUp, Owner, Pending, SDP};
 use crate::trunk::{ANONYMOUS_ADDRESS, CallerId, Proof, TrunkLeg};
 use crate::{Config, User, network};
@@ -29,8 +27,10 @@ pub(crate) struct Leg {
     pub(super) takes_update: bool,
     /// The party knows session timers (RFC 4028).
     pub(super) knows_timer: bool,
+    /// Encryption and payload types as they are agreed with the party.
+    pub(super) end: Endpoint,
     /// Session id and version of what we describe to the party.
-    origin: (u64, u64),
+    pub(super) origin: (u64, u64),
     /// The last description that we gave.
     pub(super) sent: String,
     /// The last description that the party gave.
@@ -182,6 +182,7 @@ impl Leg {
             user: user.into(),
             takes_update: false,
             knows_timer: false,
+            end: Endpoint::default(),
             origin: (described, 0),
             sent: String::new(),
             heard: Box::default(),
@@ -352,48 +353,6 @@ impl Leg {
         )
     }
 
-    /// The other party's description as this one is to see it. The version grows only if something
-    /// has changed (RFC 3264 §8).
-    pub(super) fn describe(
-        &mut self,
-        ctx: &Context<'_>,
-        session: &Session,
-        sdp: &Sdp<'_>,
-    ) -> String {
-        let allowed = self.trunk.as_ref().map(|leg| &*leg.trunk.codecs);
-        let fewer = allowed
-            .filter(|allowed| !allowed.is_empty())
-            .and_then(|allowed| sdp.with_codecs(allowed));
-        let fewer = fewer.as_deref().and_then(|text| Sdp::parse(text).ok());
-        let sdp = fewer.as_ref().unwrap_or(sdp);
-        let address = ctx.config.network.media_address(&self.dialog.flow);
-        let anchors: Vec<Anchor> = sdp
-            .media()
-            .enumerate()
-            .map(|(index, media)| match session.port(index, self.side) {
-                Some(port) if media.is_rtp() => Anchor::At(SocketAddr::new(address, port)),
-                _ => Anchor::Refuse,
-            })
-            .collect();
-        self.versioned(|(session_id, version)| {
-            let mut text = String::with_capacity(512);
-            let origin = Origin {
-                session_id,
-                version,
-                address,
-            };
-            sdp::rewrite(
-                sdp,
-                &Rewrite {
-                    origin,
-                    media: &anchors,
-                },
-                &mut text,
-            );
-            text
-        })
-    }
-
     /// The party has refused our last description, so that what was `agreed` before holds again: under a
     /// new version, because that of the refused one is used up (RFC 3264 §8).
     pub(super) fn take_back(&mut self, agreed: &str) {
@@ -415,10 +374,9 @@ impl Leg {
         self.sent.clone()
     }
 
-    /// Makes a description with the last version, and with the next one if that differs from what the
-    /// party has.
-    pub(super) fn versioned(&mut self, make: impl Fn((u64, u64)) -> String) -> String {
-        let made = make(self.origin);
+    /// A description made with the last version: it gets the next one if it differs from what the party
+    /// has (RFC 3264 §8).
+    pub(super) fn versioned(&mut self, made: String) -> String {
         let new_version = std::mem::take(&mut self.taken_back);
         if made == self.sent && !new_version {
             return made;
@@ -426,8 +384,10 @@ impl Leg {
         self.sent = if self.sent.is_empty() {
             made
         } else {
+            let (id, version) = self.origin;
             self.origin.1 += 1;
-            make(self.origin)
+            let [old, new] = [version, version + 1].map(|version| format!("o=- {id} {version} "));
+            made.replacen(&old, &new, 1)
         };
         self.sent.shrink_to_fit();
         self.sent.clone()
@@ -509,6 +469,7 @@ impl Leg {
         let (method, sdp) = if self.takes_update {
             (Method::Update, None)
         } else {
+            self.end.offer_again();
             (Method::Invite, Some(self.again()))
         };
         let client = self.offer(ctx, call, method, sdp.as_deref());

@@ -8,6 +8,7 @@
 //! - `divert`: forwarding, do not disturb, phones that redirect.
 //! - `hunt`: calls that leave by trunks, one way after the other.
 //! - `serve`: calls that end at us: echo, tones, prompts.
+//! - `negotiate`: what each party is told of the other's media.
 //! - `change`: hold, codec changes, session refreshes after the answer.
 //! - `transfer`: REFER: a party is sent to somebody else.
 //! - `replace`: an INVITE that takes the place of a party, or picks up what rings.
@@ -24,6 +25,7 @@ mod fork;
 mod hunt;
 mod lamps;
 pub(crate) mod leg;
+mod negotiate;
 mod park;
 mod replace;
 pub(crate) mod requests;

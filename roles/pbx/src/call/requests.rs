@@ -159,19 +159,27 @@ impl Call {
         ack: &Message<'_>,
     ) -> Alive {
         let answer = ack.body_of_type(SDP).and_then(|text| Sdp::parse(text).ok());
-        let leg = self.legs[late.side.index()].as_mut();
-        let (Some(leg), Some(session)) = (leg, self.session.as_ref()) else {
+        let Some(session) = self.session.take() else {
             return Some(self);
         };
-        let sdp = answer
-            .as_ref()
-            .map(|answer| leg.describe(ctx, session, answer));
+        let Some((leg, other)) = self.both(late.side) else {
+            self.session = Some(session);
+            return Some(self);
+        };
+        let sdp = answer.and_then(|answer| {
+            let heard = leg.heard.clone();
+            let offer = Sdp::parse(&heard).ok()?;
+            other.end.hear_answer(&answer).ok()?;
+            let sdp = leg.reply_with(ctx, &session, &offer, &answer, &mut other.end);
+            let sdp = sdp.ok()?;
+            session.connect(ctx, late.side, &leg.end, &offer);
+            session.connect(ctx, late.side.other(), &other.end, &answer);
+            Some(sdp)
+        });
         leg.acknowledge(ctx, late.cseq, sdp.as_deref());
-        match answer {
-            Some(answer) => {
-                session.connect(ctx, late.side.other(), &answer, |_| false);
-                self.resume_change(ctx)
-            }
+        self.session = Some(session);
+        match sdp {
+            Some(_) => self.resume_change(ctx),
             None => self.end(ctx, Cause::Refused, None),
         }
     }

@@ -1,9 +1,8 @@
 //! Calls that end at us: echo, tones, prompts.
 
 use media::{Codec, Command, Format, Source};
-use sdp::{Agreed, Direction, Local, Origin, Sdp};
+use sdp::{Agreed, Sdp};
 use sip::{Message, StatusCode};
-use std::net::SocketAddr;
 
 use super::change::Asker;
 use super::steps::{offer_of, streams_of};
@@ -85,7 +84,7 @@ impl Call {
         ctx: &mut Context<'_>,
         answer: &Sdp<'_>,
     ) -> Alive {
-        match sdp::agree(answer, &CODECS) {
+        match self.heard_served(answer) {
             Some(agreed) => {
                 self.connect_served(ctx, answer, agreed);
                 self.resume_change(ctx)
@@ -94,48 +93,32 @@ impl Call {
         }
     }
 
+    /// What the party's answer to our own offer comes to.
+    fn heard_served(&mut self, answer: &Sdp<'_>) -> Option<Agreed> {
+        let party = self.side(self.subject)?;
+        party.end.hear_answer(answer).ok()?;
+        party.end.agree(answer, &CODECS)
+    }
+
     /// Our answer to an offer, with the stream connected; none if there is no codec in common.
     pub(super) fn serve_offer(&mut self, ctx: &mut Context<'_>, offer: &Sdp<'_>) -> Option<String> {
-        let agreed = sdp::agree(offer, &CODECS)?;
-        let (address, port) = self.served_port(ctx, agreed.stream)?;
-        let sdp = self.side(self.subject)?.versioned(|(session_id, version)| {
-            let mut text = String::with_capacity(256);
-            let local = Local {
-                origin: Origin {
-                    session_id,
-                    version,
-                    address,
-                },
-                rtp: SocketAddr::new(address, port),
-            };
-            sdp::answer(offer, &agreed, &local, &mut text);
-            text
-        });
+        let party = self.legs[self.subject.index()].as_mut()?;
+        party.hear_offer(ctx, offer).ok()?;
+        let agreed = party.end.agree(offer, &CODECS)?;
+        let session = self.session.as_ref()?;
+        let sdp = party.serve_with(ctx, session, offer, &agreed).ok()?;
         self.connect_served(ctx, offer, agreed);
         Some(sdp)
     }
 
     /// Our offer to a caller who made none.
     pub(super) fn own_offer(&mut self, ctx: &mut Context<'_>) -> String {
-        let Some((address, port)) = self.served_port(ctx, 0) else {
+        let party = self.legs[self.subject.index()].as_mut();
+        let Some((party, session)) = party.zip(self.session.as_ref()) else {
             return String::new();
         };
-        let Some(party) = self.side(self.subject) else {
-            return String::new();
-        };
-        party.versioned(|(session_id, version)| {
-            let mut text = String::with_capacity(256);
-            let local = Local {
-                origin: Origin {
-                    session_id,
-                    version,
-                    address,
-                },
-                rtp: SocketAddr::new(address, port),
-            };
-            sdp::offer(&CODECS, Direction::SendRecv, &local, &mut text);
-            text
-        })
+        let offer = party.invite_alone(ctx, session, &CODECS);
+        offer.unwrap_or_default()
     }
 
     /// The caller's answer to our offer.
@@ -145,11 +128,9 @@ impl Call {
         ack: &Message<'_>,
     ) -> Alive {
         let answer = ack.body_of_type(SDP).and_then(|text| Sdp::parse(text).ok());
-        let agreed = answer
-            .as_ref()
-            .and_then(|answer| sdp::agree(answer, &CODECS));
-        match answer.zip(agreed) {
-            Some((answer, agreed)) => {
+        let agreed = answer.and_then(|answer| Some((self.heard_served(&answer)?, answer)));
+        match agreed {
+            Some((agreed, answer)) => {
                 self.connect_served(ctx, &answer, agreed);
                 Some(self)
             }
@@ -174,18 +155,13 @@ impl Call {
         Some(self)
     }
 
-    fn served_port(&self, ctx: &Context<'_>, stream: usize) -> Option<(std::net::IpAddr, u16)> {
-        let party = self.legs[self.subject.index()].as_ref()?;
-        let address = ctx.config.network.media_address(&party.dialog.flow);
-        Some((address, self.session.as_ref()?.port(stream, self.subject)?))
-    }
-
     fn connect_served(&mut self, ctx: &mut Context<'_>, party: &Sdp<'_>, agreed: Agreed) {
-        let Some(session) = self.session.as_ref() else {
+        let leg = self.legs[self.subject.index()].as_ref();
+        let Some((session, leg)) = self.session.as_ref().zip(leg) else {
             return;
         };
         debug_assert!(agreed.stream < usize::from(streams_of(party)));
-        session.connect(ctx, self.subject, party, |_| true);
+        session.connect(ctx, self.subject, &leg.end, party);
         let format = Format {
             codec: codec(agreed.codec),
             payload_type: agreed.payload_type,

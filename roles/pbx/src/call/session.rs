@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use media::{Command, Remote, SessionId, Side, StreamPorts};
 use sdp::Sdp;
+use sdp::bridge::{Endpoint, Plan};
 
 use crate::context::Context;
+use crate::sound;
 
 /// Ports for the streams of one call towards one pair of local addresses.
 #[derive(Debug)]
@@ -108,32 +110,23 @@ impl Session {
         (port != 0).then_some(port)
     }
 
-    /// Tells the worker where a party receives its streams. RTCP is multiplexed only where the party
-    /// said so and `mux` says that the other side of the agreement did too.
+    /// Tells the worker what was agreed with a party, of which `heard` is the last description. What
+    /// is the same as before changes nothing.
     pub(super) fn connect(
         &self,
         ctx: &mut Context<'_>,
         side: Side,
-        sdp: &Sdp<'_>,
-        mux: impl Fn(usize) -> bool,
+        end: &Endpoint,
+        heard: &Sdp<'_>,
     ) {
-        for (index, media) in sdp.media().enumerate().take(self.ports.len()) {
-            let remote = media
-                .transport()
-                .filter(|_| media.is_rtp())
-                .map(|transport| {
-                    let mux = transport.mux && mux(index);
-                    let rtcp = if mux { transport.rtp } else { transport.rtcp };
-                    Box::new(Remote {
-                        mux,
-                        ..Remote::plain(transport.rtp, rtcp)
-                    })
-                });
+        let rtp = |index| heard.media_at(index).is_some_and(|media| media.is_rtp());
+        for index in 0..self.ports.len() {
+            let plan = end.plan(index, heard).filter(|_| rtp(index));
             ctx.out.media.push(Command::Connect {
                 session: self.id,
                 stream: index as u8,
                 side: self.end(side),
-                remote,
+                remote: plan.and_then(|plan| remote(&plan)).map(Box::new),
             });
         }
     }
@@ -143,55 +136,30 @@ impl Session {
         if self.served { Side::Caller } else { side }
     }
 
-    /// Connects both parties after an offer of `from` was answered, or `from`'s counterpart alone if it
-    /// is its offer that came as an answer.
-    pub(super) fn relate(
-        &self,
-        ctx: &mut Context<'_>,
-        from: Side,
-        offer: Option<&Sdp<'_>>,
-        answer: &Sdp<'_>,
-    ) {
-        match offer {
-            Some(offer) => self.agree(ctx, from, offer, answer),
-            None => self.connect(ctx, from.other(), answer, |_| false),
-        }
-    }
-
-    /// Connects both parties after an offer of `from` was answered.
-    pub(super) fn agree(
-        &self,
-        ctx: &mut Context<'_>,
-        from: Side,
-        offer: &Sdp<'_>,
-        answer: &Sdp<'_>,
-    ) {
-        let answered = |index| {
-            answer
-                .media_at(index)
-                .is_some_and(|media| media.port() != 0 && media.mux())
-        };
-        let refused = |index: usize| answer.media_at(index).is_none_or(|media| media.port() == 0);
-        self.connect(ctx, from, offer, answered);
-        self.connect(ctx, from.other(), answer, |index| {
-            offer.media_at(index).is_some_and(|media| media.mux())
-        });
-        for index in (0..offer.media_count().min(self.ports.len())).filter(|index| refused(*index))
-        {
-            for side in [from, from.other()] {
-                ctx.out.media.push(Command::Connect {
-                    session: self.id,
-                    stream: index as u8,
-                    side,
-                    remote: None,
-                });
-            }
-        }
-    }
-
     /// Gives the ports back.
     pub(super) fn close(self, ctx: &mut Context<'_>) {
         ctx.index.sessions.remove(&self.id);
         ctx.out.media.push(Command::Close { session: self.id });
     }
+}
+
+fn remote(plan: &Plan<'_>) -> Option<Remote> {
+    let mut payloads = Vec::with_capacity(plan.payloads.len());
+    for payload in plan.payloads {
+        payloads.push(sound::payload(payload));
+    }
+    // A party may send under a number of its own for what we call otherwise.
+    for odd in plan.payloads.iter().filter(|p| p.received != p.number) {
+        let number = odd.received;
+        payloads.push(media::Payload {
+            number,
+            ..sound::payload(odd)
+        });
+    }
+    Some(Remote {
+        mux: plan.mux,
+        security: sound::security(plan.security)?,
+        payloads,
+        ..Remote::plain(plan.rtp, plan.rtcp)
+    })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base::Slot;
 use engine::Server;
+use sdp::bridge::Policy;
 use sip::digest::Account;
 use sip::{Flow, TlsPeer};
 
@@ -14,6 +15,7 @@ use super::countries::Country;
 use super::incoming::is_of_trunk;
 use super::numbers::{Format, Rewrite};
 use super::state::State;
+use crate::sound::STRANGERS;
 use crate::stir::StirPolicy;
 
 /// All trunks, in the order of the file.
@@ -103,8 +105,8 @@ pub struct TrunkSettings {
     pub peer: Option<Box<str>>,
     /// Signed numbers of callers.
     pub stir: StirPolicy,
-    /// Codecs that may be used, by name and best first; empty: any, in the caller's order.
-    pub codecs: Vec<Box<str>>,
+    /// Encryption and codecs.
+    pub media: Arc<Policy>,
     /// What the trunk is told of callers, and what is believed of those that it sends.
     pub identity: IdentityPolicy,
     /// How numbers are written.
@@ -137,7 +139,7 @@ impl TrunkSettings {
             tls: TlsPeer::ANY,
             peer: None,
             stir: StirPolicy::default(),
-            codecs: Vec::new(),
+            media: Arc::clone(&STRANGERS),
             identity: IdentityPolicy::default(),
             numbers: NumberPolicy::default(),
             max_channels: usize::MAX,

@@ -176,6 +176,27 @@ impl Endpoint {
         Ok(())
     }
 
+    /// The last description that we gave the party is offered to it again, as when a session is
+    /// refreshed: its answer is to be heard.
+    pub fn offer_again(&mut self) {
+        for line in &mut self.lines {
+            let Some(now) = &line.now else { continue };
+            let crypto = match &now.security {
+                Security::Sdes(sdes) => vec![sdes.ours()],
+                _ => Vec::new(),
+            };
+            line.offer = Some(Offer {
+                must: line.profile.secure,
+                dtls: matches!(now.security, Security::Dtls { .. }),
+                end_to_end: now.security == Security::EndToEnd,
+                crypto,
+                mux: now.mux,
+                ice: now.ice,
+                bundle: now.bundled.is_some(),
+            });
+        }
+    }
+
     /// What holds for a stream of which the party's last description is `heard`. None: it is
     /// refused, or nobody knows yet where it goes.
     #[must_use]

@@ -3,6 +3,7 @@
 use super::policy::{Add, Policy, Transcodable};
 use crate::media::Media;
 use crate::payload::RtpMap;
+use crate::session::Sdp;
 
 /// A payload type that a side has agreed to, for the media worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,6 +248,21 @@ pub(super) fn offered(
     }
     list.add_events();
     Some(Chosen::These(list.chosen))
+}
+
+/// Whether an offer of a side with the policy `from` leaves a side with the policy `to` something to
+/// talk with: a stream of sound with a codec, or no stream of sound at all.
+#[must_use]
+pub fn suits(offer: &Sdp<'_>, from: &Policy, to: &Policy) -> bool {
+    let bound = Bound {
+        heard: None,
+        offered: &[],
+    };
+    let is_sound = |media: &Media<'_, '_>| {
+        media.kind().eq_ignore_ascii_case("audio") && media.is_rtp() && media.port() != 0
+    };
+    let mut sound = offer.media().filter(is_sound).peekable();
+    sound.peek().is_none() || sound.any(|media| offered(&media, from, to, bound).is_some())
 }
 
 /// Which of the codecs stay, in their new order.

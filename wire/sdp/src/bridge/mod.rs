@@ -33,7 +33,7 @@ mod write;
 
 pub use dtls::{Digest, Fingerprint, Setup};
 pub use endpoint::{Endpoint, Ours, Refusal};
-pub use formats::Payload;
+pub use formats::{Payload, suits};
 pub use ice::Ice;
 pub use keys::{Crypto, Key, Random, Suite};
 pub use negotiate::Said;

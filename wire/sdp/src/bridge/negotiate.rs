@@ -494,7 +494,7 @@ impl Offer {
 
 impl Sdes {
     /// Our line.
-    fn ours(&self) -> Crypto {
+    pub(super) fn ours(&self) -> Crypto {
         Crypto {
             tag: self.tag,
             suite: self.suite,

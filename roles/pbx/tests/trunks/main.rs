@@ -1,6 +1,8 @@
 //! Trunks from the provider's side: what the machine sends it, and when.
 #![allow(clippy::unwrap_used)]
 
+mod media_policies;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -157,6 +159,22 @@ impl House {
             .map(copy)
             .concat();
         let text = format!("SIP/2.0 {status}\r\n{copied}{lines}Content-Length: 0\r\n\r\n");
+        self.receive(request.flow, &text);
+    }
+
+    /// The other side answers an INVITE with this description.
+    fn accept(&mut self, request: &Sent, sdp: &str) {
+        let copy = |name: &str| {
+            let line = request.text.lines().find(|line| line.starts_with(name));
+            format!("{}\r\n", line.unwrap())
+        };
+        let copied: String = ["Via:", "From:", "Call-ID:", "CSeq:"].map(copy).concat();
+        let to = copy("To:").replace("\r\n", ";tag=other\r\n");
+        let length = sdp.len();
+        let text = format!(
+            "SIP/2.0 200 OK\r\n{copied}{to}Contact: <sip:203.0.113.1>\r\n\
+             Content-Type: application/sdp\r\nContent-Length: {length}\r\n\r\n{sdp}"
+        );
         self.receive(request.flow, &text);
     }
 
@@ -722,11 +740,11 @@ fn a_trunk_gets_no_more_calls_in_a_second_than_it_may() {
 
 #[test]
 fn only_the_codecs_of_a_trunk_are_offered_to_it() {
-    let mut house = transit(|next| next.codecs = vec!["PCMA".into()]);
+    let mut house = transit(|next| next.media = pbx::sound::with_codecs(vec!["PCMA".into()]));
     house.register(600);
     let invite = house.passes_on("0711");
     assert!(invite.text.contains("RTP/AVP 8\r\n"), "{}", invite.text);
-    let mut house = transit(|next| next.codecs = vec!["G729".into()]);
+    let mut house = transit(|next| next.media = pbx::sound::with_codecs(vec!["speex".into()]));
     house.register(600);
     assert_eq!(host(&house.passes_on("0711")), "203.0.113.3");
 }

@@ -1,0 +1,251 @@
+//! What a leg is told of the other party's media: each leg negotiates with its party on its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use media::Side;
+use sdp::bridge::{Endpoint, Ours, Policy, Refusal, Said, Terms};
+use sdp::{Agreed, Anchor, Codec, Origin, Sdp};
+use sip::StatusCode;
+
+use super::leg::Leg;
+use super::session::Session;
+use super::steps::offer_of;
+use super::{Alive, CALLER, Call};
+use crate::context::{Context, SDP};
+use crate::sound::{Minted, STRANGERS};
+
+impl Leg {
+    /// What holds for the party: its trunk's policy, or its user's.
+    pub(super) fn policy(&self, ctx: &Context<'_>) -> Arc<Policy> {
+        if let Some(leg) = &self.trunk {
+            return Arc::clone(&leg.trunk.media);
+        }
+        let user = ctx.config.users.get(&*self.party.name);
+        Arc::clone(user.map_or(&*STRANGERS, |user| &user.media))
+    }
+
+    /// Takes an offer of the party.
+    ///
+    /// # Errors
+    /// It is none that the party may make: to be answered with 488.
+    pub(super) fn hear_offer(
+        &mut self,
+        ctx: &mut Context<'_>,
+        offer: &Sdp<'_>,
+    ) -> Result<(), Refusal> {
+        let policy = self.policy(ctx);
+        let random = &mut Minted(ctx.mint);
+        self.end.hear_offer(offer, &terms(&policy), random)
+    }
+
+    /// The offer to this party that says what the other one has said, who is at `by`.
+    ///
+    /// # Errors
+    /// Nothing is left that the party may have.
+    pub(super) fn invite_with(
+        &mut self,
+        ctx: &mut Context<'_>,
+        session: &Session,
+        said: &Sdp<'_>,
+        by: (&Endpoint, &Policy),
+    ) -> Result<String, Refusal> {
+        let policy = self.policy(ctx);
+        let anchors = self.anchors(ctx, session, said);
+        let said = Said {
+            sdp: said,
+            by: by.0,
+            policy: by.1,
+        };
+        let ours = self.ours(ctx, &anchors);
+        let mut text = String::with_capacity(512);
+        let random = &mut Minted(ctx.mint);
+        let terms = terms(&policy);
+        self.end
+            .offer(&said, &self.heard, &ours, &terms, random, &mut text)?;
+        Ok(self.versioned(text))
+    }
+
+    /// The answer to the party's offer, from the answer that the party at `by` gave.
+    ///
+    /// # Errors
+    /// The two have nothing in common.
+    pub(super) fn reply_with(
+        &mut self,
+        ctx: &Context<'_>,
+        session: &Session,
+        offer: &Sdp<'_>,
+        answer: &Sdp<'_>,
+        by: &mut Endpoint,
+    ) -> Result<String, Refusal> {
+        let text = self.reply(ctx, session, offer, answer, by)?;
+        Ok(self.versioned(text))
+    }
+
+    /// As [`reply_with`](Self::reply_with), for a party that has not asked and is not told.
+    pub(super) fn settle_with(
+        &mut self,
+        ctx: &Context<'_>,
+        session: &Session,
+        offer: &Sdp<'_>,
+        answer: &Sdp<'_>,
+        by: &mut Endpoint,
+    ) {
+        // Without a common codec there is none to be heard.
+        let _ = self.reply(ctx, session, offer, answer, by);
+    }
+
+    fn reply(
+        &mut self,
+        ctx: &Context<'_>,
+        session: &Session,
+        offer: &Sdp<'_>,
+        answer: &Sdp<'_>,
+        by: &mut Endpoint,
+    ) -> Result<String, Refusal> {
+        let policy = self.policy(ctx);
+        let anchors = self.anchors(ctx, session, offer);
+        let ours = self.ours(ctx, &anchors);
+        let mut text = String::with_capacity(512);
+        self.end
+            .answer(offer, answer, by, &ours, &terms(&policy), &mut text)?;
+        Ok(text)
+    }
+
+    /// Our answer to the party's offer, where we are the other party.
+    ///
+    /// # Errors
+    /// We have nothing in common.
+    pub(super) fn serve_with(
+        &mut self,
+        ctx: &Context<'_>,
+        session: &Session,
+        offer: &Sdp<'_>,
+        agreed: &Agreed,
+    ) -> Result<String, Refusal> {
+        let policy = self.policy(ctx);
+        let anchors = self.anchors(ctx, session, offer);
+        let ours = self.ours(ctx, &anchors);
+        let mut text = String::with_capacity(512);
+        let terms = terms(&policy);
+        self.end.serve(offer, agreed, &ours, &terms, &mut text)?;
+        Ok(self.versioned(text))
+    }
+
+    /// Our own offer to the party, for sound with these codecs.
+    ///
+    /// # Errors
+    /// The party must have keys, and we cannot make them.
+    pub(super) fn invite_alone(
+        &mut self,
+        ctx: &mut Context<'_>,
+        session: &Session,
+        codecs: &[Codec],
+    ) -> Result<String, Refusal> {
+        let policy = self.policy(ctx);
+        let anchors = self.anchor(ctx, session, 0);
+        let ours = self.ours(ctx, std::slice::from_ref(&anchors));
+        let mut text = String::with_capacity(512);
+        let random = &mut Minted(ctx.mint);
+        let terms = terms(&policy);
+        self.end.invite(codecs, &ours, &terms, random, &mut text)?;
+        Ok(self.versioned(text))
+    }
+
+    fn ours<'a>(&self, ctx: &Context<'_>, media: &'a [Anchor]) -> Ours<'a> {
+        let (session_id, version) = self.origin;
+        Ours {
+            origin: Origin {
+                session_id,
+                version,
+                address: ctx.config.network.media_address(&self.dialog.flow),
+            },
+            media,
+            candidates: &[],
+        }
+    }
+
+    /// Where the party sends each stream.
+    fn anchors(&self, ctx: &Context<'_>, session: &Session, sdp: &Sdp<'_>) -> Vec<Anchor> {
+        let media = sdp.media().enumerate();
+        media
+            .map(|(index, media)| match media.is_rtp() {
+                true => self.anchor(ctx, session, index),
+                false => Anchor::Refuse,
+            })
+            .collect()
+    }
+
+    fn anchor(&self, ctx: &Context<'_>, session: &Session, index: usize) -> Anchor {
+        let address = ctx.config.network.media_address(&self.dialog.flow);
+        let port = session.port(index, self.side);
+        port.map_or(Anchor::Refuse, |port| {
+            Anchor::At(SocketAddr::new(address, port))
+        })
+    }
+}
+
+impl Call {
+    /// The party at `side`, and the other one.
+    pub(super) fn both(&mut self, side: Side) -> Option<(&mut Leg, &mut Leg)> {
+        let [Some(caller), Some(callee)] = &mut self.legs else {
+            return None;
+        };
+        Some(match side {
+            Side::Caller => (caller, callee),
+            Side::Callee => (callee, caller),
+        })
+    }
+
+    /// The offer with which somebody is sought for the subject: the caller's own, or for a party that has
+    /// been answered what it said last, as if it held nobody. None: the other end is to make it.
+    pub(super) fn offer(&mut self) -> Option<String> {
+        if self.invite.is_some() {
+            let text = self.with_invite(|invite, _| invite.body_of_type(SDP).map(str::to_owned));
+            return text.flatten();
+        }
+        let heard = &*self.side(self.subject)?.heard;
+        Sdp::parse(heard).ok().map(|heard| sdp::unheld(&heard))
+    }
+
+    /// Gives up phones that nothing can be offered to.
+    pub(super) fn drop_unfit(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        while let Some(index) = self.forks.iter().position(|fork| fork.unfit) {
+            let ringing = self.forks.len() > 1;
+            self = self.fork_fails(ctx, index, StatusCode(488), None)?;
+            if !ringing {
+                break;
+            }
+        }
+        Some(self)
+    }
+
+    /// What a caller is told of the media of the one phone that rings. None: they have nothing in
+    /// common, which the answer will tell.
+    pub(super) fn early_answer(
+        &mut self,
+        ctx: &mut Context<'_>,
+        answer: &Sdp<'_>,
+    ) -> Option<String> {
+        let invite = self.invite.clone()?;
+        let request = invite.message()?;
+        let offer = offer_of(&request).ok().flatten()?;
+        let fork = &mut self.forks.first_mut()?.leg;
+        let (session, caller) = (self.sessions.first()?, self.legs[CALLER].as_mut()?);
+        fork.end.hear_answer(answer).ok()?;
+        let sdp = caller
+            .reply_with(ctx, session, &offer, answer, &mut fork.end)
+            .ok()?;
+        session.connect(ctx, Side::Caller, &caller.end, &offer);
+        session.connect(ctx, Side::Callee, &fork.end, answer);
+        Some(sdp)
+    }
+}
+
+fn terms(policy: &Policy) -> Terms<'_> {
+    Terms {
+        policy,
+        fingerprint: None,
+        ice: None,
+    }
+}

@@ -25,15 +25,8 @@ pub(crate) fn ptime(format: Format) -> u8 {
     packet_time(format.codec, format.ptime)
 }
 
-/// The packet length, in milliseconds, that comes nearest to `wanted`: what we can send, which for
-/// Opus is what has a frame; 20 if none is wanted.
+/// The packet length, in milliseconds, that comes nearest to `wanted` and that the codec can make;
+/// 20 or so if none is wanted.
 pub(crate) fn packet_time(codec: Codec, wanted: u8) -> u8 {
-    match (wanted, codec) {
-        (0, _) => 20,
-        (1..20, _) => 10,
-        (20..30, _) | (30..40, Codec::Opus) => 20,
-        (30..40, _) => 30,
-        (40..60, _) => 40,
-        (60.., _) => 60,
-    }
+    codec.ptime(if wanted == 0 { 20 } else { wanted })
 }

@@ -59,6 +59,35 @@ fn any_two_codecs_carry_a_tone_both_ways() {
     }
 }
 
+/// Codecs made for speech alone bend a tone, but it stays the loudest by far.
+#[test]
+fn every_codec_that_we_have_is_joined_with_g711() {
+    let mut world = world();
+    for codec in Codec::all().filter(|codec| codec.is_available()) {
+        let mut caller = Talker::new(V4, 1, Codec::Pcmu, 0, 1004.0);
+        let mut callee = Talker::new(V4, 2, codec, 100, 700.0);
+        let call = call(&mut world, &caller, &callee);
+        // 600 ms are a whole number of packets of either length.
+        for _ in 0..30 {
+            caller.speak(call.rtp(Side::Caller, 0));
+        }
+        for _ in 0..600 / callee.ptime {
+            callee.hear();
+            callee.speak(call.rtp(Side::Callee, 0));
+        }
+        (0..30).for_each(|_| _ = caller.hear());
+        for (party, frequency) in [(&callee, 1004.0), (&caller, 700.0)] {
+            let rate = party.pcm.len() as u32 * 10 / 6;
+            let settled = &party.pcm[party.pcm.len() / 3..];
+            let level = codec::tone::level(settled, frequency, rate);
+            let other = codec::tone::level(settled, frequency * 1.7, rate);
+            let clear = (level - codec::tone::ZERO_DBM0).abs() < 6.0 && other < level - 15.0;
+            assert!(clear, "{codec} {frequency}: {level} and {other}");
+        }
+        world.close(&call);
+    }
+}
+
 #[test]
 fn the_same_codec_under_two_numbers_stays_its_senders_stream() {
     let mut world = world();

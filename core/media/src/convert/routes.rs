@@ -121,7 +121,7 @@ pub(crate) fn at_rate(codec: Codec, parameters: &Parameters, rate: u32) -> Param
 
 fn action(payload: &Payload, to: &[Payload], clock: u32) -> Option<Action> {
     match &payload.kind {
-        PayloadKind::Codec(codec, _) => match same_codec(*codec, to) {
+        PayloadKind::Codec(codec, parameters) => match same_codec(*codec, parameters, to) {
             Some(number) => Some(Action::Pass(number)),
             None => has_codec(to).then_some(Action::Transcode),
         },
@@ -149,8 +149,15 @@ fn codec_of(payload: &Payload) -> Option<Codec> {
     }
 }
 
-fn same_codec(codec: Codec, to: &[Payload]) -> Option<u8> {
-    let same = |p: &&Payload| matches!(&p.kind, PayloadKind::Codec(c, _) if *c == codec);
+/// The payload type of the same codec in the same format.
+fn same_codec(codec: Codec, parameters: &Parameters, to: &[Payload]) -> Option<u8> {
+    let same = |p: &&Payload| match &p.kind {
+        // RFC 4867 §3.6: the two formats of AMR cannot be told apart.
+        PayloadKind::Codec(c, theirs) => {
+            *c == codec && theirs.octet_aligned == parameters.octet_aligned
+        }
+        _ => false,
+    };
     to.iter().find(same).map(|p| p.number)
 }
 
@@ -160,9 +167,13 @@ fn has_codec(to: &[Payload]) -> bool {
 
 /// The RTP clock of what the other side will mostly get.
 fn main_clock(from: &[Payload], to: &[Payload]) -> u32 {
-    let codecs = |list: &[Payload]| list.iter().find_map(codec_of);
-    match (codecs(from), codecs(to)) {
-        (Some(codec), _) if same_codec(codec, to).is_some() => codec.clock(),
+    let ours = from.iter().find(|p| codec_of(p).is_some());
+    match (ours.map(|p| &p.kind), to.iter().find_map(codec_of)) {
+        (Some(PayloadKind::Codec(codec, parameters)), _)
+            if same_codec(*codec, parameters, to).is_some() =>
+        {
+            codec.clock()
+        }
         (_, Some(codec)) => codec.clock(),
         _ => 0,
     }

@@ -90,12 +90,12 @@ impl Talker {
         let encoder = Encoder::new(codec, &parameters).unwrap();
         Self {
             phone: Phone::new(host, ssrc),
-            payloads: vec![speech(number, codec, 20)],
+            payloads: vec![speech(number, codec, codec.ptime(20))],
             number,
             tone: Tone::new(frequency, encoder.sample_rate()),
             encoder,
             decoder: Decoder::new(codec, &parameters).unwrap(),
-            ptime: 20,
+            ptime: codec.ptime(20).into(),
             headers: Vec::new(),
             pcm: Vec::new(),
             guard: None,

@@ -353,8 +353,8 @@ fn guess(challenge: &str) -> String {
 }
 
 /// Who writes another's address on his datagrams does not hear the challenge, so he has no nonce that
-/// was made for it: neither with an invented one nor with one of his own does he get that address
-/// locked out. Nor does the answer to an invented one tell whether the password was right.
+/// was made for it: with an invented one nobody looks at the password, and with one of his own he gets
+/// himself locked out.
 #[test]
 fn rfc3261_26_1_5_a_false_address_locks_nobody_out() {
     calm(|world| {
@@ -364,15 +364,38 @@ fn rfc3261_26_1_5_a_false_address_locks_nobody_out() {
         let own = guess(field(&challenge, "WWW-Authenticate").unwrap());
         let invented = guess("nonce=\"none\"");
         let mut victim = Peer::new("1001");
-        for wrong in [own, invented] {
-            for _ in 0..30 {
-                let answers = victim.ask(world, "REGISTER", uri, &[to, &wrong], "");
-                assert_eq!(status(&answers), "401");
-                let again = field(&answers, "WWW-Authenticate").unwrap();
-                assert!(again.contains("stale=true"), "{again}");
-            }
+        for _ in 0..30 {
+            let answers = victim.ask(world, "REGISTER", uri, &[to, &invented], "");
+            assert_eq!(status(&answers), "401");
+            let again = field(&answers, "WWW-Authenticate").unwrap();
+            assert!(again.contains("stale=true"), "{again}");
         }
+        for _ in 0..20 {
+            let answers = victim.ask(world, "REGISTER", uri, &[to, &own], "");
+            assert_eq!(status(&answers), "403");
+        }
+        let answers = victim.ask(world, "REGISTER", uri, &[to, &own], "");
+        assert_eq!(status(&answers), "503", "his nonce is worth nothing now");
         let answers = victim.ask_as_user(world, "REGISTER", uri, &[to], "");
+        assert_eq!(status(&answers), "200");
+        let answers = forger.ask_as_user(world, "REGISTER", uri, &[to], "");
+        assert_eq!(status(&answers), "503");
+    });
+}
+
+/// Some translators give each request of a phone another address.
+#[test]
+fn rfc7616_3_3_a_challenge_may_be_answered_from_another_address() {
+    calm(|world| {
+        let uri = "sip:192.0.2.1";
+        let fields = ["To: <sip:1001@192.0.2.1>", "Call-ID: one-phone"];
+        let addresses = ["203.0.113.9:5060", "203.0.113.10:5060"];
+        let [mut first, mut second] =
+            addresses.map(|address| Peer::new("1001").at(address.parse().unwrap()));
+        let challenge = first.ask(world, "REGISTER", uri, &fields, "");
+        let proof = first.prove(&challenge, "REGISTER", uri).unwrap();
+        let fields = [fields[0], fields[1], &proof];
+        let answers = second.ask(world, "REGISTER", uri, &fields, "");
         assert_eq!(status(&answers), "200");
     });
 }

@@ -1,6 +1,6 @@
 //! Who a request is from: digest authentication (RFC 3261 §22, RFC 7616).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use sip::digest::{self, Challenge, Credentials, Freshness, NonceKey, ReplayGuard, Use};
@@ -38,19 +38,28 @@ pub(crate) fn authenticate(
     let Some(given) = credentials(ctx.config, request) else {
         return Verdict::Challenge { stale: false };
     };
-    if is_guessing(ctx, flow, &given.username.unquoted()) {
+    let name = given.username.unquoted();
+    let source = flow.remote.ip();
+    if is_guessing(ctx, source, &name) {
         return Verdict::Unread;
     }
     let now = ctx.clock.unix_millis(ctx.now);
     let nonce = given.nonce.unquoted();
-    let freshness = nonce_key(ctx, flow).verify(&nonce, now, ctx.mint.slot());
-    if freshness == Freshness::Forged {
-        // As after a restart of ours, or from a false address. Nobody looks at the password: the
-        // answer would tell, and a wrong one is not the fault of whoever has that address.
+    let freshness = nonce_key(ctx.config).verify(&nonce, now, ctx.mint.slot());
+    let (Freshness::Fresh(id) | Freshness::Stale(id)) = freshness else {
+        // As after a restart of ours. Nobody looks at the password: the answer would tell, and whose
+        // fault a wrong one is nobody knows.
         return Verdict::Challenge { stale: true };
+    };
+    // Behind some translators each request has another address. Whoever was challenged has to answer
+    // for the password, because the source may be false.
+    let holder = address_of(id.peer);
+    let is_holder = peer_of(source) == id.peer;
+    if !is_holder && is_guessing(ctx, holder, &name) {
+        return Verdict::Unread;
     }
     let Some(user) = proven(ctx, &given, request) else {
-        ctx.services.guesses.wrong(ctx.now, flow.remote.ip());
+        ctx.services.guesses.wrong(ctx.now, holder);
         let user = given.username.unquoted().as_ref().into();
         ctx.out.events.push(Event::AuthenticationFailed {
             user,
@@ -61,13 +70,15 @@ pub(crate) fn authenticate(
     match freshness {
         Freshness::Fresh(id) => match guard.check(id, given.nonce_count) {
             Use::First => {
-                ctx.out.vouch.push(*flow);
+                if is_holder {
+                    ctx.out.vouch.push(*flow);
+                }
                 Verdict::Known(user)
             }
             Use::Replayed => Verdict::Replayed(user),
             Use::Stale => Verdict::Challenge { stale: true },
         },
-        Freshness::Stale | Freshness::Forged => Verdict::Challenge { stale: true },
+        Freshness::Stale(_) | Freshness::Forged => Verdict::Challenge { stale: true },
     }
 }
 
@@ -94,13 +105,12 @@ fn proven(ctx: &Context<'_>, given: &Credentials<'_>, request: &Message<'_>) -> 
     right.then(|| Arc::clone(user))
 }
 
-/// Whether too many wrong passwords have come from the sender's address. Phones that are registered
+/// Whether too many wrong passwords have come from an address. Phones that are registered
 /// from there may share it with somebody who guesses, and are let in.
 ///
 /// # Source
 /// RFC 3261 §26.1.5, §26.3.2.4
-fn is_guessing(ctx: &Context<'_>, flow: &Flow, user: &str) -> bool {
-    let source = flow.remote.ip();
+fn is_guessing(ctx: &Context<'_>, source: IpAddr, user: &str) -> bool {
     let services = ctx.services;
     if !services
         .guesses
@@ -173,17 +183,31 @@ fn put_challenges(
 /// A nonce that is good in this slot from now on, for who is at the other end of `flow`.
 fn mint_nonce(ctx: &mut Context<'_>, flow: &Flow) -> digest::Nonce {
     let now = ctx.clock.unix_millis(ctx.now);
-    nonce_key(ctx, flow).mint(now, ctx.mint.slot(), ctx.mint.number())
+    let key = nonce_key(ctx.config).for_peer(peer_of(flow.remote.ip()));
+    key.mint(now, ctx.mint.slot(), ctx.mint.number())
 }
 
-/// Nonces are bound to the address that the challenge goes to. Otherwise somebody could use one of his
-/// own under another's address, and have that locked out for wrong passwords.
-fn nonce_key(ctx: &Context<'_>, flow: &Flow) -> NonceKey {
-    let peer = match flow.remote.ip() {
+/// Nonces name the address that the challenge goes to. Otherwise somebody could use one of his own
+/// under another's address, and have that locked out for wrong passwords.
+fn nonce_key(config: &Config) -> NonceKey {
+    NonceKey::new(config.nonce_secret, config.nonce_lifetime)
+}
+
+/// An address as a number: what one subscriber has, so the front half of an IPv6 address.
+fn peer_of(address: IpAddr) -> u64 {
+    match address {
         IpAddr::V4(address) => u64::from(address.to_bits()),
         IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
-    };
-    NonceKey::new(ctx.config.nonce_secret, ctx.config.nonce_lifetime).for_peer(peer)
+    }
+}
+
+/// The address that is such a number. No IPv6 network begins with that many zeros but the host's own,
+/// whose address then is 0.0.0.0 here, and always the same.
+fn address_of(peer: u64) -> IpAddr {
+    match u32::try_from(peer) {
+        Ok(address) => Ipv4Addr::from_bits(address).into(),
+        Err(_) => Ipv6Addr::from_bits(u128::from(peer) << 64).into(),
+    }
 }
 
 impl Algorithm {

@@ -26,9 +26,9 @@ impl NonceKey {
         }
     }
 
-    /// The same key for the nonces of one peer, such as a network address as a number: one that was
-    /// minted for another peer counts as forged. So whoever sends with a false address has no nonce
-    /// of that address, because he does not hear the challenge.
+    /// The same key for the nonces of one peer, such as a network address as a number. A nonce is good
+    /// from anywhere, since translators change addresses, but it tells whom it was minted for: whoever
+    /// sends with a false address has no nonce of that address, because he does not hear the challenge.
     #[must_use]
     pub const fn for_peer(self, peer: u64) -> Self {
         Self { peer, ..self }
@@ -43,6 +43,7 @@ impl NonceKey {
             millis: now_millis & MAX_MILLIS,
             slot,
             unique,
+            peer: self.peer,
         };
         let mut octets = [0; OCTETS];
         octets[..ID].copy_from_slice(&id.octets());
@@ -65,20 +66,19 @@ impl NonceKey {
         if std::hint::black_box(differing) != 0 {
             Freshness::Forged
         } else if id.slot != slot || now_millis.abs_diff(id.millis) > self.lifetime_millis {
-            Freshness::Stale
+            Freshness::Stale(id)
         } else {
             Freshness::Fresh(id)
         }
     }
 
-    /// Secret, id and peer fit into one block of the hash and are of fixed length, so that hashing the secret
+    /// Secret and id fit into one block of the hash and are of fixed length, so that hashing the secret
     /// first is a sound authenticator: nobody can append to the input, and most of the output is
     /// never shown.
     fn tag(&self, id: &NonceId) -> [u8; OCTETS - ID] {
         let mut hash = Sha256::new();
         hash.update(self.secret);
         hash.update(id.octets());
-        hash.update(self.peer.to_be_bytes());
         let mut tag = [0; OCTETS - ID];
         tag.copy_from_slice(&hash.finalize()[..OCTETS - ID]);
         tag
@@ -99,10 +99,10 @@ pub enum Freshness {
     /// Ours and young enough.
     Fresh(NonceId),
     /// Ours, but too old or of another slot: challenge again with `stale=true` if the proof fits.
-    Stale,
-    /// Not minted with this key, perhaps before it was changed, or for another peer. Challenge again
-    /// with `stale=true`, so that a phone need not ask its user (RFC 7616 §3.3), whether or not the
-    /// proof fits: an answer that tells could be asked for without end.
+    Stale(NonceId),
+    /// Not minted with this key, perhaps before it was changed. Challenge again with `stale=true`, so
+    /// that a phone need not ask its user (RFC 7616 §3.3), whether or not the proof fits: an answer that
+    /// tells could be asked for without end.
     Forged,
 }
 
@@ -113,6 +113,8 @@ pub struct NonceId {
     pub millis: u64,
     slot: Slot,
     unique: u32,
+    /// Whom it was minted for, as [`NonceKey::for_peer`] has it.
+    pub peer: u64,
 }
 
 impl NonceId {
@@ -120,21 +122,25 @@ impl NonceId {
         let mut octets = [0; ID];
         octets[..6].copy_from_slice(&self.millis.to_be_bytes()[2..]);
         octets[6] = self.slot.number();
-        octets[7..].copy_from_slice(&self.unique.to_be_bytes());
+        octets[7..11].copy_from_slice(&self.unique.to_be_bytes());
+        octets[11..].copy_from_slice(&self.peer.to_be_bytes());
         octets
     }
 
     fn of(octets: &[u8; OCTETS]) -> Self {
         let [a, b, c, d, e, f, slot, u, v, w, x, ..] = *octets;
+        let mut peer = [0; 8];
+        peer.copy_from_slice(&octets[11..ID]);
         Self {
             millis: u64::from_be_bytes([0, 0, a, b, c, d, e, f]),
             slot: Slot::new(slot),
             unique: u32::from_be_bytes([u, v, w, x]),
+            peer: u64::from_be_bytes(peer),
         }
     }
 }
 
-/// A nonce as text: 32 characters that need no escape in a quoted string.
+/// A nonce as text: 44 characters that need no escape in a quoted string.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Nonce([u8; TEXT]);
 
@@ -155,10 +161,10 @@ impl fmt::Display for Nonce {
 
 /// 48 bits of milliseconds last until the year 10889.
 const MAX_MILLIS: u64 = (1 << 48) - 1;
-/// Time (6), slot (1), unique (4).
-const ID: usize = 11;
-/// The id and 104 bits of authenticator.
-const OCTETS: usize = 24;
+/// Time (6), slot (1), unique (4), peer (8).
+const ID: usize = 19;
+/// The id and 112 bits of authenticator.
+const OCTETS: usize = 33;
 /// Octets in base64url.
 const TEXT: usize = OCTETS / 3 * 4;
 
@@ -218,9 +224,9 @@ mod tests {
             panic!("fresh to the last millisecond");
         };
         assert_eq!(id.millis, NOW);
-        assert_eq!(verdict(NOW + 60_001, SLOT), Freshness::Stale);
-        assert_eq!(verdict(NOW - 60_001, SLOT), Freshness::Stale);
-        assert_eq!(verdict(NOW, Slot::new(201)), Freshness::Stale);
+        assert_eq!(verdict(NOW + 60_001, SLOT), Freshness::Stale(id));
+        assert_eq!(verdict(NOW - 60_001, SLOT), Freshness::Stale(id));
+        assert_eq!(verdict(NOW, Slot::new(201)), Freshness::Stale(id));
     }
 
     #[test]
@@ -234,18 +240,20 @@ mod tests {
             let text = std::str::from_utf8(&bytes).unwrap();
             assert_eq!(key().verify(text, NOW, SLOT), Freshness::Forged);
         }
-        for text in ["", "x", &"é".repeat(16), &"=".repeat(32)] {
+        for text in ["", "x", &"é".repeat(22), &"=".repeat(44)] {
             assert_eq!(key().verify(text, NOW, SLOT), Freshness::Forged);
         }
     }
 
     #[test]
-    fn a_nonce_is_good_for_its_peer_alone() {
-        let nonce = key().for_peer(7).mint(NOW, SLOT, 77);
-        let verdict = |key: NonceKey| key.verify(nonce.as_str(), NOW, SLOT);
-        assert!(matches!(verdict(key().for_peer(7)), Freshness::Fresh(_)));
-        assert_eq!(verdict(key().for_peer(8)), Freshness::Forged);
-        assert_eq!(verdict(key()), Freshness::Forged);
+    fn a_nonce_tells_whom_it_was_minted_for() {
+        for peer in [0, 7, u64::MAX] {
+            let nonce = key().for_peer(peer).mint(NOW, SLOT, 77);
+            match key().for_peer(8).verify(nonce.as_str(), NOW, SLOT) {
+                Freshness::Fresh(id) => assert_eq!(id.peer, peer),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -37,6 +37,7 @@ fn config() -> Config {
         nonce_lifetime: Duration::from_secs(300),
         guesses: 20,
         nonce_secret: [7; 32],
+        route_secret: [8; 32],
         numbers: users.clone(),
         users,
         dialplan: dialplan(),

@@ -61,6 +61,14 @@ impl Calls {
         taken.map(|(_, call)| call).collect()
     }
 
+    /// Whether this call is in progress, answered, and out of our hands.
+    #[must_use]
+    pub fn is_out_of_hand(&self, id: &str) -> bool {
+        let table = self.lock();
+        let call = table.calls.get(id);
+        call.is_some_and(|call| call.proxied && call.state == CallState::Answered)
+    }
+
     /// How many calls are in progress.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -111,6 +119,7 @@ mod tests {
             state: CallState::Calling,
             started,
             answered: None,
+            proxied: id == "a",
         }
     }
 
@@ -122,10 +131,14 @@ mod tests {
         assert_eq!(calls.list()[0].id, "a");
         calls.ringing("a");
         assert_eq!(calls.list()[0].state, CallState::Ringing);
+        assert!(!calls.is_out_of_hand("a"));
         calls.answered("a", 15);
+        assert!(calls.is_out_of_hand("a"));
         calls.ringing("a");
         assert_eq!(calls.list()[0].state, CallState::Answered);
         assert_eq!(calls.list()[0].answered, Some(15));
+        calls.answered("b", 25);
+        assert!(!calls.is_out_of_hand("b") && !calls.is_out_of_hand("gone"));
         calls.ended("a");
         assert!(!calls.contains("a") && calls.contains("b"));
         assert_eq!((calls.len(), calls.total()), (1, 2));

@@ -116,7 +116,7 @@ async fn calls(server: Shared) -> Json<Vec<Call>> {
 async fn hangup(server: Shared, Path(id): Path<String>) -> Response {
     match server.hangup(&id) {
         Ok(()) => StatusCode::ACCEPTED.into_response(),
-        Err(refusal) => (StatusCode::NOT_FOUND, Json(refusal)).into_response(),
+        Err(refusal) => refuse(refusal),
     }
 }
 
@@ -127,8 +127,17 @@ async fn transfer(
 ) -> Response {
     match server.transfer(&id, &transfer) {
         Ok(()) => StatusCode::ACCEPTED.into_response(),
-        Err(refusal) => (StatusCode::NOT_FOUND, Json(refusal)).into_response(),
+        Err(refusal) => refuse(refusal),
     }
+}
+
+/// Answers a request about a call that is not there, or that is not in a state for it.
+fn refuse(refusal: Refusal) -> Response {
+    let status = match refusal.conflict {
+        true => StatusCode::CONFLICT,
+        false => StatusCode::NOT_FOUND,
+    };
+    (status, Json(refusal)).into_response()
 }
 
 async fn reload(server: Shared) -> Response {

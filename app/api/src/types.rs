@@ -143,6 +143,9 @@ pub struct Call {
     /// When it was answered.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub answered: Option<u64>,
+    /// It is forwarded: once it is answered, its phones alone can end or move it.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub proxied: bool,
 }
 
 /// How far a call is.
@@ -222,6 +225,9 @@ pub struct Refusal {
     /// In detail, if a configuration was at fault. What ran before still runs.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub problems: Vec<Problem>,
+    /// What is meant is there, but its state forbids the request (RFC 9110 §15.5.10).
+    #[serde(skip)]
+    pub conflict: bool,
 }
 
 impl Refusal {
@@ -231,6 +237,16 @@ impl Refusal {
         Self {
             error: error.into(),
             problems: Vec::new(),
+            conflict: false,
+        }
+    }
+
+    /// A refusal because of the state of what is meant.
+    #[must_use]
+    pub fn conflict(error: impl Into<String>) -> Self {
+        Self {
+            conflict: true,
+            ..Self::new(error)
         }
     }
 }

@@ -72,6 +72,7 @@ impl Server for Fake {
             state: CallState::Ringing,
             started: 5,
             answered: None,
+            proxied: false,
         }]
     }
 
@@ -100,6 +101,7 @@ impl Server for Fake {
         Err(Refusal {
             error: "the configuration is not valid".into(),
             problems: vec![problem],
+            conflict: false,
         })
     }
 

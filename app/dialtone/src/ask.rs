@@ -271,6 +271,7 @@ pub(crate) fn refusal(error: &anyhow::Error) -> Refusal {
     Refusal {
         error: format!("{error:#}"),
         problems,
+        conflict: false,
     }
 }
 

@@ -65,6 +65,11 @@ impl Folder {
         self.state().join("tls/key.pem")
     }
 
+    /// The secret from which tokens of forwarded calls are made.
+    pub(crate) fn route_secret(&self) -> PathBuf {
+        self.state().join("route-secret")
+    }
+
     /// Where call records are.
     pub(crate) fn call_records(&self) -> PathBuf {
         self.root.join("cdr")

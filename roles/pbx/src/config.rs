@@ -21,8 +21,12 @@ pub struct Config {
     pub nonce_lifetime: Duration,
     /// Wrong passwords from one address before no more are looked at; zero: no limit.
     pub guesses: u32,
-    /// Secret from which nonces are made; the same for all slots.
+    /// Secret from which nonces are made; the same for all slots. Another one at each start: what was
+    /// proven before could be repeated, as nobody remembers that it has been used.
     pub nonce_secret: [u8; 32],
+    /// Secret from which the tokens in our Record-Route are made; the same for all slots, and at each
+    /// start: calls that are forwarded go on while we are away.
+    pub route_secret: [u8; 32],
     /// Users by name, which is also their digest user name.
     pub users: HashMap<String, Arc<User>>,
     /// User names by the number that reaches them.

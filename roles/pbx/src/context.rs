@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use base::{Clock, Mint, Token};
 use engine::{Out, Server};
-use media::SessionId;
+use media::{SessionId, Side};
 use sip::{
     ClientKey, Dialog, Flow, HeaderName, Message, Method, Protocol, ServerKey, StatusCode, TlsPeer,
     Transactions, Writer,
@@ -183,7 +183,12 @@ pub(crate) enum Owner {
     /// A re-INVITE or UPDATE in the leg with this tag.
     Leg { call: Token },
     /// A request that a leg sent for the other one, such as INFO.
-    Relay { call: Token, pending: Box<Pending> },
+    Relay {
+        call: Token,
+        /// The party that it was sent to.
+        to: Side,
+        pending: Box<Pending>,
+    },
     /// A request that was forwarded; its server transaction.
     Proxy { server: ServerKey },
     /// A message on its way to a phone.

@@ -68,6 +68,8 @@ pub enum Event {
         from: SocketAddr,
         /// When.
         at: UnixTime,
+        /// The call is forwarded: once it is answered, its phones alone can end it.
+        proxied: bool,
     },
     /// A dialog belongs to the call from now on: the caller's, or one that we have begun.
     CallLeg {
@@ -185,7 +187,8 @@ impl Cause {
 /// What an operator may ask of a slot.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// End this call.
+    /// End this call. One that is forwarded, and has been answered, goes on: only its phones can say BYE
+    /// (RFC 3261 §16.12).
     Hangup {
         /// The call.
         call: Token,

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use base::{Clock, Deadlines, Mint, Token};
 use engine::{Answer, Found, Input, Machine, Out};
+use media::Side;
 use sip::digest::ReplayGuard;
 use sip::{
     ClientKey, Dialog, Expired, Flow, HeaderName, Message, Method, Protocol, Received, Replaces,
@@ -394,8 +395,8 @@ impl Pbx {
             Owner::Leg { call } => self.with_call(now, call, out, |call, ctx| {
                 call.change_answered(ctx, key, response, flow)
             }),
-            Owner::Relay { call, pending } => {
-                self.relay_answered(now, call, &pending, Some(response), out);
+            Owner::Relay { call, to, pending } => {
+                self.relay_answered(now, (call, to), *pending, Some(response), out);
             }
             Owner::Proxy { server } => self.with_proxy(now, out, |proxy, ctx| {
                 proxy.answered(ctx, server, key, response, flow);
@@ -442,16 +443,18 @@ impl Pbx {
     fn relay_answered(
         &mut self,
         now: Instant,
-        call: Token,
-        pending: &Pending,
+        (call, to): (Token, Side),
+        pending: Pending,
         response: Option<&Message<'_>>,
         out: &mut Out<Event>,
     ) {
-        let status = response
-            .and_then(Message::status)
-            .unwrap_or(StatusCode(408));
-        requests::answer_relayed(&mut self.context(now, out), pending, status, response);
-        self.with_call(now, call, out, |call, _| Some(call.relayed()));
+        if self.calls.contains_key(&call) {
+            self.with_call(now, call, out, |call, ctx| {
+                call.relay_answered(ctx, to, pending, response)
+            });
+        } else {
+            requests::answer_relayed(&mut self.context(now, out), &pending, response);
+        }
     }
 
     fn lost(&mut self, now: Instant, key: ClientKey, owner: Owner, out: &mut Out<Event>) {
@@ -462,8 +465,8 @@ impl Pbx {
             Owner::Leg { call } => {
                 self.with_call(now, call, out, |call, ctx| call.change_lost(ctx, key));
             }
-            Owner::Relay { call, pending } => {
-                self.relay_answered(now, call, &pending, None, out);
+            Owner::Relay { call, to, pending } => {
+                self.relay_answered(now, (call, to), *pending, None, out);
             }
             Owner::Proxy { server } => self.with_proxy(now, out, |proxy, ctx| {
                 proxy.lost(ctx, server, key, StatusCode(408));

@@ -299,6 +299,43 @@ fn a_record_ends_when_the_session_was_not_refreshed() {
 }
 
 #[test]
+fn rfc3261_16_12_an_operator_cannot_end_an_answered_call() {
+    calm(|world| {
+        let (alice, bob) = talking(world, Manner::default(), Manner::default());
+        let call = world.server.ledger().open()[0];
+        world.operate(&pbx::Command::Hangup { call });
+        world.run(secs(10));
+        up(world, &[alice, bob]);
+        assert_eq!(world.server.ledger().open(), [call], "it has its record");
+        world.tell(bob, Command::HangUp);
+        world.run(secs(40));
+        assert_eq!(cause(world), Cause::CalleeHungUp);
+    });
+}
+
+#[test]
+fn rfc3261_16_12_a_call_goes_on_and_ends_while_the_server_starts_again() {
+    let story = |world: &mut World| {
+        let (alice, bob) = talking(world, Manner::default(), Manner::default());
+        world.crash(Duration::from_millis(500));
+        world.run(secs(2));
+        let hold = Command::Hold {
+            hold: true,
+            update: false,
+        };
+        world.tell(bob, hold);
+        world.run(secs(40));
+        assert_eq!(world.at(alice).lines()[0].state.0, Direction::RecvOnly);
+        world.tell(alice, Command::HangUp);
+        world.run(secs(40));
+        assert_eq!(ending(world, alice), Ending::HungUp);
+        assert_eq!(ending(world, bob), Ending::PeerHungUp);
+    };
+    calm(story);
+    in_rough_weather(story);
+}
+
+#[test]
 fn an_operator_ends_a_call_that_rings() {
     calm(|world| {
         let alice = registered(world, "1001", Manner::default());

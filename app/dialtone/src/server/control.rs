@@ -53,11 +53,20 @@ pub(super) struct Control {
 
 impl Control {
     /// The call that is called `id`.
+    /// The call that is to be ended or moved.
     fn call(&self, id: &str) -> Result<Token, Refusal> {
         let call = Token::parse(id).filter(|_| self.observed.calls.contains(id));
-        call.ok_or_else(|| {
+        let call = call.ok_or_else(|| {
             Refusal::new(format!("there is no call {id}; `dialtone calls` shows all"))
-        })
+        })?;
+        if self.observed.calls.is_out_of_hand(id) {
+            return Err(Refusal::conflict(format!(
+                "call {id} is answered and proxied: its phones talk to each other, and only they can \
+                 end or move it; hang up at one of them, and for such numbers use the dial plan's \
+                 step \"dial\" instead of \"proxy\" if calls shall be in the server's hands"
+            )));
+        }
+        Ok(call)
     }
 }
 
@@ -160,6 +169,7 @@ impl api::Server for Control {
             Refusal {
                 error: "the configuration is wrong; the server keeps the one it has".into(),
                 problems: invalid.0,
+                conflict: false,
             }
         })?;
         for warning in &loaded.warnings {
@@ -179,9 +189,12 @@ impl api::Server for Control {
         traced.map_err(|error| Refusal::new(format!("messages can't be exported: {error}")))?;
         let restart = needs_restart(&self.settings.load().server, &loaded.settings.server);
         let before = self.config.load_full();
-        let secret = before.nonce_secret;
+        let secrets = snapshot::Secrets {
+            nonces: before.nonce_secret,
+            routes: before.route_secret,
+        };
         let tls = self.tls.load();
-        let config = snapshot::snapshot(&loaded.settings, secret, &before.trunks, Some(&tls));
+        let config = snapshot::snapshot(&loaded.settings, secrets, &before.trunks, Some(&tls));
         self.config.store(Arc::new(config));
         let users = loaded.settings.users.len();
         self.settings.store(Arc::new(loaded.settings));

@@ -4,7 +4,8 @@
 //! - [`observer`]: what becomes of events: log, read model, call records.
 //! - [`tls`]: the certificate. - [`web`]: HTTP and WebSockets.
 //! - [`trace`]: messages as they come and go. - [`mailroom`]: what waits for users.
-//! - [`record`]: call records. - [`control`]: what the API asks. - [`welcome`]: what a newcomer is told.
+//! - [`record`]: call records. - [`secret`]: random numbers, and those that are kept.
+//! - - [`control`]: what the API asks. - [`welcome`]: what a newcomer is told.
 
 mod control;
 mod delivery;
@@ -12,6 +13,7 @@ mod mailroom;
 mod network;
 mod observer;
 mod record;
+mod secret;
 mod tls;
 mod trace;
 mod web;
@@ -114,10 +116,13 @@ impl Running {
         let legs = Arc::clone(&observer.observed().legs);
         let trace = Hub::start(bound.handle().clone(), legs)?;
         trace.configure(&settings.server.trace)?;
-        let secret = random()?;
+        let secrets = snapshot::Secrets {
+            nonces: secret::random()?,
+            routes: secret::routes(folder)?,
+        };
         let config = Arc::new(ArcSwap::from_pointee(snapshot::snapshot(
             &settings,
-            secret,
+            secrets,
             &pbx::Trunks::default(),
             Some(&tls),
         )));
@@ -155,7 +160,7 @@ impl Running {
                 Arc::clone(&config),
                 services,
                 observer.observed(),
-                random()?,
+                secret::random()?,
             ),
             ways_out(
                 Arc::clone(&journal),
@@ -341,12 +346,6 @@ fn machines(
             services.clone(),
         )
     }
-}
-
-fn random() -> Result<[u8; 32]> {
-    let mut random = [0; 32];
-    getrandom::fill(&mut random).context("the system gives no random numbers")?;
-    Ok(random)
 }
 
 /// Each connection and each media port is a descriptor.

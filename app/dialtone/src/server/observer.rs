@@ -216,6 +216,7 @@ fn handle(observed: &Observed, refusals: &mut Throttle, event: Event) {
             number,
             from,
             at,
+            proxied,
         } => {
             let (from_user, to, peer) = (Pii(&caller), Pii(&number), Pii(from));
             tracing::debug!(%call, caller = %from_user, number = %to, %peer, "call");
@@ -226,6 +227,7 @@ fn handle(observed: &Observed, refusals: &mut Throttle, event: Event) {
                 state: CallState::Calling,
                 started: at.0,
                 answered: None,
+                proxied,
             });
         }
         Event::CallLeg { call, call_id } => observed.legs.joined(call, &call_id),
@@ -347,6 +349,7 @@ mod tests {
             number: "1002".into(),
             from: "192.0.2.7:5060".parse().unwrap(),
             at: UnixTime(1_795_236_356),
+            proxied: false,
         }
     }
 

@@ -9,11 +9,19 @@ use pbx::{Config, Network, TrunkSettings, Trunks, User};
 
 use super::Settings;
 
-/// The snapshot for the PBX. `nonce_secret` lasts as long as the process, so that a reload doesn't
-/// make phones authenticate again; trunks that were there `before` keep their state.
+/// What the PBX makes its tokens from.
+#[derive(Clone, Copy)]
+pub(crate) struct Secrets {
+    /// Lasts as long as the process, so that a reload doesn't make phones authenticate again.
+    pub(crate) nonces: [u8; 32],
+    /// Lasts as long as the data folder, so that calls that are forwarded outlive the process.
+    pub(crate) routes: [u8; 32],
+}
+
+/// The snapshot for the PBX. Trunks that were there `before` keep their state.
 pub(crate) fn snapshot(
     settings: &Settings,
-    nonce_secret: [u8; 32],
+    secrets: Secrets,
     before: &Trunks,
     tls: Option<&Tls>,
 ) -> Config {
@@ -30,7 +38,8 @@ pub(crate) fn snapshot(
         algorithms: server.auth.algorithms.clone(),
         nonce_lifetime: server.auth.nonce_lifetime,
         guesses: server.auth.guesses,
-        nonce_secret,
+        nonce_secret: secrets.nonces,
+        route_secret: secrets.routes,
         users: by(|user| &user.name),
         numbers: by(|user| &user.number),
         dialplan: settings.dialplan.clone(),

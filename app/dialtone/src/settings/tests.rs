@@ -472,7 +472,11 @@ fn the_snapshot_finds_users_by_name_and_number() {
                  [user.1001]\npassword = \"abcd-efgh-2345\"\n";
     let set = ["sip.advertise=203.0.113.7", "registrar.max_contacts=4"];
     let loaded = load_files("", users, "", &set).unwrap();
-    let config = snapshot::snapshot(&loaded.settings, [7; 32], &pbx::Trunks::default(), None);
+    let secrets = snapshot::Secrets {
+        nonces: [7; 32],
+        routes: [8; 32],
+    };
+    let config = snapshot::snapshot(&loaded.settings, secrets, &pbx::Trunks::default(), None);
     assert_eq!(config.users["zoe"].number, "2000");
     assert_eq!(config.numbers["2000"].name, "zoe");
     assert_eq!(

@@ -241,6 +241,7 @@ impl Call {
             number: Arc::clone(&record.number),
             from: pending.flow.remote,
             at: record.started,
+            proxied: false,
         });
         ctx.index.legs.insert(id, id);
         ctx.out.events.push(Event::CallLeg {

@@ -247,10 +247,10 @@ impl Call {
         pending: Pending,
         request: &Message<'_>,
     ) -> Alive {
-        let call = self.id;
         let busy = self.relayed >= MOST_RELAYED;
         let served = self.stage == Stage::Serving;
-        let Some(other) = self.side(from.other()).filter(|_| !busy) else {
+        let to = from.other();
+        if busy || self.side(to).is_none() {
             // A served call has nobody to tell; INFO is for the DTMF that we hear in RTP anyway.
             let status = if served && request.method() == Some(Method::Info) {
                 200
@@ -259,15 +259,32 @@ impl Call {
             };
             ctx.refuse(pending.server, &pending.flow, request, status, "");
             return Some(self);
-        };
+        }
+        self.relay_to(ctx, to, pending, request);
+        self.relayed += 1;
+        Some(self)
+    }
+
+    fn relay_to(
+        &mut self,
+        ctx: &mut Context<'_>,
+        to: Side,
+        pending: Pending,
+        request: &Message<'_>,
+    ) {
+        let call = self.id;
+        let Some(leg) = self.side(to) else { return };
         let method = request
             .method()
             .map_or(Method::Info, |method| method.detach());
-        let owner = Owner::Relay {
-            call,
-            pending: Box::new(pending),
-        };
-        ctx.request(&mut other.dialog, method, owner, |mut writer| {
+        let pending = Box::new(pending);
+        let owner = Owner::Relay { call, to, pending };
+        let (cnonce, target) = (ctx.mint.token(), leg.dialog.remote_target.clone());
+        let trunk = leg.trunk.as_deref_mut();
+        ctx.request(&mut leg.dialog, method, owner, |mut writer| {
+            if let Some(trunk) = trunk {
+                trunk.prove(&mut writer, method, &target, request.body(), cnonce);
+            }
             writer.copy(request, HeaderName::ContentDisposition);
             if let Some(package) = request.other_header("Info-Package") {
                 writer.other_header("Info-Package", package);
@@ -277,27 +294,47 @@ impl Call {
                 None => writer.finish(),
             }
         });
-        self.relayed += 1;
-        Some(self)
     }
 
-    /// What was relayed is settled.
-    pub(crate) fn relayed(mut self: Box<Self>) -> Box<Self> {
+    /// The party has answered what was relayed to it. A trunk that wants a proof of who we are gets it
+    /// (RFC 3261 §22.2); all else is for who has asked.
+    pub(crate) fn relay_answered(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        to: Side,
+        pending: Pending,
+        response: Option<&Message<'_>>,
+    ) -> Alive {
+        let leg = self.side(to);
+        let asks = leg.zip(response).is_some_and(|(leg, response)| {
+            let learned = leg.learns(response);
+            if response.status().is_some_and(StatusCode::is_success) {
+                leg.is_let_in();
+            }
+            learned
+        });
+        let bytes = pending.request.clone();
+        if asks && let Ok(request) = Message::parse(&bytes) {
+            self.relay_to(ctx, to, pending, &request);
+            return Some(self);
+        }
+        answer_relayed(ctx, &pending, response);
         self.relayed = self.relayed.saturating_sub(1);
-        self
+        Some(self)
     }
 }
 
-/// Passes the answer to a relayed request back.
+/// Passes the answer to a relayed request back; none has come if there is no response.
 pub(crate) fn answer_relayed(
     ctx: &mut Context<'_>,
     pending: &Pending,
-    status: StatusCode,
     response: Option<&Message<'_>>,
 ) {
     let Some(request) = pending.message() else {
         return;
     };
+    let status = response.and_then(Message::status);
+    let status = status.unwrap_or(StatusCode(408));
     let body = response
         .and_then(|response| Some((response.header(HeaderName::ContentType)?, response.body())));
     let (server, flow) = (pending.server, &pending.flow);

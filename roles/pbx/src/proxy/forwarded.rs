@@ -72,6 +72,7 @@ impl Forwarded {
             number: Arc::clone(&record.number),
             from: flow.remote,
             at: record.started,
+            proxied: true,
         });
         let tag = request.from().ok().and_then(|from| from.tag());
         Self {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use engine::Server;
-use sip::proxy::Target;
+use sip::proxy::{Spare, Target};
 use sip::{Flow, Message, Protocol, StatusCode, TlsPeer, Uri};
+use store::Contact;
 
 use crate::call::reachable;
 use crate::context::{Context, Waiter};
 use crate::locate::{Search, Ways};
-use crate::network;
+use crate::{network, outbound};
 
 /// One party of a forwarded call, as we reach it.
 #[derive(Clone, Copy, Debug)]
@@ -103,19 +104,8 @@ impl Callee {
         let Some(user) = ctx.config.user_at(number) else {
             return Self::Nobody(StatusCode(404));
         };
-        let phones: Vec<_> = reachable(ctx, &user.name)
-            .into_iter()
-            .map(|contact| Target {
-                flow: network::first_hop(&contact),
-                routes: contact
-                    .path
-                    .iter()
-                    .map(|path| path.as_str().into())
-                    .collect(),
-                uri: contact.uri,
-                q: contact.q,
-            })
-            .collect();
+        let phones = outbound::phones(reachable(ctx, &user.name));
+        let phones: Vec<_> = phones.into_iter().map(phone).collect();
         if phones.is_empty() {
             return Self::Nobody(StatusCode(480));
         }
@@ -123,19 +113,54 @@ impl Callee {
     }
 }
 
+/// A registered phone: the flow that it has registered last, and its others.
+fn phone((contact, spares): (Contact, Vec<outbound::Spare>)) -> Target {
+    let spares = spares.into_iter().map(|spare| Spare {
+        uri: spare.uri,
+        flow: spare.flow,
+        routes: routes(&spare.path),
+    });
+    Target {
+        flow: network::first_hop(&contact),
+        routes: routes(&contact.path),
+        uri: contact.uri,
+        q: contact.q,
+        spares: spares.collect(),
+    }
+}
+
+fn routes(path: &[String]) -> Vec<Box<str>> {
+    path.iter().map(|path| path.as_str().into()).collect()
+}
+
+/// `uri` along the first of these flows, and if that fails along the next one; none without flows.
+pub(super) fn along(uri: &str, flows: &[Flow]) -> Option<Target> {
+    let (first, others) = flows.split_first()?;
+    let spare = |flow: &Flow| Spare {
+        uri: uri.into(),
+        flow: *flow,
+        routes: Vec::new(),
+    };
+    let spares = others.iter().map(spare).collect();
+    Some(Target {
+        spares,
+        ..Target::new(uri, *first)
+    })
+}
+
 impl Context<'_> {
-    /// The way to a server; `None`: `waiter` hears of it later.
-    pub(super) fn hop_to(&mut self, server: &Server, waiter: Waiter) -> Option<Hop> {
+    /// The ways to a server; `None`: `waiter` hears of them later.
+    pub(super) fn flows_to(&mut self, server: &Server, waiter: Waiter) -> Option<Vec<Flow>> {
         match self.find(server, waiter) {
-            Search::Now(_, ways) => Some(self.first_way(ways)),
+            Search::Now(_, ways) => Some(self.flows(ways)),
             Search::Later => None,
         }
     }
 
-    /// The first of some ways that leads out of here.
-    pub(super) fn first_way(&self, mut ways: Ways) -> Hop {
-        let flow = ways
-            .find_map(|(protocol, remote)| self.services.flow_to(protocol, remote, TlsPeer::ANY));
-        flow.map_or(Hop::Nowhere, Hop::To)
+    /// Those of some ways that lead out of here.
+    pub(super) fn flows(&self, ways: Ways) -> Vec<Flow> {
+        let services = self.services;
+        ways.filter_map(|(protocol, remote)| services.flow_to(protocol, remote, TlsPeer::ANY))
+            .collect()
     }
 }

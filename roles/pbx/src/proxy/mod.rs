@@ -24,7 +24,8 @@ use sip::{ClientKey, Flow, HeaderName, Message, Method, ServerKey, StatusCode};
 use crate::call::Caller;
 use crate::context::{Context, Waiter};
 use crate::locate::Ways;
-use crate::{Cause, Config, registrar};
+use crate::trunk::retry_after;
+use crate::{Cause, Config, outbound, registrar};
 use forwarded::Forwarded;
 use hop::{Callee, Hop};
 use rules::Rules;
@@ -151,7 +152,7 @@ impl Proxy {
         flow: Flow,
         request: &Message<'_>,
     ) -> bool {
-        let (secret, slot) = (&ctx.config.nonce_secret, ctx.mint.slot());
+        let (secret, slot) = (&ctx.config.route_secret, ctx.mint.slot());
         let call_id = request.call_id();
         let is_ours = |token| proxy::is_route_token(secret, slot, call_id, token);
         let routing = Routing::of(request, is_ours);
@@ -245,6 +246,11 @@ impl Proxy {
             return proxy::relay_late(&mut env(ctx, &rules), server, response);
         };
         let origin = relay.origin;
+        let status = response.status().unwrap_or(StatusCode(500));
+        if matches!(status.0, 503 | 430) {
+            let retry_after = (status.0 == 503).then(|| retry_after(response));
+            way_failed(ctx, &self.calls, relay, key, retry_after);
+        }
         let rules = rules(ctx.config, &self.calls, &origin);
         let progress = relay.context.receive(&mut env(ctx, &rules), key, response);
         self.forget_if_over(server);
@@ -263,6 +269,7 @@ impl Proxy {
             return;
         };
         let origin = relay.origin;
+        way_failed(ctx, &self.calls, relay, key, None);
         let rules = rules(ctx.config, &self.calls, &origin);
         let progress = relay.context.lost(&mut env(ctx, &rules), key, status);
         self.forget_if_over(server);
@@ -276,8 +283,8 @@ impl Proxy {
         };
         // It parsed when it came.
         if let Ok(request) = Message::parse(&locating.request) {
-            let hop = ctx.first_way(ways);
-            self.send_to(ctx, locating.origin, &request, &locating.uri, &hop);
+            let flows = ctx.flows(ways);
+            self.send_to(ctx, locating.origin, &request, &locating.uri, &flows);
         }
     }
 
@@ -291,32 +298,39 @@ impl Proxy {
         }
     }
 
-    /// An operator ends a call. `false`: it is none of ours.
+    /// An operator ends a call. One that is answered goes on: a proxy says no BYE (RFC 3261 §16.12).
+    /// `false`: it is none of ours.
     pub(crate) fn hang_up(&mut self, ctx: &mut Context<'_>, id: Token) -> bool {
         let Some(call) = self.calls.get(&id) else {
             return false;
         };
         if let Some(server) = call.invite {
             self.break_off(ctx, server, id);
-        } else if let Some(call) = self.calls.remove(&id) {
-            call.end(ctx, Cause::Operator, StatusCode(200));
         }
         true
     }
 
-    /// An operator ends all calls, in the same order each time.
+    /// The server stops: calls that nobody has accepted end, in the same order each time, and so do the
+    /// records of the others.
     pub(crate) fn hang_up_all(&mut self, ctx: &mut Context<'_>) {
         let mut calls: Vec<_> = self.calls.keys().copied().collect();
         calls.sort_unstable();
         for id in calls {
             self.hang_up(ctx, id);
+            let answered = self
+                .calls
+                .get(&id)
+                .is_some_and(|call| call.invite.is_none());
+            if answered {
+                self.end(ctx, id, Cause::Operator, StatusCode(200));
+            }
         }
     }
 
     /// A token for a new call; none in the rare case that the Call-ID has got the same one before.
     fn token(&self, ctx: &mut Context<'_>, call_id: &str) -> Option<Token> {
         let salt = ctx.mint.number() as u16;
-        let secret = &ctx.config.nonce_secret;
+        let secret = &ctx.config.route_secret;
         let token = proxy::record_token(secret, ctx.mint.slot(), call_id, salt);
         (!self.calls.contains_key(&token)).then_some(token)
     }
@@ -358,8 +372,8 @@ impl Proxy {
         place: &Server,
     ) {
         let Origin { server, source, .. } = origin;
-        if let Some(hop) = ctx.hop_to(place, Waiter::Proxy(server)) {
-            return self.send_to(ctx, origin, request, uri, &hop);
+        if let Some(flows) = ctx.flows_to(place, Waiter::Proxy(server)) {
+            return self.send_to(ctx, origin, request, uri, &flows);
         }
         if origin.method == Method::Invite {
             let rules = Rules::in_dialog(ctx.config, server);
@@ -373,21 +387,21 @@ impl Proxy {
         self.locating.insert(server, Box::new(locating));
     }
 
-    /// Forwards a request whose way is known, or never will be.
+    /// Forwards a request whose ways are known; without any it is refused.
     fn send_to(
         &mut self,
         ctx: &mut Context<'_>,
         origin: Origin,
         request: &Message<'_>,
         uri: &str,
-        hop: &Hop,
+        flows: &[Flow],
     ) {
-        let Hop::To(flow) = *hop else {
+        let Some(target) = hop::along(uri, flows) else {
             return self.refuse(ctx, origin, request, StatusCode(480));
         };
         let token = origin.sender.map(|_| origin.call);
         let routing = Routing::of(request, |found| Some(found) == token);
-        self.forward(ctx, origin, request, &routing, vec![Target::new(uri, flow)]);
+        self.forward(ctx, origin, request, &routing, vec![target]);
     }
 
     /// Answers a request that is not forwarded.
@@ -547,6 +561,30 @@ fn rules<'a>(
     rules
 }
 
+/// A way did not lead to whom an INVITE calls: the next call takes another one at once. With
+/// `retry_after` it is a server that is overloaded; a phone that says so is still there.
+fn way_failed(
+    ctx: &mut Context<'_>,
+    calls: &HashMap<Token, Box<Forwarded>>,
+    relay: &Relay,
+    key: ClientKey,
+    retry_after: Option<Duration>,
+) {
+    let call = calls.get(&relay.origin.call);
+    let call = call.filter(|_| relay.origin.sender.is_none());
+    let Some((call, (uri, flow))) = call.zip(relay.context.target(key)) else {
+        return;
+    };
+    match &call.callee_user {
+        Some(_) if retry_after.is_some() => {}
+        Some(user) => outbound::flow_failed(ctx, user, uri, &flow),
+        None => {
+            let way = (flow.protocol, flow.remote);
+            ctx.locator.way_failed(ctx.now, way, retry_after);
+        }
+    }
+}
+
 const fn other(side: Side) -> Side {
     match side {
         Side::Caller => Side::Callee,
@@ -577,12 +615,15 @@ fn acknowledge(
     if proxy::check(request, SUPPORTED, ctx.transactions).is_err() {
         return;
     }
-    let hop = match hop {
+    let next = match hop {
+        Hop::To(next) => Some(next),
         // Whoever waits under this key will not be found.
-        Hop::Find(place) => ctx.hop_to(&place, Waiter::Proxy(origin.server)),
-        known => Some(known),
+        Hop::Find(place) => ctx
+            .flows_to(&place, Waiter::Proxy(origin.server))
+            .and_then(|flows| flows.first().copied()),
+        Hop::Nowhere => None,
     };
-    if let Some(Hop::To(next)) = hop {
+    if let Some(next) = next {
         let rules = Rules::in_dialog(ctx.config, origin.server);
         let target = Target::new(routing.uri, next);
         let mut env = env(ctx, &rules);

@@ -250,6 +250,7 @@ fn config(trunks: Vec<TrunkSettings>) -> Config {
         nonce_lifetime: Duration::from_secs(300),
         guesses: 20,
         nonce_secret: [7; 32],
+        route_secret: [8; 32],
         users: HashMap::new(),
         numbers: HashMap::new(),
         dialplan: DialPlan {

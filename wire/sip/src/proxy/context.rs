@@ -7,7 +7,7 @@ use base::Token;
 use super::best::{Best, Chosen};
 use super::check::{breadth, loop_mark};
 use super::forward::{Forward, write_response};
-use super::target::{MOST_TARGETS, Waiting};
+use super::target::{MOST_TARGETS, Spare, Waiting};
 use super::{Env, Policy, Routing, Target};
 use crate::{ClientKey, Flow, Message, Method, NameAddr, ServerKey, StatusCode};
 
@@ -47,6 +47,10 @@ pub struct Context {
 struct Branch {
     client: ClientKey,
     target: Box<str>,
+    flow: Flow,
+    /// What is tried when this way fails; none once the branch is cancelled.
+    spares: Vec<Spare>,
+    breadth: u32,
     /// When a provisional answer is overdue; none where nothing hangs on it.
     timer_c: Option<Instant>,
     over: bool,
@@ -117,11 +121,11 @@ impl Context {
         self.accepted
     }
 
-    /// The Request-URI of the branch with this client transaction.
+    /// The Request-URI of the branch with this client transaction, and the way that it took.
     #[must_use]
-    pub fn target(&self, key: ClientKey) -> Option<&str> {
+    pub fn target(&self, key: ClientKey) -> Option<(&str, Flow)> {
         let branch = self.branches.iter().find(|branch| branch.client == key)?;
-        Some(&branch.target)
+        Some((&branch.target, branch.flow))
     }
 
     /// When [`expire`](Self::expire) wants to be called: the first Timer C.
@@ -158,6 +162,9 @@ impl Context {
         if self.finished {
             return Progress::Quiet;
         }
+        if matches!(status.0, 503 | 430) && self.try_spare(env, key) {
+            return Progress::Quiet;
+        }
         if status.0 >= 600 {
             self.waiting.clear();
             self.cancel_pending(env, None);
@@ -184,7 +191,7 @@ impl Context {
             return Progress::Quiet;
         };
         branch.over = true;
-        if self.finished {
+        if self.finished || self.try_spare(env, key) {
             return Progress::Quiet;
         }
         self.best.consider(status, None);
@@ -245,6 +252,7 @@ impl Context {
             if branch.timer_c.is_some_and(|due| due <= now) {
                 // If the callee does not answer that either, the client transaction tells.
                 branch.timer_c = None;
+                branch.spares = Vec::new();
                 env.transactions.cancel(now, branch.client, None, env.out);
             }
         }
@@ -437,9 +445,32 @@ impl Context {
         }
         for branch in self.branches.iter_mut().filter(|branch| !branch.over) {
             branch.timer_c = None;
+            branch.spares = Vec::new();
             env.transactions
                 .cancel(env.now, branch.client, reason, env.out);
         }
+    }
+
+    /// Sends the copy by another way, if the branch that has failed knows one. `false`: it does not.
+    ///
+    /// # Source
+    /// RFC 3263 §4.3
+    fn try_spare<P: Policy>(&mut self, env: &mut Env<'_, P>, key: ClientKey) -> bool {
+        let mut branches = self.branches.iter_mut();
+        let Some(branch) = branches.find(|branch| branch.client == key) else {
+            return false;
+        };
+        let (spares, breadth) = (std::mem::take(&mut branch.spares), branch.breadth);
+        let Some(target) = Target::by_spare(0, spares) else {
+            return false;
+        };
+        let bytes = std::mem::take(&mut self.request);
+        if let Ok(request) = Message::parse(&bytes) {
+            let routing = Routing::again(&request, self.route.0, self.route.1);
+            self.start_branch(env, &request, &routing, target, breadth);
+        }
+        self.request = bytes;
+        true
     }
 
     /// Sends copies to the targets of the highest priority that is left, as many as Max-Breadth lets go
@@ -498,6 +529,9 @@ impl Context {
         self.branches.push(Branch {
             client,
             target: target.uri,
+            flow: target.flow,
+            spares: target.spares,
+            breadth,
             timer_c: invite.then(|| env.now + TIMER_C),
             over: false,
         });

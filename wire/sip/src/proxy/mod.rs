@@ -37,7 +37,7 @@ pub use check::{Refusal, check};
 pub use context::{Context, Progress, TIMER_C};
 pub use forward::{forward_stateless, relay_late};
 pub use route::{Routing, is_route_token, record_token};
-pub use target::{MOST_TARGETS, Target};
+pub use target::{MOST_SPARES, MOST_TARGETS, Spare, Target};
 
 use crate::{Field, Flow, StatusCode, Transactions, Transmit, Writer};
 

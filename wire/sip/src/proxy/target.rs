@@ -15,6 +15,23 @@ pub struct Target {
     /// Priority in thousandths, 0 to 1000. Targets of one priority are tried at once, those of lower
     /// ones when all of higher ones have failed.
     pub q: u16,
+    /// Other ways to the same place, in the order in which they are tried when the one before has
+    /// failed: nobody there, no answer, 503 or 430. Never two at once.
+    ///
+    /// # Source
+    /// RFC 3263 §4.3, RFC 5626 §5.3
+    pub spares: Vec<Spare>,
+}
+
+/// Another way to a target.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Spare {
+    /// What becomes the Request-URI.
+    pub uri: Box<str>,
+    /// How the request leaves.
+    pub flow: Flow,
+    /// Route values that are put before those that the request has.
+    pub routes: Vec<Box<str>>,
 }
 
 impl Target {
@@ -26,7 +43,23 @@ impl Target {
             flow,
             routes: Vec::new(),
             q: 1000,
+            spares: Vec::new(),
         }
+    }
+
+    /// The target by the first of its spare ways.
+    pub(super) fn by_spare(q: u16, mut spares: Vec<Spare>) -> Option<Self> {
+        if spares.is_empty() {
+            return None;
+        }
+        let Spare { uri, flow, routes } = spares.remove(0);
+        Some(Self {
+            uri,
+            flow,
+            routes,
+            q,
+            spares,
+        })
     }
 }
 
@@ -42,7 +75,8 @@ impl Waiting {
     pub(super) fn add(&mut self, targets: impl IntoIterator<Item = Target>, most: usize) -> usize {
         let before = self.targets.len();
         self.targets.reverse();
-        for target in targets {
+        for mut target in targets {
+            target.spares.truncate(MOST_SPARES);
             let known = self.targets.iter().any(|known| known.uri == target.uri);
             if self.targets.len() < most && !known {
                 self.targets.push(target);
@@ -80,3 +114,6 @@ impl Waiting {
 
 /// Most targets that one request is forwarded to, redirections included; more are left out.
 pub const MOST_TARGETS: usize = 32;
+
+/// Most other ways to one target that are tried; those after them are left out.
+pub const MOST_SPARES: usize = 8;

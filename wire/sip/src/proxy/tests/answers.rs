@@ -247,6 +247,62 @@ fn rfc3261_16_9_a_broken_transport_is_503_of_that_branch() {
     assert_eq!(progress, [Progress::Refused(StatusCode(500))]);
 }
 
+/// A target with other ways to it.
+fn with_spares(host: u8, others: &[u8]) -> Target {
+    let spare = |other: &u8| {
+        let Target {
+            uri, flow, routes, ..
+        } = target(*other);
+        Spare { uri, flow, routes }
+    };
+    Target {
+        spares: others.iter().map(spare).collect(),
+        ..target(host)
+    }
+}
+
+#[test]
+fn rfc3263_4_3_a_way_that_fails_is_followed_by_the_next_one() {
+    let mut world = World::new();
+    let copies = world.forward(&invite(""), &[with_spares(2, &[3, 4, 5]), target(6)]);
+    assert_eq!(copies.len(), 3, "100, and one copy to each target");
+    // Nobody is there; then the next one is overloaded; then the flow behind an edge is dead.
+    let lost = world.transactions.unreachable(&udp("192.0.2.2:5060"));
+    assert_eq!(world.lose(lost[0].0, 503), Progress::Quiet);
+    let copy = world.sent().remove(0);
+    assert_eq!(start(&copy), "INVITE sip:bob@192.0.2.3:5060 SIP/2.0");
+    assert_eq!(world.answer(&copy, 503, ""), Progress::Quiet);
+    let sent = world.sent();
+    assert_eq!(start(&sent[1]), "INVITE sip:bob@192.0.2.4:5060 SIP/2.0");
+    assert_eq!(world.answer(&sent[1], 430, ""), Progress::Quiet);
+    let sent = world.sent();
+    assert_eq!(start(&sent[1]), "INVITE sip:bob@192.0.2.5:5060 SIP/2.0");
+    assert_eq!(world.answer(&sent[1], 486, ""), Progress::Quiet);
+    let progress = world.answer(&copies[2], 404, "");
+    assert_eq!(progress, Progress::Refused(StatusCode(404)));
+    assert!(world.is_over());
+}
+
+#[test]
+fn rfc3263_4_3_a_cancelled_request_takes_no_other_way() {
+    for gives_up in [true, false] {
+        let mut world = World::new();
+        let copy = world
+            .forward(&invite(""), &[with_spares(2, &[3])])
+            .remove(1);
+        world.answer(&copy, 180, "");
+        world.with(|context, env| {
+            if gives_up {
+                context.give_up(env, StatusCode(480), None);
+            } else {
+                context.cancel(env, None);
+            }
+        });
+        let progress = world.answer(&copy, 503, "");
+        assert!(matches!(progress, Progress::Refused(_)));
+    }
+}
+
 #[test]
 fn rfc3261_16_10_cancel_goes_to_all_who_have_not_answered() {
     let mut world = World::new();

@@ -1,6 +1,6 @@
 //! The simulated server: PBX machines behind steering, with a disk and media workers that are played.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -55,6 +55,8 @@ pub struct Ledger {
     pub records: Vec<CallRecord>,
     /// Calls that a crash cut off.
     pub cut_off: usize,
+    /// Calls that were forwarded.
+    pub proxied: BTreeSet<Token>,
     /// All events but records, in words.
     pub events: Vec<String>,
 }
@@ -354,10 +356,13 @@ impl Ledger {
 
     fn enter(&mut self, event: Event) -> Result<(), String> {
         match event {
-            Event::CallStarted { call, .. } => match self.open.insert(call, false) {
-                None => Ok(()),
-                Some(_) => Err(format!("call {call} started twice")),
-            },
+            Event::CallStarted { call, proxied, .. } => {
+                self.proxied.extend(proxied.then_some(call));
+                match self.open.insert(call, false) {
+                    None => Ok(()),
+                    Some(_) => Err(format!("call {call} started twice")),
+                }
+            }
             Event::CallRinging { call } if !self.open.contains_key(&call) => {
                 Err(format!("call {call} rings, but is not there"))
             }

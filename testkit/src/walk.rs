@@ -344,7 +344,7 @@ fn manner(dice: &mut Dice) -> Manner {
 fn happen(world: &mut World, dice: &mut Dice, phone: PhoneId) {
     let number = dice.pick(&[
         "1001", "1002", "1002", "1003", "1004", "600", "602", "603", "700", "800", "9", "711",
-        "711", "*81002", "*81003", "*91001", "01234", "01234",
+        "711", "*81002", "*81003", "*91001", "01234", "01234", "41001", "41002", "41003",
     ]);
     match dice.number(0..57) {
         53 | 54 => world.tell(phone, Command::Write(number.to_owned())),

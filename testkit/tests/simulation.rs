@@ -140,6 +140,8 @@ struct Census {
     causes: BTreeMap<String, u32>,
     /// Notes, by their first words: what users, operators and name servers did.
     happenings: BTreeMap<String, u32>,
+    /// Answered calls by what they went through.
+    ways: BTreeMap<String, u32>,
     cut_off: usize,
 }
 
@@ -149,6 +151,7 @@ impl Census {
         for sent in world.tap().all() {
             *self.messages.entry(sent.name()).or_default() += 1;
         }
+        self.add_ways(world);
         for outcome in world.phones().flat_map(|phone| world.at(phone).outcomes()) {
             let ending = format!("{:?}", outcome.ending);
             *self.endings.entry(ending).or_default() += 1;
@@ -173,6 +176,27 @@ impl Census {
         self.cut_off += world.server.ledger().cut_off;
     }
 
+    /// Answered calls by trunks and by proxying, and registrations along one of several flows.
+    fn add_ways(&mut self, world: &World) {
+        let ledger = world.server.ledger();
+        let answered = ledger.records.iter().filter(|call| call.answered.is_some());
+        let mut ways = Vec::new();
+        for call in answered {
+            ways.extend(call.trunk_in.as_ref().map(|_| "trunk-in"));
+            ways.extend(call.trunk_out.as_ref().map(|_| "trunk-out"));
+            ways.extend(ledger.proxied.contains(&call.call).then_some("proxied"));
+        }
+        let own = world.tap().all().iter().filter(|sent| sent.by_server);
+        let flows = own.filter(|sent| {
+            let message = sent.message();
+            message.is_some_and(|message| message.lists(sip::HeaderName::Require, "outbound"))
+        });
+        ways.extend(flows.map(|_| "outbound"));
+        for way in ways {
+            *self.ways.entry(way.to_owned()).or_default() += 1;
+        }
+    }
+
     fn merge(&mut self, other: Self) {
         self.walks += other.walks;
         self.cut_off += other.cut_off;
@@ -181,14 +205,16 @@ impl Census {
             endings,
             causes,
             happenings,
+            ways,
             ..
         } = self;
-        let ours = [messages, endings, causes, happenings];
+        let ours = [messages, endings, causes, happenings, ways];
         let theirs = [
             other.messages,
             other.endings,
             other.causes,
             other.happenings,
+            other.ways,
         ];
         for (ours, theirs) in ours.into_iter().zip(theirs) {
             for (name, count) in theirs {
@@ -199,9 +225,25 @@ impl Census {
 
     fn check(&self) {
         for name in [
-            "PRACK", "UPDATE", "CANCEL", "INFO", "183", "422", "486", "487", "491", "503",
+            "PRACK",
+            "UPDATE",
+            "CANCEL",
+            "INFO",
+            "REFER",
+            "MESSAGE",
+            "PUBLISH",
+            "SUBSCRIBE",
+            "183",
+            "422",
+            "486",
+            "487",
+            "491",
+            "503",
         ] {
             assert!(self.messages.contains_key(name), "no {name} in all walks");
+        }
+        for way in ["trunk-in", "trunk-out", "proxied", "outbound"] {
+            assert!(self.ways.contains_key(way), "no {way} in all walks");
         }
         for what in ["asked", "reload"] {
             assert!(self.happenings.contains_key(what), "no {what} in all walks");

@@ -5,6 +5,7 @@ use std::time::Instant;
 use sip::{ClientKey, Dialog, Flow, HeaderName, Message, ServerKey, SessionExpires};
 
 use super::description::Description;
+use super::forks::Fork;
 use super::line::{Pending, SDP};
 use super::transfer::Referral;
 
@@ -43,6 +44,10 @@ pub(super) struct Call {
     pub(super) again: Option<(What, u8)>,
     /// A re-INVITE that the user thinks about.
     pub(super) considered: Option<Pending>,
+    /// The other early dialogs of our INVITE.
+    pub(super) forks: Vec<Fork>,
+    /// Tags of those who answered when somebody else had.
+    pub(super) let_go: Vec<Box<str>>,
     /// The tag of the other phone behind this one.
     pub(super) sibling: Option<base::Token>,
     pub(super) peer_updates: bool,
@@ -139,6 +144,8 @@ impl Call {
             change: None,
             again: None,
             considered: None,
+            forks: Vec::new(),
+            let_go: Vec::new(),
             sibling: None,
             peer_updates: false,
             answered: false,

@@ -166,7 +166,9 @@ impl Phone {
         let session = self.grant_session(now, call, &request);
         call.answered = true;
         call.state = State::Up;
-        let known = call.early && call.rseq > 0 && !call.unpracked && offer.is_some();
+        // To the caller, a phone behind this one has said it in another dialog.
+        let alone = call.sibling.is_none();
+        let known = call.early && call.rseq > 0 && !call.unpracked && offer.is_some() && alone;
         let manner = &self.line.manner;
         let omitted = manner.senseless || manner.brief && known;
         let sdp = Some(sdp.as_str()).filter(|_| !omitted);

@@ -129,7 +129,11 @@ impl Phone {
     fn accepted(&mut self, now: Instant, call: &mut Call, response: &Message<'_>) {
         let cseq = response.cseq().map_or(0, |cseq| cseq.number);
         if call.answered {
-            self.acknowledge_again(call, cseq);
+            if self.meets_many(call) && call.is_second(response) {
+                self.second_accepts(now, call, response);
+            } else {
+                self.acknowledge_again(call, cseq);
+            }
             return;
         }
         if !self.same_dialog(call, response) {
@@ -144,6 +148,8 @@ impl Phone {
             Some(text) if self.line.manner.offerless => self.hear(call, text),
             Some(text) => self.hear_answer(call, text),
             None if call.early => {}
+            // The other phone's own folly, and nothing comes of the call.
+            None if self.meets_many(call) => call.given_up = true,
             None => self.line.complain("200 without a description"),
         }
         let answer = described
@@ -193,11 +199,14 @@ impl Phone {
         self.over(call, ending);
     }
 
+    fn meets_many(&self, call: &Call) -> bool {
+        self.line.manner.meets_many || call.number.starts_with(FORWARDED)
+    }
+
     /// The server joins two dialogs, so it shows us one only, unless it forwards the call.
     fn same_dialog(&mut self, call: &mut Call, response: &Message<'_>) -> bool {
-        let forwarded = call.number.starts_with(FORWARDED);
-        if (self.line.manner.meets_many || forwarded) && call.state == State::Calling {
-            call.dialog.adopt(response);
+        if self.meets_many(call) && call.state == State::Calling {
+            call.switch(response);
             return true;
         }
         let same = call.dialog.establish(response);

@@ -20,12 +20,28 @@ pub(super) struct Description {
     sent: String,
     /// The last one sent that is in force: an answer, or an offer that was answered.
     agreed: String,
+    heard: Heard,
+}
+
+/// What the peer has described.
+#[derive(Clone, Debug)]
+pub(super) struct Heard {
     /// Version and text of the last one received.
-    heard: Option<(u64, String)>,
+    last: Option<(u64, String)>,
     /// Where the peer receives audio.
-    pub(super) remote: Option<SocketAddr>,
-    /// What the peer's last description says of its audio.
-    pub(super) remote_direction: Direction,
+    remote: Option<SocketAddr>,
+    /// What its last description says of its audio.
+    direction: Direction,
+}
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self {
+            last: None,
+            remote: None,
+            direction: Direction::SendRecv,
+        }
+    }
 }
 
 impl Description {
@@ -39,10 +55,23 @@ impl Description {
             had_video: video,
             sent: String::new(),
             agreed: String::new(),
-            heard: None,
-            remote: None,
-            remote_direction: Direction::SendRecv,
+            heard: Heard::default(),
         }
+    }
+
+    /// Where the peer receives audio.
+    pub(super) const fn remote(&self) -> Option<SocketAddr> {
+        self.heard.remote
+    }
+
+    /// What the peer's last description says of its audio.
+    pub(super) const fn remote_direction(&self) -> Direction {
+        self.heard.direction
+    }
+
+    /// Puts what another peer has described in the place of what this one has.
+    pub(super) const fn exchange(&mut self, heard: Heard) -> Heard {
+        std::mem::replace(&mut self.heard, heard)
     }
 
     /// An offer.
@@ -89,7 +118,7 @@ impl Description {
 
     /// What both sides have agreed on: direction of the audio seen from here, number of open streams.
     pub(super) fn state(&self) -> (Direction, usize) {
-        let heard = self.heard.as_ref().map_or("", |(_, text)| text);
+        let heard = self.heard.last.as_ref().map_or("", |(_, text)| text);
         let (Ok(ours), Ok(theirs)) = (Sdp::parse(&self.agreed), Sdp::parse(heard)) else {
             return (Direction::Inactive, 0);
         };
@@ -114,7 +143,7 @@ impl Description {
             .id_and_version()
             .and_then(|(_, version)| version.parse::<u64>().ok())
             .ok_or("no version in the description")?;
-        let wrong = match &self.heard {
+        let wrong = match &self.heard.last {
             Some((last, known)) if *last == version && known != text => Some(format!(
                 "version {version} stands for two descriptions:\n{known}\n{text}"
             )),
@@ -123,10 +152,10 @@ impl Description {
             _ => None,
         };
         if let Some(audio) = sdp.media().find(|line| line.kind() == "audio") {
-            self.remote = audio.transport().map(|transport| transport.rtp);
-            self.remote_direction = audio.direction();
+            self.heard.remote = audio.transport().map(|transport| transport.rtp);
+            self.heard.direction = audio.direction();
         }
-        self.heard = Some((version, text.to_owned()));
+        self.heard.last = Some((version, text.to_owned()));
         wrong.map_or(Ok(()), Err)
     }
 

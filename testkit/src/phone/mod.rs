@@ -6,6 +6,7 @@ mod callee;
 mod caller;
 mod description;
 mod errand;
+mod forks;
 mod gate;
 mod line;
 mod manner;
@@ -221,8 +222,8 @@ impl Phone {
             .map(|call| CallView {
                 up: call.state == State::Up,
                 rtp: call.description.rtp,
-                remote: call.description.remote,
-                remote_direction: call.description.remote_direction,
+                remote: call.description.remote(),
+                remote_direction: call.description.remote_direction(),
                 state: call.description.state(),
                 rang: call.rang,
                 early: call.early,

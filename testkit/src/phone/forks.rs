@@ -58,7 +58,7 @@ impl Phone {
         let mut dialog = call.dialog.clone();
         dialog.adopt(response);
         let cseq = response.cseq().map_or(0, |cseq| cseq.number);
-        let known = call.let_go.iter().any(|tag| *tag == dialog.remote_tag);
+        let known = call.let_go.contains(&dialog.remote_tag);
         self.line.ack(&dialog, cseq, None);
         if !known {
             call.let_go.push(dialog.remote_tag.clone());

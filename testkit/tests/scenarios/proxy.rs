@@ -372,9 +372,12 @@ fn answer(heard: &[String], status: &str) -> String {
 
 /// The lines of a later request in the dialog of this answer, and its Request-URI.
 fn in_dialog(answer: &str) -> (String, Vec<String>) {
-    let answer = Message::parse(answer.as_bytes()).unwrap();
-    let value = |name| answer.header(name).unwrap();
-    let target = value(HeaderName::Contact).split(['<', '>']).nth(1).unwrap();
+    let answer = Message::parse(answer.as_bytes()).expect("it is SIP");
+    let value = |name| answer.header(name).expect("the field");
+    let target = value(HeaderName::Contact)
+        .split(['<', '>'])
+        .nth(1)
+        .expect("a URI");
     let lines = vec![
         format!("Route: {}", value(HeaderName::RecordRoute)),
         format!("To: {}", value(HeaderName::To)),
@@ -386,7 +389,7 @@ fn in_dialog(answer: &str) -> (String, Vec<String>) {
 fn forwarded_invite(world: &World) -> String {
     let mut latest = world.tap().all().iter().rev();
     let sent = latest.find(|sent| sent.by_server && sent.bytes.starts_with(b"INVITE "));
-    String::from_utf8_lossy(&sent.unwrap().bytes).into_owned()
+    String::from_utf8_lossy(&sent.expect("it was sent").bytes).into_owned()
 }
 
 const CALLED: &str = "sip:1002@192.0.2.1";

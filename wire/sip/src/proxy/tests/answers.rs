@@ -279,7 +279,7 @@ fn rfc3263_4_3_a_way_that_fails_is_followed_by_the_next_one() {
     assert_eq!(start(&sent[1]), "INVITE sip:bob@192.0.2.5:5060 SIP/2.0");
     assert_eq!(world.answer(&sent[1], 486, ""), Progress::Quiet);
     let progress = world.answer(&copies[2], 404, "");
-    assert_eq!(progress, Progress::Refused(StatusCode(404)));
+    assert_eq!(progress, Progress::Refused(StatusCode(486)));
     assert!(world.is_over());
 }
 

@@ -197,7 +197,7 @@ pub enum Event {
         /// The session.
         session: SessionId,
         /// What each side sent us, indexed by [`Side::index`], all streams together.
-        stats: [SideStats; 2],
+        stats: Box<[SideStats; 2]>,
     },
 }
 

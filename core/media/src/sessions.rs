@@ -218,7 +218,7 @@ impl Sessions {
 
     /// [`Command::Close`](crate::Command::Close).
     pub(crate) fn close(&mut self, id: SessionId, now: u64) -> Event {
-        let mut stats = [SideStats::default(); 2];
+        let mut stats = Box::new([SideStats::default(); 2]);
         if let Some(session) = self.table.remove(&id) {
             for legs in &session.streams {
                 for (total, key) in stats.iter_mut().zip(legs) {

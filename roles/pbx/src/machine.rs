@@ -595,7 +595,7 @@ impl Pbx {
         let session = event.session();
         if let media::Event::Closed { stats, .. } = event {
             if let Some(mut record) = self.index.closing.remove(&session) {
-                record.media = stats;
+                record.media = *stats;
                 out.events.push(Event::CallEnded(record));
             }
             return;

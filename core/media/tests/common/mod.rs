@@ -125,7 +125,7 @@ impl World {
         let session = call.session;
         self.submit(Command::Close { session });
         self.event(|event| match event {
-            Event::Closed { session: s, stats } if *s == session => Some(*stats),
+            Event::Closed { session: s, stats } if *s == session => Some(**stats),
             _ => None,
         })
     }

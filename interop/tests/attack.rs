@@ -201,7 +201,19 @@ fn forge(forger: &Forger, number: u64, server: SocketAddrV4) -> Result<()> {
 }
 
 /// Requests a second of a flood. Ten times what a stranger is let have.
-const FLOOD: u32 = 10_000;
+const FLOOD: u32 = 10 * STRANGERS;
+
+/// Requests a second that a stranger is let have (`[sip.limits] strangers`), and those of two seconds at
+/// once.
+const STRANGERS: u32 = 1000;
+
+/// Answers a second that tell a stranger to come back later, and those of one second at once.
+const REFUSALS: u32 = 100;
+
+/// The most answers that a flood of this length can get.
+fn most_answers(seconds: f64) -> f64 {
+    f64::from(STRANGERS) * (seconds + 2.0) + f64::from(REFUSALS) * (seconds + 1.0)
+}
 
 fn flooded(
     name: &str,
@@ -219,6 +231,11 @@ fn flooded(
             count.rate(),
             count.answered,
             count.sent
+        );
+        let most = most_answers(count.took.as_secs_f64());
+        ensure!(
+            count.answered as f64 <= most,
+            "more than {most} requests of a stranger were answered"
         );
         Ok(())
     })

@@ -38,6 +38,8 @@ impl Server {
             ])
             .args(["--set", &format!("media.ports={}", ports())])
             .args(["--set", "registrar.qualify=off"])
+            // The load comes from one address.
+            .args(["--set", "sip.limits.strangers=0"])
             .stdout(fs::File::create(data.path().join("stdout")).unwrap())
             .stderr(
                 fs::File::options()

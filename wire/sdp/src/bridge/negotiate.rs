@@ -306,6 +306,7 @@ impl Endpoint {
         };
         let held = media.is_held_by_address();
         Section::Edited(Box::new(Edit {
+            kind: media.kind(),
             at,
             proto,
             foreign: offer.end_to_end,
@@ -426,6 +427,7 @@ impl Endpoint {
         let direction = said.within(offered.direction().mirrored());
         let changed = direction != said || answered.is_held_by_address();
         Section::Edited(Box::new(Edit {
+            kind: offered.kind(),
             at,
             proto: offered.proto(),
             foreign: agreed.security == Security::EndToEnd,

@@ -25,6 +25,8 @@ pub(super) enum Section<'e> {
 
 /// What we have negotiated for one section.
 pub(super) struct Edit<'e> {
+    /// The kind of media, as the offer spells it.
+    pub(super) kind: &'e str,
     pub(super) at: SocketAddr,
     pub(super) proto: &'e str,
     /// The parties' own keys pass from end to end.
@@ -228,7 +230,7 @@ impl Section<'_> {
 
 impl Edit<'_> {
     fn encode_head(&self, media: &Media<'_, '_>, out: &mut String) {
-        let (kind, port, proto) = (media.kind(), self.at.port(), self.proto);
+        let (kind, port, proto) = (self.kind, self.at.port(), self.proto);
         let _ = write!(out, "m={kind} {port} {proto}");
         match &self.chosen {
             Chosen::AsIs => {

@@ -237,6 +237,15 @@ fn every_pair_of_peers_comes_to_an_answer() {
 }
 
 #[test]
+fn rfc3264_6_an_answer_spells_the_kind_of_media_as_its_offer_does() {
+    let mut scene = scene([phone(), phone()]);
+    scene.offer(0, BARESIP).unwrap();
+    let answer = BARESIP.replace("m=audio", "m=Audio");
+    let answer = scene.answer(0, &answer).unwrap();
+    assert!(answer.contains("m=audio 20000 RTP/AVP"), "{answer}");
+}
+
+#[test]
 fn rfc3264_8_4_hold_goes_through_with_every_kind_of_keys() {
     let mut scene = scene([browser(), phone()]);
     scene.offer(0, CHROMIUM).unwrap();

@@ -35,6 +35,8 @@ pub const SIPP: Peer = debian("sipp", "sip-tester");
 pub const TSHARK: Peer = debian("tshark", "tshark");
 /// A provider's proxy and registrar.
 pub const KAMAILIO: Peer = debian("kamailio", "kamailio kamailio-tls-modules");
+/// Clients of TURN and STUN servers.
+pub const COTURN: Peer = debian("turnutils_uclient", "coturn");
 /// Puts TLS around what speaks none.
 pub const SOCAT: Peer = debian("socat", "socat");
 /// Looks for phone systems, their users and their passwords.
@@ -50,6 +52,11 @@ pub const NODE: Peer = debian("node", "nodejs");
 pub const PJSUA2: Peer = Peer {
     program: "pjsua2-2.15.1",
     source: Source::PyPi("pjsua2-python==2.15.1.post1"),
+};
+/// An ICE agent in a library for Python.
+pub const AIOICE: Peer = Peer {
+    program: "aioice-0.13.0",
+    source: Source::PyPi("aioice==0.13.0"),
 };
 /// A softphone in a library for browsers; needs [`NODE`].
 pub const JSSIP: Peer = Peer {

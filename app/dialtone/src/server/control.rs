@@ -47,6 +47,8 @@ pub(super) struct Control {
     pub(super) journal: Arc<Journal>,
     pub(super) observed: Arc<Observed>,
     pub(super) trace: Hub,
+    /// None if it is off.
+    pub(super) turn: Option<::turn::Turn>,
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) stop: Notify,
 }
@@ -187,6 +189,9 @@ impl api::Server for Control {
         self.delivery.handle().set_tls(tls);
         let traced = self.trace.configure(&loaded.settings.server.trace);
         traced.map_err(|error| Refusal::new(format!("messages can't be exported: {error}")))?;
+        if let Some(turn) = &self.turn {
+            turn.configure(super::turn::clients(&loaded.settings.server));
+        }
         let restart = needs_restart(&self.settings.load().server, &loaded.settings.server);
         let before = self.config.load_full();
         let secrets = snapshot::Secrets {
@@ -303,6 +308,9 @@ fn needs_restart(old: &Server, new: &Server) -> Vec<String> {
         ("media.ports", old.media.ports != new.media.ports),
         ("media.timeout", old.media.timeout != new.media.timeout),
         ("media.workers", old.media.workers != new.media.workers),
+        ("turn.listen", old.turn.listen != new.turn.listen),
+        ("turn.ports", old.turn.ports != new.turn.ports),
+        ("turn.advertise", old.turn.advertise != new.turn.advertise),
         ("dns and stir", old.dns != new.dns),
         ("log.format", old.log.format != new.log.format),
     ];

@@ -5,7 +5,8 @@
 //! - [`tls`]: the certificate. - [`web`]: HTTP and WebSockets.
 //! - [`trace`]: messages as they come and go. - [`mailroom`]: what waits for users.
 //! - [`record`]: call records. - [`secret`]: random numbers, and those that are kept.
-//! - - [`control`]: what the API asks. - [`welcome`]: what a newcomer is told.
+//! - [`turn`]: relays for browsers.
+//! - [`control`]: what the API asks. - [`welcome`]: what a newcomer is told.
 
 mod control;
 mod delivery;
@@ -16,6 +17,7 @@ mod record;
 mod secret;
 mod tls;
 mod trace;
+mod turn;
 mod web;
 mod welcome;
 
@@ -116,6 +118,7 @@ impl Running {
         let legs = Arc::clone(&observer.observed().legs);
         let trace = Hub::start(bound.handle().clone(), legs)?;
         trace.configure(&settings.server.trace)?;
+        let turn = turn::start(&settings.server)?;
         let secrets = snapshot::Secrets {
             nonces: secret::random()?,
             routes: secret::routes(folder)?,
@@ -143,6 +146,7 @@ impl Running {
             journal: Arc::clone(&journal),
             observed: observer.observed(),
             trace,
+            turn,
             stopping: Arc::clone(&stopping),
             stop: Notify::new(),
         });

@@ -18,6 +18,7 @@ pub(crate) mod snapshot;
 pub(crate) mod stir;
 pub(crate) mod tls;
 pub(crate) mod trunks;
+mod turn;
 pub(crate) mod users;
 pub(crate) mod values;
 

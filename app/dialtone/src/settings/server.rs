@@ -13,6 +13,7 @@ use super::reader::Section;
 use super::report::{Fault, Report};
 use super::stir;
 use super::tls::{self, Tls};
+use super::turn::{self, Turn};
 use super::values::{
     self, Listen, choice, count_or_auto, duration, duration_or_never, list, number, printable,
 };
@@ -30,6 +31,7 @@ pub(crate) struct Server {
     pub(crate) dns: resolver::Settings,
     pub(crate) log: Log,
     pub(crate) trace: Trace,
+    pub(crate) turn: Turn,
 }
 
 /// `[sip]`
@@ -174,6 +176,7 @@ pub(crate) fn read(table: Table, root: &Path, report: &Report) -> Server {
         dns: dns(top.section("dns"), top.section("stir")),
         log: log(top.section("log")),
         trace: trace(top.section("trace")),
+        turn: turn::read(top.section("turn")),
     };
     top.finish();
     server

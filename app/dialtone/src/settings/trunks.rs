@@ -130,7 +130,7 @@ fn account(section: &mut Section<'_>, trunk: &mut TrunkSettings) {
 }
 
 /// The content of a file, without the line's end.
-fn secret(value: &Value) -> Result<String, Fault> {
+pub(super) fn secret(value: &Value) -> Result<String, Fault> {
     let path = text(value)?;
     let content = std::fs::read_to_string(path).map_err(|error| {
         let remedy = "name a file that holds nothing but the password and may be read";

@@ -7,6 +7,7 @@ use rtp::{Arrival, Header, Sequence, rtcp};
 use srtp::Profile;
 
 use crate::certificate::Certificate;
+use crate::checks::Checks;
 use crate::convert::{Converter, Own, Scratch, Way};
 use crate::dtls::{self, Endpoint, Output};
 use crate::latch::{Latch, Verdict};
@@ -27,6 +28,8 @@ pub(crate) struct Leg {
     pub(crate) other: Option<usize>,
     remote: Option<Box<Remote>>,
     protection: Option<Box<Protection>>,
+    /// Of a party that does ICE: where it is reached.
+    pub(crate) checks: Option<Box<Checks>>,
     latch: Latch,
     /// Where RTCP comes from, on its own port.
     rtcp_source: Option<SocketAddr>,
@@ -54,6 +57,7 @@ impl Leg {
             other: None,
             remote: None,
             protection: None,
+            checks: None,
             latch: Latch::default(),
             rtcp_source: None,
             dtls_source: None,
@@ -80,6 +84,7 @@ impl Leg {
         self.other = None;
         self.remote = None;
         self.protection = None;
+        self.checks = None;
         self.latch = Latch::default();
         self.rtcp_source = None;
         self.dtls_source = None;
@@ -109,6 +114,9 @@ impl Leg {
         }
         if self.remote.as_ref().map(|r| r.rtp) != remote.as_ref().map(|r| r.rtp) {
             self.dtls_source = None;
+        }
+        if let Some(remote) = &mut remote {
+            Checks::agree(&mut self.checks, remote.ice.take());
         }
         let security = remote.as_mut().map(|r| std::mem::take(&mut r.security));
         self.remote = remote;
@@ -317,6 +325,9 @@ impl Leg {
     }
 
     fn target(&self) -> Option<SocketAddr> {
+        if let Some(checks) = &self.checks {
+            return checks.target();
+        }
         let source = self.latch.source().or(self.dtls_source);
         source.or(self.latch.target())
     }
@@ -396,7 +407,10 @@ impl Leg {
     /// kernel keep strangers out, and disconnects it when the peer is silent, so that a new source
     /// can prove itself.
     pub(crate) fn tend(&mut self, now: u64) {
-        if self.connected {
+        if self.checks.is_some() {
+            // Checks may come from anywhere.
+            self.disconnect();
+        } else if self.connected {
             if self.latch.is_silent(now) {
                 self.disconnect();
             }

@@ -37,6 +37,7 @@
 //! payloads are passed on untouched, so any codec and SRTP between the parties work.
 
 mod certificate;
+mod checks;
 mod clock;
 pub mod command;
 mod config;

@@ -47,6 +47,7 @@ impl Sessions {
         }
         match (Kind::of(&buffer[..len]), token.port) {
             (Kind::Rtp, Port::Rtp) => self.rtp(token.leg, from, buffer, len, now),
+            (Kind::Stun, Port::Rtp) => self.check(token.leg, from, &buffer[..len], now),
             (Kind::Dtls, Port::Rtp) => self.dtls(token.leg, from, &buffer[..len], now, deliver),
             (Kind::Rtcp, port) => self.rtcp(token.leg, port, from, buffer, len, now),
             _ => {}

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use codec::{Codec, Parameters};
+use ice::Credentials;
 use srtp::{MasterKey, Profile};
 
 use crate::dtls::{Fingerprint, Setup};
@@ -18,6 +19,12 @@ pub struct Remote {
     pub mux: bool,
     /// How packets are protected.
     pub security: Security,
+    /// Our credentials, if the party does ICE: packets go where it nominates, and the addresses above do
+    /// not count. RTCP is to share the port. Other credentials than before restart ICE.
+    ///
+    /// # Source
+    /// RFC 8445 §2.5: we are lite.
+    pub ice: Option<Credentials>,
     /// The payload types of the agreement: the first codec is what we send, all are what may come.
     /// Empty: what comes is passed on untouched and the other side's table does not matter. At most
     /// [`MAX_PAYLOADS`] count.
@@ -33,6 +40,7 @@ impl Remote {
             rtcp,
             mux: rtp == rtcp,
             security: Security::Plain,
+            ice: None,
             payloads: Vec::new(),
         }
     }

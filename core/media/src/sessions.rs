@@ -235,10 +235,12 @@ impl Sessions {
 
     /// What is done once in a while: sockets of certain peers are connected and silence is told.
     pub(crate) fn sweep(&mut self, now: u64, deliver: &dyn Fn(Event)) {
+        let at = self.instant(now);
         for (id, session) in &mut self.table {
             for key in legs_of(&session.streams) {
                 let leg = &mut self.legs[key];
                 leg.tend(now);
+                leg.lapse(at);
                 leg.report(false, now);
                 session.heard = session.heard.max(leg.heard());
             }

@@ -397,7 +397,7 @@ fn rfc8656_12_channels() {
     let mut world = world();
     world.allocate();
     assert_eq!(world.bind(0x3fff, PEER), Answer::Error(400));
-    assert_eq!(world.bind(0x5000, PEER), Answer::Error(400));
+    assert_eq!(world.bind(0x8000, PEER), Answer::Error(400));
     assert!(matches!(world.bind(0x4000, PEER), Answer::Success(_)));
     assert!(
         matches!(world.bind(0x4000, PEER), Answer::Success(_)),

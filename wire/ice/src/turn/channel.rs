@@ -10,8 +10,8 @@ pub const HEAD: usize = 4;
 /// Numbers that a channel may have.
 ///
 /// # Source
-/// RFC 8656 §12.
-pub const NUMBERS: RangeInclusive<u16> = 0x4000..=0x4fff;
+/// RFC 5766 §11. RFC 8656 §12 ends at 0x4fff, but clients in use take all of the older range.
+pub const NUMBERS: RangeInclusive<u16> = 0x4000..=0x7fff;
 
 /// Number and data, if this is channel data. What follows is padding.
 ///
@@ -62,7 +62,7 @@ pub fn frame(stream: &[u8]) -> Frame {
     let length = usize::from(u16::from_be_bytes([*c, *d]));
     let whole = match a {
         0..=0x3f if length % 4 == 0 => HEADER + length,
-        0x40..=0x4f => HEAD + length.next_multiple_of(4),
+        0x40..=0x7f => HEAD + length.next_multiple_of(4),
         _ => return Frame::Broken,
     };
     if stream.len() < whole {

@@ -32,8 +32,8 @@ pub(crate) struct Judge {
     cseqs: HashMap<Dialog, u32>,
     /// Dialogs that never came to be: the INVITE was refused.
     refused: HashSet<End>,
-    /// INVITEs that are not answered: CSeq by the server's end.
-    asking: HashMap<End, (u32, SocketAddr)>,
+    /// INVITEs that are not answered, by the server's end: CSeq, where it went, branch.
+    asking: HashMap<End, (u32, SocketAddr, String)>,
     asked: HashMap<End, String>,
     /// Branches of INVITEs that came inside a dialog.
     inside: HashSet<String>,
@@ -76,7 +76,7 @@ impl Judge {
         for (end, _) in self.patience.values_mut().filter(|(_, to)| *to == peer) {
             *end = now;
         }
-        self.asking.retain(|_, (_, to)| *to != peer);
+        self.asking.retain(|_, (_, to, _)| *to != peer);
     }
 
     /// What the server still owes at the end of the world.
@@ -151,7 +151,7 @@ impl Judge {
         );
         let cseq = response.cseq().map_or(0, |cseq| cseq.number);
         self.asking
-            .retain(|known, (asked, _)| *known != end || *asked != cseq);
+            .retain(|known, (asked, ..)| *known != end || *asked != cseq);
         self.answered.insert(branch);
         if status.is_success() {
             let dialog = dialog_of(response);
@@ -239,7 +239,7 @@ impl Judge {
                     self.left.insert(dialog_of(request));
                 }
                 self.patience.insert(branch.0.clone(), (now + GIVE_UP, to));
-                self.asks(method, end, (cseq, to), request);
+                self.asks(now, method, end, (cseq, to, branch.0.clone()), request);
             }
         }
         self.requests.insert(branch, request.bytes().to_vec());
@@ -268,9 +268,10 @@ impl Judge {
 
     fn asks(
         &mut self,
+        now: Instant,
         method: Method<'_>,
         end: End,
-        (cseq, to): (u32, SocketAddr),
+        (cseq, to, branch): (u32, SocketAddr, String),
         request: &Message<'_>,
     ) {
         let dialog = dialog_of(request);
@@ -300,13 +301,17 @@ impl Judge {
             ));
         }
         if method == Method::Invite {
+            // One that nobody has answered in time is over (RFC 3261 §17.1.1.2, timer B).
+            let patience = &self.patience;
+            let is_over = |branch: &str| patience.get(branch).is_some_and(|(end, _)| *end <= now);
+            self.asking.retain(|_, (.., branch)| !is_over(branch));
             if self.asking.contains_key(&end) || self.asked.contains_key(&end) {
                 self.fault(format!(
                     "INVITE while another one is not answered\n{}",
                     text(request.bytes())
                 ));
             }
-            self.asking.insert(end, (cseq, to));
+            self.asking.insert(end, (cseq, to, branch));
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Watch {
     refresh: Option<Instant>,
     /// Version of the last document of package `dialog`, and the dialogs that are not over.
     version: Option<u32>,
+    /// Tag and CSeq of the last NOTIFY.
+    last: Option<(String, u32)>,
     dialogs: BTreeMap<String, String>,
 }
 
@@ -56,6 +58,7 @@ impl Watch {
             until: None,
             refresh: None,
             version: None,
+            last: None,
             dialogs: BTreeMap::new(),
         }
     }
@@ -278,6 +281,19 @@ impl Phone {
             return true;
         }
         line.respond(now, pending, 200, "", |writer| writer.finish());
+        let notifier = request
+            .from()
+            .ok()
+            .and_then(|from| from.tag().map(str::to_owned));
+        let notice = (notifier.unwrap_or_default(), cseq);
+        match &watch.last {
+            // Repeated when its transaction had been forgotten.
+            Some(last) if *last == notice => return true,
+            // A server that has forgotten the SUBSCRIBE took it anew: another dialog, which counts afresh.
+            Some((tag, _)) if *tag != notice.0 => watch.version = None,
+            _ => {}
+        }
+        watch.last = Some(notice);
         let event = request.header(HeaderName::Event).unwrap_or("");
         if event.split(';').next() != Some(watch.event) {
             line.complain("NOTIFY of another package");

@@ -44,6 +44,11 @@ fn socket() -> UdpSocket {
     socket
 }
 
+/// RFC 7983 §7.
+fn is_stun(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| *first < 4)
+}
+
 /// Checks the port at `to` and returns what the answer says of the socket.
 fn ask(
     socket: &UdpSocket,
@@ -52,7 +57,10 @@ fn ask(
     nominates: bool,
 ) -> Option<SocketAddr> {
     socket.send_to(&check(ours, nominates), to).unwrap();
-    let (answer, _) = receive(socket);
+    // RTP that was on its way comes first.
+    let answer = std::iter::repeat_with(|| receive(socket).0)
+        .find(|datagram| is_stun(datagram))
+        .unwrap();
     let answer = Message::parse(&answer).unwrap();
     answer.address(XOR_MAPPED_ADDRESS)
 }

@@ -155,11 +155,11 @@ const TITLES: &[(u16, &str)] = &[
     ),
     (5763, "Framework for DTLS-SRTP"),
     (5764, "DTLS Extension to Establish Keys for SRTP"),
-    (5768, "Indicating Support for ICE in SIP"),
     (
         5766,
         "Traversal Using Relays around NAT (TURN, first edition)",
     ),
+    (5768, "Indicating Support for ICE in SIP"),
     (5769, "Test Vectors for STUN"),
     (5780, "NAT Behavior Discovery Using STUN"),
     (5806, "Diversion Indication in SIP"),

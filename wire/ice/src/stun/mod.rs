@@ -1,6 +1,6 @@
 //! STUN messages: what ICE and TURN are made of.
 //!
-//! - [`message`]: reading one. - [`write`]: writing one. - [`attribute`]: numbers and addresses in it.
+//! - [`message`]: reading one. - [`mod@write`]: writing one. - [`attribute`]: numbers and addresses in it.
 //! - [`integrity`]: keys and checksums. - [`binding`]: the server that tells a client its address.
 
 pub mod attribute;

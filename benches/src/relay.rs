@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ue::load::{Job, LoadOptions, MediaReport, allow_many_sockets, stream};
 
+use crate::peers::calls::{Kind, set_up};
 use crate::peers::rtpengine::{self, RTPENGINE};
 use crate::peers::{USERS, dialtone};
 use crate::server::Server;
@@ -69,12 +70,12 @@ pub fn ours(server: &Server, calls: usize) -> Result<(f64, MediaReport)> {
     Ok((total / media.received as f64, media))
 }
 
-/// Cost in µs of a packet relayed by rtpengine, in calls set up by its control protocol.
+/// Cost in µs of a packet in calls set up by rtpengine's control protocol.
 ///
 /// # Errors
 /// If the calls or packets fail.
 pub fn theirs(server: &Server, calls: usize) -> Result<(f64, MediaReport)> {
-    let legs = rtpengine::set_up(server, calls)?;
+    let legs = set_up(server, Kind::Plain, 0, calls)?;
     let begin = server.cpu_time()?;
     let media = stream(legs, DURATION)?;
     let spent = server.cpu_time()? - begin;

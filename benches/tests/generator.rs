@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use benches::peers::calls::{Kind, set_up};
 use benches::peers::kamailio::{self, KAMAILIO, Role};
 use benches::peers::rtpengine::{self, RTPENGINE};
 use benches::peers::{FIRST_CALLER, Peer, USERS};
@@ -148,7 +149,7 @@ fn a_relay_passes_packets_on() -> Result<()> {
         return Ok(());
     }
     let server = rtpengine::start()?;
-    let legs = rtpengine::set_up(&server, 3)?;
+    let legs = set_up(&server, Kind::Plain, 0, 3)?;
     let media = stream(legs, Duration::from_millis(600))?;
     assert_eq!(
         (media.legs, media.silent, media.foreign),

@@ -176,7 +176,7 @@ impl Table<'_> {
         };
         let mut out = String::new();
         if end
-            .serve(&offer, &agreed, &ours, &self.terms[0], &mut out)
+            .serve(&offer, (&agreed, None), &ours, &self.terms[0], &mut out)
             .is_ok()
         {
             check(&offer, &Sdp::parse(&out).expect("our answer parses"));

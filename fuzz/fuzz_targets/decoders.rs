@@ -6,11 +6,11 @@ use codec::{Codec, Decoder, Error, Parameters};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, bool, Vec<&[u8]>)| {
-    let (choice, octet_aligned, payloads) = input;
+    let (choice, packing, payloads) = input;
     let l16 = [(8000, 1), (16_000, 2)].map(|(rate, channels)| Codec::L16 { rate, channels });
     let codecs: Vec<Codec> = Codec::all().chain(l16).collect();
     let codec = codecs[usize::from(choice) % codecs.len()];
-    let fmtp = if octet_aligned { "octet-align=1" } else { "" };
+    let fmtp = if packing { "octet-align=1;mode=20" } else { "" };
     let parameters = Parameters::from_fmtp(codec, fmtp);
     let mut decoder = Decoder::new(codec, &parameters).expect("every codec has a decoder");
     let mut pcm = [0; 5760];

@@ -4,7 +4,7 @@
 // Only the signalling is JsSIP's. The media is a peer connection of our own that offers and answers
 // plain RTP at a port, and says and hears nothing.
 //
-// Usage: jssip_phone.mjs SETTINGS, a JSON file: user, password, domain, url, ca, media_port.
+// Usage: jssip_phone.mjs SETTINGS, a JSON file: user, password, domain, url, ca, from, media_port.
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -22,6 +22,7 @@ class WebSocket extends WebSocketOfNode {
   constructor(url, protocols) {
     super(url, protocols, {
       ca: settings.ca ? readFileSync(settings.ca) : undefined,
+      localAddress: settings.from || undefined,
       origin: 'https://phone.example',
     });
     this.on('error', (error) => tell('socket_error', { why: String(error) }));

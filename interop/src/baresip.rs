@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::lab::Lab;
 use crate::process::Process;
-use crate::sound::{Recording, write_tone};
+use crate::sound::{RATE, Recording, write_keys, write_tone};
 use crate::wait::until;
 
 /// What a phone is set up with.
@@ -33,8 +33,12 @@ pub struct Account<'a> {
     pub answers: bool,
     /// Codecs in order, such as `PCMU/8000/1`.
     pub codecs: &'a str,
+    /// How media are encrypted, such as `srtp-mand`; empty: not at all.
+    pub encryption: &'a str,
     /// Frequency of the tone that it says.
     pub hertz: f64,
+    /// Keys that it says as tones instead, two seconds from the beginning of a call.
+    pub keys: Option<&'a str>,
 }
 
 impl<'a> Account<'a> {
@@ -49,15 +53,27 @@ impl<'a> Account<'a> {
             trusts: None,
             answers: false,
             codecs: "PCMU/8000/1",
+            encryption: "",
             hertz: 440.0,
+            keys: None,
         }
+    }
+
+    /// Samples a second of its first codec.
+    fn rate(&self) -> u32 {
+        let rate = self.codecs.split('/').nth(1);
+        rate.and_then(|rate| rate.parse().ok()).unwrap_or(RATE)
     }
 
     fn line(&self) -> String {
         let mode = if self.answers { "auto" } else { "manual" };
+        let encryption = match self.encryption {
+            "" => String::new(),
+            name => format!(";mediaenc={name}"),
+        };
         format!(
             "<sip:{}@{};transport={}>;auth_pass={};answermode={mode};audio_codecs={};regint=120;\
-             ptime=20",
+             ptime=20{encryption}",
             self.user, self.server, self.transport, self.password, self.codecs
         )
     }
@@ -97,8 +113,17 @@ impl Baresip {
         let sip = SocketAddr::from((account.server.ip(), lab.ports().port()?));
         let control = SocketAddr::from((Ipv4Addr::LOCALHOST, lab.ports().port()?));
         let media = lab.ports().range(10)?;
-        write_tone(&folder.join("says.wav"), account.hertz, TONE_SECONDS)?;
-        let mut config = config(&folder, sip, control, media);
+        let says = folder.join("says.wav");
+        let mut rate = RATE;
+        match account.keys {
+            Some(keys) => {
+                // It resamples with a filter that leaves little of the high tones.
+                rate = account.rate();
+                write_keys(&says, keys, TONE_SECONDS, rate)?;
+            }
+            None => write_tone(&says, account.hertz, TONE_SECONDS)?,
+        }
+        let mut config = config(&folder, sip, control, media, rate);
         if let Some(trusted) = account.trusts {
             config.push_str(&format!("sip_cafile {}\n", trusted.display()));
         }
@@ -295,7 +320,14 @@ impl Baresip {
     }
 }
 
-fn config(folder: &Path, sip: SocketAddr, control: SocketAddr, media: (u16, u16)) -> String {
+/// A configuration that has `rate` samples a second said.
+fn config(
+    folder: &Path,
+    sip: SocketAddr,
+    control: SocketAddr,
+    media: (u16, u16),
+    rate: u32,
+) -> String {
     let folder = folder.display();
     let (first, last) = media;
     let interface = sip.ip();
@@ -304,7 +336,7 @@ fn config(folder: &Path, sip: SocketAddr, control: SocketAddr, media: (u16, u16)
          sip_listen {sip}\n\
          net_interface {interface}\n\
          audio_source aufile,{folder}/says.wav\n\
-         ausrc_srate 8000\n\
+         ausrc_srate {rate}\n\
          auplay_srate 8000\n\
          ausrc_channels 1\n\
          auplay_channels 1\n\
@@ -318,7 +350,17 @@ fn config(folder: &Path, sip: SocketAddr, control: SocketAddr, media: (u16, u16)
          module_app menu.so\n\
          module_app ctrl_tcp.so\n"
     );
-    for module in ["g711", "g722", "opus", "sndfile", "aufile", "aubridge"] {
+    for module in [
+        "g711",
+        "g722",
+        "opus",
+        "srtp",
+        "dtls_srtp",
+        "ice",
+        "sndfile",
+        "aufile",
+        "aubridge",
+    ] {
         config.push_str(&format!("module {module}.so\n"));
     }
     config
@@ -327,4 +369,4 @@ fn config(folder: &Path, sip: SocketAddr, control: SocketAddr, media: (u16, u16)
 /// Longer than any test.
 const TONE_SECONDS: u32 = 120;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -110,7 +110,17 @@ impl Trace {
     /// Shows the packets and the complaints; or says that there are no packets of ours at all.
     pub fn nothing_malformed_from(&self, sip_port: u16, media: (u16, u16)) -> Result<()> {
         let signalling = format!("(udp.srcport=={sip_port} || tcp.srcport=={sip_port})");
-        let media = format!("(udp.srcport>={} && udp.srcport<={})", media.0, media.1);
+        // Encrypted reports make no sense to a dissector, which tries to read them nevertheless where it has not
+        // understood that they are: for whom one port of ours serves all.
+        let (first, last) = media;
+        let mut media = format!("(udp.srcport>={first} && udp.srcport<={last} && !srtcp)");
+        let keyed = self.keyed()?;
+        if !keyed.is_empty() {
+            media = format!(
+                "({media} && !(rtcp && udp.dstport in {{{}}}))",
+                keyed.join(", ")
+            );
+        }
         let seen = self.read(&format!("sip && {signalling}"), &["frame.number"])?;
         ensure!(!seen.is_empty(), "the capture has no SIP of ours");
         let bad = format!("({signalling} || {media}) && ({COMPLAINTS})");
@@ -124,6 +134,23 @@ impl Trace {
             bad.join("\n")
         );
         Ok(())
+    }
+
+    /// The ports to which reports are sent encrypted, by keys of a handshake there or of a session description.
+    fn keyed(&self) -> Result<Vec<String>> {
+        let mut ports = self.read("dtls && udp", &["udp.srcport"])?;
+        for description in self.read("sdp", &["sdp.media", "sdp.media_attr"])? {
+            let (media, attributes) = description.split_once('\t').unwrap_or_default();
+            if !media.contains("RTP/SAVP") && !attributes.contains("crypto:") {
+                continue;
+            }
+            // "audio 4000 RTP/SAVP 0 8", and so on for each of the media.
+            for port in media.split(',').filter_map(|m| m.split(' ').nth(1)) {
+                let port: u16 = port.parse().context("a port")?;
+                ports.extend([port, port.saturating_add(1)].map(|port| port.to_string()));
+            }
+        }
+        Ok(ports)
     }
 
     /// All RTP packets so far.

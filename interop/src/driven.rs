@@ -37,7 +37,7 @@ impl Driven {
             events: VecDeque::new(),
             commands: 0,
         };
-        driven.event("ready")?;
+        driven.take("ready", START, |event| event["event"] == "ready")?;
         Ok(driven)
     }
 
@@ -51,9 +51,8 @@ impl Driven {
         command["n"] = self.commands.into();
         writeln!(self.keyboard, "{command}").with_context(|| format!("give {name}"))?;
         let wanted = json!(self.commands);
-        let answer = self.take(&format!("the answer to {name}"), |line| {
-            line["reply"] == wanted
-        })?;
+        let what = format!("the answer to {name}");
+        let answer = self.take(&what, PATIENCE, |line| line["reply"] == wanted)?;
         ensure!(
             answer["error"].is_null(),
             "{command} failed: {}",
@@ -75,7 +74,7 @@ impl Driven {
     /// # Errors
     /// When it does not come in time; names what came instead.
     pub fn event_with(&mut self, kind: &str, fields: &[(&str, Value)]) -> Result<Value> {
-        let event = self.take(&format!("{kind} with {fields:?}"), |event| {
+        let event = self.take(&format!("{kind} with {fields:?}"), PATIENCE, |event| {
             event["event"] == kind && fields.iter().all(|(name, value)| &event[*name] == value)
         })?;
         Ok(event)
@@ -98,9 +97,14 @@ impl Driven {
     }
 
     /// The first line that is wanted; an answer leaves events where they are, an event does not.
-    fn take(&mut self, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    fn take(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         let mut passed = VecDeque::new();
-        let found = until(what, PATIENCE, || {
+        let found = until(what, limit, || {
             self.read_lines()?;
             while let Some(line) = self.events.pop_front() {
                 if is_wanted(&line) {
@@ -145,3 +149,6 @@ pub fn program(name: &str) -> PathBuf {
 
 /// The longest that a healthy phone may take for anything on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The same for its start, which for a browser is long.
+const START: Duration = Duration::from_secs(120);

@@ -1,7 +1,7 @@
 //! The phone that browsers load, JsSIP, on Node; its media is a peer connection of ours.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 
@@ -45,11 +45,25 @@ impl JsSip {
         Ok(phone)
     }
 
+    /// Starts a phone at another address of this machine, and waits until it is registered.
+    ///
+    /// # Errors
+    /// When it does not start or is not accepted.
+    pub fn register_from(lab: &mut Lab, account: &Account<'_>, from: IpAddr) -> Result<Self> {
+        let mut phone = Self::start_from(lab, account, Some(from))?;
+        phone.event("registered")?;
+        Ok(phone)
+    }
+
     /// Starts a phone.
     ///
     /// # Errors
     /// When it does not start.
     pub fn start(lab: &mut Lab, account: &Account<'_>) -> Result<Self> {
+        Self::start_from(lab, account, None)
+    }
+
+    fn start_from(lab: &mut Lab, account: &Account<'_>, from: Option<IpAddr>) -> Result<Self> {
         let media = lab.ports().port()?;
         let folder = lab.folder(&format!("jssip-{}-{media}", account.user))?;
         let settings = json!({
@@ -58,6 +72,7 @@ impl JsSip {
             "domain": account.domain.to_string(),
             "url": account.url,
             "ca": account.trusts,
+            "from": from,
             "media_port": media,
             "modules": peer::folder(&peer::JSSIP)?,
         });

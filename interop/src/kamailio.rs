@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -44,19 +46,29 @@ impl Kamailio {
         let sip = SocketAddr::from((Ipv4Addr::LOCALHOST, lab.sip_port()?));
         let tls = SocketAddr::from((Ipv4Addr::LOCALHOST, lab.ports().port()?));
         let folder = lab.folder(&format!("kamailio-{}", sip.port()))?;
-        let config = folder.join("kamailio.cfg");
-        fs::write(&config, script(provider, sip, tls))?;
+        fs::write(folder.join("kamailio.cfg"), script(provider, sip, tls))?;
+        Self::run(&folder, sip, tls)
+    }
+
+    /// Starts it with the `kamailio.cfg` of the folder, which has it listen there.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn run(folder: &Path, sip: SocketAddr, tls: SocketAddr) -> Result<Self> {
         let mut command = Command::new("kamailio");
         // Debian's own allocator checks every block; this is the quick one.
         command.args([
             "-DD", "-E", "-x", "tlsf", "-X", "tlsf", "-m", "32", "-M", "8",
         ]);
-        command.arg("-f").arg(&config).arg("-Y").arg(&folder);
+        command.arg("-f").arg(folder.join("kamailio.cfg"));
+        command.arg("-Y").arg(folder);
         command
             .arg("-w")
-            .arg(&folder)
+            .arg(folder)
             .arg("-P")
             .arg(folder.join("pid"));
+        // A group of its own, to be killed with its children.
+        command.process_group(0);
         let mut process = Process::start(&mut command, &folder.join("kamailio.log"))?;
         until("Kamailio's answer", Duration::from_secs(20), || {
             let running = process.is_running()?;
@@ -102,14 +114,16 @@ impl Kamailio {
     /// # Errors
     /// When it does not end.
     pub fn stop(mut self) -> Result<()> {
-        self.process.stop(Duration::from_secs(20)).map(drop)
+        self.process.kill_group()?;
+        self.process.end(Duration::from_secs(20)).map(drop)
     }
 }
 
 impl Drop for Kamailio {
     fn drop(&mut self) {
-        // Killed, it would leave its children behind; it fails only when it has ended.
-        let _ = self.process.stop(Duration::from_secs(10));
+        // Told to end it may wait a minute for children of its own that do not; this fails only
+        // when it has ended.
+        let _ = self.process.kill_group();
     }
 }
 
@@ -131,7 +145,7 @@ fn script(provider: &Provider<'_>, sip: SocketAddr, tls: SocketAddr) -> String {
     if provider.certificate.is_some() {
         script.push_str(&format!("enable_tls=yes\nlisten=tls:{tls}\n"));
     }
-    script.push_str("mpath=\"/usr/lib/x86_64-linux-gnu/kamailio/modules/:/usr/lib/aarch64-linux-gnu/kamailio/modules/\"\n");
+    script.push_str(MODULE_PATH);
     for module in MODULES {
         script.push_str(&format!("loadmodule \"{module}.so\"\n"));
     }
@@ -167,6 +181,9 @@ fn script(provider: &Provider<'_>, sip: SocketAddr, tls: SocketAddr) -> String {
     );
     script
 }
+
+/// Where Debian has the modules.
+pub(crate) const MODULE_PATH: &str = "mpath=\"/usr/lib/x86_64-linux-gnu/kamailio/modules/:/usr/lib/aarch64-linux-gnu/kamailio/modules/\"\n";
 
 const MODULES: [&str; 12] = [
     "tm",

@@ -124,6 +124,17 @@ impl Lab {
         lab.close(result)
     }
 
+    /// Runs a test in which the server is in a container with published ports, so that packets from and to it
+    /// don't pass the loopback interface.
+    ///
+    /// # Errors
+    /// The test's own error; the folder is kept then, and named.
+    pub fn run_published(name: &str, test: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let mut lab = Self::open_at(name, Ports::claim_published()?)?;
+        let result = test(&mut lab);
+        lab.close(result)
+    }
+
     fn close(self, result: Result<()>) -> Result<()> {
         if result.is_ok() {
             fs::remove_dir_all(&self.folder)?;
@@ -132,10 +143,13 @@ impl Lab {
     }
 
     fn open(name: &str) -> Result<Self> {
+        Self::open_at(name, Ports::claim()?)
+    }
+
+    fn open_at(name: &str, mut ports: Ports) -> Result<Self> {
         let process = std::process::id();
         let folder = std::env::temp_dir().join(format!("dialtone-{name}-{process}"));
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-        let mut ports = Ports::claim()?;
         let site = Site::new(folder.join("srv"), &mut ports)?;
         Ok(Self {
             folder,

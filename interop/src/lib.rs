@@ -19,12 +19,18 @@
 //! - [`peer`]: programs that must be there, and how they get there.
 //! - [`server`]: our own binary.
 //! - [`baresip`], [`linphone`], [`pjsua`], [`jssip`], [`sipp`]: drivers of phones.
+//! - [`chromium`]: a browser, sound and pictures included.
 //! - [`driven`]: what drivers in other languages have in common.
 //! - [`libsrtp`]: packets that others protect.
 //! - [`attack`]: floods and odd packets.
 //! - [`slow`]: clients that take their time.
+//! - [`bad_network`]: loss and jitter.
+//! - [`debian`]: a small Debian system, and packages for it.
 //! - [`dns`]: a name server for names that a test makes up.
-//! - [`kamailio`]: a provider.
+//! - [`podman`]: the image. - [`compose`]: the compose files.
+//! - [`nginx`]: a reverse proxy.
+//! - [`pulse`]: a sound server.
+//! - [`kamailio`]: a provider. - [`relay`]: media relays, and a proxy that has one.
 //! - [`mod@tls`]: certificates of an authority that phones are told to trust.
 //! - [`capture`]: what went over the wire, judged by tshark.
 //! - [`rtp`]: the voice in a capture.
@@ -36,8 +42,12 @@
 //! is missing instead of failing them.
 
 pub mod attack;
+pub mod bad_network;
 pub mod baresip;
 pub mod capture;
+pub mod chromium;
+pub mod compose;
+pub mod debian;
 pub mod dns;
 pub mod driven;
 pub mod jssip;
@@ -45,10 +55,14 @@ pub mod kamailio;
 pub mod lab;
 pub mod libsrtp;
 pub mod linphone;
+pub mod nginx;
 pub mod peer;
 pub mod pjsua;
+pub mod podman;
 pub mod ports;
 pub mod process;
+pub mod pulse;
+pub mod relay;
 pub mod rtp;
 pub mod server;
 pub mod sipp;
@@ -57,7 +71,9 @@ pub mod sound;
 pub mod tls;
 pub mod wait;
 
+pub use bad_network::BadNetwork;
 pub use baresip::Baresip;
+pub use chromium::Chromium;
 pub use dns::Dns;
 pub use jssip::JsSip;
 pub use kamailio::Kamailio;

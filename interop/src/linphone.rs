@@ -36,7 +36,21 @@ impl Linphone {
         password: &str,
         hertz: f64,
     ) -> Result<Self> {
-        let mut phone = Self::start(lab, hertz, None)?;
+        Self::register_with(lab, server, (user, password), hertz, "")
+    }
+
+    /// Does the same with more settings, as sections of its configuration.
+    ///
+    /// # Errors
+    /// When it does not start or is not accepted.
+    pub fn register_with(
+        lab: &mut Lab,
+        server: SocketAddr,
+        (user, password): (&str, &str),
+        hertz: f64,
+        settings: &str,
+    ) -> Result<Self> {
+        let mut phone = Self::start(lab, hertz, None, settings)?;
         phone.type_line(&format!(
             "register sip:{user}@{server} sip:{server} {password}"
         ))?;
@@ -56,7 +70,7 @@ impl Linphone {
         (user, password): (&str, &str),
         hertz: f64,
     ) -> Result<Self> {
-        let mut phone = Self::start(lab, hertz, Some(trusted))?;
+        let mut phone = Self::start(lab, hertz, Some(trusted), "")?;
         // Its TLS knows no addresses in certificates, only names.
         let server = format!("localhost:{}", server.port());
         phone.type_line(&format!(
@@ -66,12 +80,13 @@ impl Linphone {
         Ok(phone)
     }
 
-    fn start(lab: &mut Lab, hertz: f64, trusted: Option<&Path>) -> Result<Self> {
+    fn start(lab: &mut Lab, hertz: f64, trusted: Option<&Path>, more: &str) -> Result<Self> {
         let (sip, media) = (lab.ports().port()?, lab.ports().range(8)?);
         let home = lab.folder(&format!("linphone-{sip}"))?;
         // Without this folder it opens no SIP port.
         fs::create_dir_all(home.join(".local/share/linphone"))?;
-        fs::write(home.join("linphonerc"), config(sip, media, trusted))?;
+        let config = config(sip, media, trusted) + more;
+        fs::write(home.join("linphonerc"), config)?;
         let tone = home.join("says.wav");
         write_tone(&tone, hertz, TONE_SECONDS)?;
 

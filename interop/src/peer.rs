@@ -19,7 +19,7 @@ pub struct Peer {
 enum Source {
     /// Debian packages.
     Debian(&'static str),
-    /// A package for Python, in a virtual environment of its own.
+    /// Packages for Python, with a space between them, in a virtual environment of their own.
     PyPi(&'static str),
     /// Packages for Node.
     Npm(&'static [&'static str]),
@@ -35,6 +35,8 @@ pub const SIPP: Peer = debian("sipp", "sip-tester");
 pub const TSHARK: Peer = debian("tshark", "tshark");
 /// A provider's proxy and registrar.
 pub const KAMAILIO: Peer = debian("kamailio", "kamailio kamailio-tls-modules");
+/// A media relay.
+pub const RTPENGINE: Peer = debian("rtpengine", "rtpengine-daemon");
 /// Clients of TURN and STUN servers.
 pub const COTURN: Peer = debian("turnutils_uclient", "coturn");
 /// Puts TLS around what speaks none.
@@ -45,6 +47,27 @@ pub const SIPVICIOUS: Peer = debian("svmap", "sipvicious");
 pub const LIBSRTP: Peer = debian("/usr/include/srtp2/srtp.h", "libsrtp2-dev build-essential");
 /// Does DTLS.
 pub const OPENSSL: Peer = debian("openssl", "openssl");
+/// What writes and plays sound of every format.
+pub const FFMPEG: Peer = debian("ffmpeg", "ffmpeg");
+/// A sound server.
+pub const PULSE: Peer = debian("pulseaudio", "pulseaudio pulseaudio-utils");
+/// What plays and records at a sound server.
+pub const PULSE_CLIENTS: Peer = debian("parec", "pulseaudio-utils");
+/// A reverse proxy.
+pub const NGINX: Peer = debian("nginx", "nginx-light");
+/// Runs containers.
+pub const PODMAN: Peer = debian("podman", "podman runc catatonit");
+/// Networks of containers of their own, for [`PODMAN`].
+pub const CONTAINER_NETWORKS: Peer = debian(
+    "/usr/lib/cni/portmap",
+    "containernetworking-plugins iptables",
+);
+/// Makes a small Debian system in a folder.
+pub const DEBOOTSTRAP: Peer = debian("debootstrap", "debootstrap");
+/// The program that runs those for arm64.
+pub const EMULATOR: &str = "qemu-aarch64-static";
+/// Runs programs for other machines.
+pub const QEMU: Peer = debian(EMULATOR, "qemu-user-static");
 /// Runs JavaScript.
 pub const NODE: Peer = debian("node", "nodejs");
 
@@ -53,15 +76,32 @@ pub const PJSUA2: Peer = Peer {
     program: "pjsua2-2.15.1",
     source: Source::PyPi("pjsua2-python==2.15.1.post1"),
 };
+/// Runs compose files; needs [`PODMAN`].
+pub const PODMAN_COMPOSE: Peer = Peer {
+    program: "podman-compose-1.6.0",
+    source: Source::PyPi("podman-compose==1.6.0"),
+};
 /// An ICE agent in a library for Python.
 pub const AIOICE: Peer = Peer {
     program: "aioice-0.13.0",
     source: Source::PyPi("aioice==0.13.0"),
 };
+/// WebRTC in a library for Python.
+pub const AIORTC: Peer = Peer {
+    program: "aiortc-1.16.0",
+    source: Source::PyPi("aiortc==1.16.0 numpy==2.4.6"),
+};
 /// A softphone in a library for browsers; needs [`NODE`].
 pub const JSSIP: Peer = Peer {
     program: "jssip-3.13.8",
     source: Source::Npm(&["jssip@3.13.8", "ws@8"]),
+};
+/// A browser.
+pub const CHROMIUM: Peer = debian("chromium", "chromium");
+/// What drives [`CHROMIUM`], and the softphone for it; needs [`NODE`].
+pub const JSSIP_IN_BROWSER: Peer = Peer {
+    program: "jssip-browser-3.13.8",
+    source: Source::Npm(&["jssip@3.13.8", "playwright-core@1.64.1", "esbuild@0.25"]),
 };
 
 /// What capture servers written for Node understand HEP with; needs [`NODE`].
@@ -169,10 +209,12 @@ fn install_packages(packages: &str) -> Result<()> {
     run(apt_get().args(install).args(packages.split(' ')))
 }
 
-fn install_for_python(folder: &Path, package: &str) -> Result<()> {
+fn install_for_python(folder: &Path, packages: &str) -> Result<()> {
     run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
     let pip = folder.join("bin/pip");
-    run(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check", package]))
+    run(Command::new(pip)
+        .args(["install", "--quiet", "--disable-pip-version-check"])
+        .args(packages.split(' ')))
 }
 
 fn install_for_node(folder: &Path, packages: &[&str]) -> Result<()> {

@@ -21,11 +21,25 @@ impl Ports {
     /// # Errors
     /// When all blocks are taken, or the lock files can't be written.
     pub fn claim() -> Result<Self> {
+        Self::claim_one_of((LOWEST..HIGHEST).step_by(usize::from(BLOCK)))
+    }
+
+    /// Claims a block from the other end, which only those get who publish ports of a container: two minutes
+    /// long, even when the container is gone, the kernel goes on to send there what comes from an address that
+    /// has sent there before. A phone of another test at that port would reach nobody.
+    ///
+    /// # Errors
+    /// When all blocks are taken, or the lock files can't be written.
+    pub fn claim_published() -> Result<Self> {
+        Self::claim_one_of((LOWEST..HIGHEST).step_by(usize::from(BLOCK)).rev())
+    }
+
+    fn claim_one_of(blocks: impl Iterator<Item = u16>) -> Result<Self> {
         // One for each user of the machine: nobody can lock another's files.
         let user = rustix::process::geteuid().as_raw();
         let folder = std::env::temp_dir().join(format!("dialtone-interop-ports-{user}"));
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-        for first in (LOWEST..HIGHEST).step_by(usize::from(BLOCK)) {
+        for first in blocks {
             let lock = File::create(folder.join(first.to_string()))?;
             match lock.try_lock() {
                 Ok(()) => {

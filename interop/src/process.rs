@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::wait::until;
 
@@ -73,6 +73,14 @@ impl Process {
     /// When it has ended already.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill_process(self.pid(), signal)?)
+    }
+
+    /// Kills it and its children, if it leads a process group.
+    ///
+    /// # Errors
+    /// When it has ended already.
+    pub fn kill_group(&self) -> Result<()> {
+        Ok(kill_process_group(self.pid(), Signal::KILL)?)
     }
 
     /// Asks it to end with SIGTERM and waits.

@@ -14,8 +14,43 @@ pub const RATE: u32 = 8000;
 /// # Errors
 /// When the file can't be written.
 pub fn write_tone(path: &Path, hertz: f64, seconds: u32) -> Result<()> {
-    let step = TAU * hertz / f64::from(RATE);
-    let samples = (0..RATE * seconds).map(|n| (f64::from(n) * step).sin() * 10_000.0);
+    let samples = (0..RATE * seconds).map(|n| sine(hertz, n, RATE) * 10_000.0);
+    write(path, samples, RATE)
+}
+
+/// Writes two seconds of silence, keys (ITU-T Q.23) pressed for 100 ms each with as long a pause behind it,
+/// and silence, `seconds` in all, at `rate` samples a second.
+///
+/// # Errors
+/// When one is no key, or the file can't be written.
+pub fn write_keys(path: &Path, keys: &str, seconds: u32, rate: u32) -> Result<()> {
+    const ROWS: [f64; 4] = [697.0, 770.0, 852.0, 941.0];
+    const COLUMNS: [f64; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
+    let place = |key| "123A456B789C*0#D".chars().position(|known| known == key);
+    let places = keys.chars().map(|key| place(key).context("no key"));
+    let places = places.collect::<Result<Vec<_>>>()?;
+    let sample = |n: u32| {
+        let (turn, within) = ((n / (rate / 10)) as usize, n % (rate / 10));
+        let place = turn.checked_sub(20).filter(|turn| turn % 2 == 0);
+        match place.and_then(|turn| places.get(turn / 2)) {
+            Some(key) => {
+                let tones = [ROWS[key / 4], COLUMNS[key % 4]];
+                tones
+                    .map(|hertz| sine(hertz, within, rate) * 6000.0)
+                    .iter()
+                    .sum()
+            }
+            None => 0.0,
+        }
+    };
+    write(path, (0..rate * seconds).map(sample), rate)
+}
+
+fn sine(hertz: f64, n: u32, rate: u32) -> f64 {
+    (f64::from(n) * TAU * hertz / f64::from(rate)).sin()
+}
+
+fn write(path: &Path, samples: impl Iterator<Item = f64>, rate: u32) -> Result<()> {
     let data: Vec<u8> = samples
         .flat_map(|sample| (sample as i16).to_le_bytes())
         .collect();
@@ -24,8 +59,8 @@ pub fn write_tone(path: &Path, hertz: f64, seconds: u32) -> Result<()> {
     file.extend_from_slice(b"RIFF");
     file.extend_from_slice(&(36 + length).to_le_bytes());
     file.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    file.extend_from_slice(&RATE.to_le_bytes());
-    file.extend_from_slice(&(RATE * 2).to_le_bytes());
+    file.extend_from_slice(&rate.to_le_bytes());
+    file.extend_from_slice(&(rate * 2).to_le_bytes());
     file.extend_from_slice(b"\x02\0\x10\0data");
     file.extend_from_slice(&length.to_le_bytes());
     file.extend_from_slice(&data);

@@ -83,7 +83,8 @@ fn with_browser(
 ) -> Result<()> {
     let peers = [peer::NODE, peer::JSSIP, peer::BARESIP, peer::PJSUA2];
     Lab::run(name, &peers, |lab| {
-        let user = |user| format!("[user.{user}]\npassword = \"secret-{user}\"\n");
+        // Its description is a phone's.
+        let user = |user| format!("[user.{user}]\npassword = \"secret-{user}\"\nwebrtc = false\n");
         lab.site().configure(&["1001", "1002"].map(user).concat())?;
         let authority = lab.authority()?;
         let server = lab.server_with_tls(&authority)?;

@@ -75,6 +75,25 @@ fn g7231_sounds_alike() -> Result<()> {
 }
 
 #[test]
+fn ilbc_sounds_alike() -> Result<()> {
+    for (fmtp, ptime, magic) in [
+        ("mode=20", 20, b"#!iLBC20\n"),
+        ("mode=30", 30, b"#!iLBC30\n"),
+    ] {
+        let lab = Folder::new(&format!("ilbc-{ptime}"))?;
+        let frame = |payload: &[u8]| payload.to_vec();
+        let file = lab.ours(Codec::Ilbc, fmtp, ptime, frame, magic)?;
+        let heard = lab.decoded(&["-f", "ilbc"], &file, 8000)?;
+        // FFmpeg calculates in integers, and does without the enhancer and its delay.
+        let alike = segments(&heard, &lab.as_we_decode()?, 400);
+        ensure!(alike > 12.0, "{fmtp}: decoders differ, {alike} dB");
+        let quality = segments(&speech(8000)?, &heard, 400);
+        ensure!(quality > 2.0, "{fmtp}: FFmpeg hears {quality} dB");
+    }
+    Ok(())
+}
+
+#[test]
 fn g729_sounds_alike() -> Result<()> {
     let lab = Folder::new("g729")?;
     let file = lab.ours(

@@ -111,42 +111,64 @@ const NAMES: [(&str, Profile); 3] = [
 
 #[test]
 fn rfc5764_4_openssl_as_client_has_the_same_keys() -> Result<()> {
-    openssl("openssl-client", |lab, name, profile| {
-        let openssl = OpenSsl::certificate(lab)?;
-        let socket = UdpSocket::bind("127.0.0.1:0")?;
-        let address = socket.local_addr()?.to_string();
-        let mut command = openssl.command("s_client", name, profile);
-        command.args(["-connect", &address]);
-        let log = lab.path(&format!("{name}.log"));
-        let (process, _stdin) = Process::start_with_stdin(&mut command, &log)?;
-        let keys = agree(&socket, None, Setup::Passive, openssl.fingerprint)?;
-        same_keys(&process, Role::Client, &keys, profile)
-    })
+    openssl("openssl-client", client_has_the_same_keys)
+}
+
+/// Many desk phones, and baresip, have RSA certificates.
+#[test]
+fn rfc5764_4_openssl_as_client_with_rsa_has_the_same_keys() -> Result<()> {
+    openssl_with("openssl-client-rsa", Key::Rsa, client_has_the_same_keys)
+}
+
+fn client_has_the_same_keys(
+    lab: &mut Lab,
+    openssl: &OpenSsl,
+    name: &str,
+    profile: Profile,
+) -> Result<()> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    let address = socket.local_addr()?.to_string();
+    let mut command = openssl.command("s_client", name, profile);
+    command.args(["-connect", &address]);
+    let log = lab.path(&format!("{name}.log"));
+    let (process, _stdin) = Process::start_with_stdin(&mut command, &log)?;
+    let keys = agree(&socket, None, Setup::Passive, openssl.fingerprint)?;
+    same_keys(&process, Role::Client, &keys, profile)
 }
 
 #[test]
 fn rfc5764_4_openssl_as_server_has_the_same_keys() -> Result<()> {
-    openssl("openssl-server", |lab, name, profile| {
-        let openssl = OpenSsl::certificate(lab)?;
-        let port = lab.ports().port()?;
-        let mut command = openssl.command("s_server", name, profile);
-        command.args(["-Verify", "1", "-accept", &format!("127.0.0.1:{port}")]);
-        let log = lab.path(&format!("{name}.log"));
-        let (process, _stdin) = Process::start_with_stdin(&mut command, &log)?;
-        until("the server's socket", Duration::from_secs(20), || {
-            Ok(process.output()?.contains("ACCEPT").then_some(()))
-        })?;
-        let socket = UdpSocket::bind("127.0.0.1:0")?;
-        let peer = SocketAddr::from(([127, 0, 0, 1], port));
-        let keys = agree(&socket, Some(peer), Setup::Active, openssl.fingerprint)?;
-        same_keys(&process, Role::Server, &keys, profile)
-    })
+    openssl("openssl-server", server_has_the_same_keys)
+}
+
+#[test]
+fn rfc5764_4_openssl_as_server_with_rsa_has_the_same_keys() -> Result<()> {
+    openssl_with("openssl-server-rsa", Key::Rsa, server_has_the_same_keys)
+}
+
+fn server_has_the_same_keys(
+    lab: &mut Lab,
+    openssl: &OpenSsl,
+    name: &str,
+    profile: Profile,
+) -> Result<()> {
+    let port = lab.ports().port()?;
+    let mut command = openssl.command("s_server", name, profile);
+    command.args(["-Verify", "1", "-accept", &format!("127.0.0.1:{port}")]);
+    let log = lab.path(&format!("{name}.log"));
+    let (process, _stdin) = Process::start_with_stdin(&mut command, &log)?;
+    until("the server's socket", Duration::from_secs(20), || {
+        Ok(process.output()?.contains("ACCEPT").then_some(()))
+    })?;
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    let peer = SocketAddr::from(([127, 0, 0, 1], port));
+    let keys = agree(&socket, Some(peer), Setup::Active, openssl.fingerprint)?;
+    same_keys(&process, Role::Server, &keys, profile)
 }
 
 #[test]
 fn rfc5763_5_another_certificate_of_openssl_is_refused() -> Result<()> {
-    openssl("openssl-stranger", |lab, name, profile| {
-        let openssl = OpenSsl::certificate(lab)?;
+    openssl("openssl-stranger", |lab, openssl, name, profile| {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         let address = socket.local_addr()?.to_string();
         let mut command = openssl.command("s_client", name, profile);
@@ -161,14 +183,33 @@ fn rfc5763_5_another_certificate_of_openssl_is_refused() -> Result<()> {
     })
 }
 
-/// Runs a test with each profile.
-fn openssl(name: &str, test: impl Fn(&mut Lab, &str, Profile) -> Result<()>) -> Result<()> {
+/// Runs a test with each profile, and an ECDSA key of OpenSSL's.
+fn openssl(
+    name: &str,
+    test: impl Fn(&mut Lab, &OpenSsl, &str, Profile) -> Result<()>,
+) -> Result<()> {
+    openssl_with(name, Key::Ecdsa, test)
+}
+
+/// The kind of a certificate's key.
+#[derive(Clone, Copy)]
+enum Key {
+    Ecdsa,
+    Rsa,
+}
+
+fn openssl_with(
+    name: &str,
+    key: Key,
+    test: impl Fn(&mut Lab, &OpenSsl, &str, Profile) -> Result<()>,
+) -> Result<()> {
     if !peer::ensure_all(&[peer::OPENSSL])? {
         return Ok(());
     }
     Lab::run_quietly(name, |lab| {
+        let openssl = OpenSsl::certificate(lab, key)?;
         for (name, profile) in NAMES {
-            test(lab, name, profile).with_context(|| name.to_owned())?;
+            test(lab, &openssl, name, profile).with_context(|| name.to_owned())?;
         }
         Ok(())
     })
@@ -181,9 +222,12 @@ struct OpenSsl {
 }
 
 impl OpenSsl {
-    fn certificate(lab: &Lab) -> Result<Self> {
+    fn certificate(lab: &Lab, key: Key) -> Result<Self> {
         let folder = lab.folder("openssl")?;
-        let key = rcgen::KeyPair::generate()?;
+        let key = match key {
+            Key::Ecdsa => rcgen::KeyPair::generate()?,
+            Key::Rsa => rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256)?,
+        };
         let certificate = rcgen::CertificateParams::default().self_signed(&key)?;
         std::fs::write(folder.join("key.pem"), key.serialize_pem())?;
         std::fs::write(folder.join("cert.pem"), certificate.pem())?;

@@ -143,7 +143,7 @@ fn body(notify: &Value) -> &str {
 }
 
 fn users() -> String {
-    let user = |user| format!("[user.{user}]\npassword = \"secret-{user}\"\n");
+    let user = |user| format!("[user.{user}]\npassword = \"secret-{user}\"\nwebrtc = false\n");
     ["1001", "1002", "1003"].map(user).concat()
 }
 

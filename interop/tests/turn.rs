@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ice::turn::policy::Rule;
 use interop::process::Process;
-use interop::{Lab, peer};
+use interop::{Lab, Server, peer};
 use turn::{Listen, Relays, Settings, Transport, Turn};
 
 /// A server of one user, `alice`, and of whoever knows the secret `north`. Relays reach loopback.
@@ -154,5 +154,43 @@ fn a_wrong_password_opens_nothing() -> Result<()> {
         let output = client.output()?;
         ensure!(output.contains("Cannot complete Allocation"), "{output}");
         Ok(())
+    })
+}
+
+/// The binary as docs/guide/turn.md has it, with a password that expires.
+#[test]
+fn the_server_of_the_guide_relays() -> Result<()> {
+    Lab::run("turn-binary", &[peer::COTURN], |lab| {
+        let secret = lab.path("turn-secret");
+        std::fs::write(&secret, "north\n")?;
+        let port = lab.ports().port()?.to_string();
+        let (low, high) = lab.ports().range(32)?;
+        let settings = [
+            (
+                "turn.listen",
+                format!("[\"udp:127.0.0.1:{port}\", \"tcp:127.0.0.1:{port}\"]"),
+            ),
+            ("turn.secret_file", secret.display().to_string()),
+            ("turn.ports", format!("{low}-{high}")),
+            ("turn.advertise", "127.0.0.1".to_owned()),
+            ("turn.allow", "[\"127.0.0.0/8\"]".to_owned()),
+        ];
+        let settings = settings.each_ref().map(|(key, value)| (*key, &**value));
+        let server = Server::start(lab, &settings)?;
+        server.wait_for_log(&["the TURN server is ready"])?;
+        let echo = lab.ports().port()?.to_string();
+        let mut command = Command::new("turnutils_peer");
+        command.args(["-L", "127.0.0.1", "-p", &echo]);
+        let _echo = Process::start(&mut command, &lab.path("peer.log"))?;
+        for transport in [&[][..], &["-t"]] {
+            let mut client = Command::new("turnutils_uclient");
+            client.args(["-c", "-n", "40", "-m", "4", "-e", "127.0.0.1", "-r", &echo]);
+            client.args(["-W", "north", "-u", "alice"]).args(transport);
+            let output = run(lab, client.args(["-p", &port, "127.0.0.1"]))?;
+            let lost = output.lines().rfind(|line| line.contains("Total lost"));
+            let lost = lost.context("the client has said nothing of packets")?;
+            ensure!(lost.contains("Total lost packets 0 "), "{lost}");
+        }
+        server.stop()
     })
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use media::{Command, Event, Refusal, SessionId, Side, Source, StreamPorts};
+use media::{Command, Event, Participant, Refusal, RoomId, SessionId, Side, Source, StreamPorts};
 
 /// All media of a simulated server.
 #[derive(Debug)]
@@ -17,6 +17,10 @@ pub struct MediaPlane {
     answers: BinaryHeap<Reverse<(Instant, u64, Answer)>>,
     number: u64,
     timeout: Duration,
+    /// Keys that were pressed, and where they are heard.
+    pressed: Vec<(SocketAddr, char)>,
+    /// Who has been asked by RTCP for a picture that stands alone.
+    asked: Vec<SocketAddr>,
     faults: Vec<String>,
 }
 
@@ -27,7 +31,12 @@ pub struct Session {
     streams: Vec<StreamPorts>,
     /// Where each side of each stream receives.
     remotes: BTreeMap<(u8, usize), SocketAddr>,
-    served: Option<u64>,
+    /// How many candidates each side of each stream has told.
+    ways: BTreeMap<(u8, usize), usize>,
+    /// Which sides of which streams we serve, and since which command.
+    served: BTreeMap<(u8, usize), u64>,
+    /// Which sides of which streams are in a room, and what they may do there.
+    seats: BTreeMap<(u8, usize), (RoomId, Participant)>,
     /// Commands wait for the answer to `Allocate`, as in a worker's queue.
     closing: bool,
 }
@@ -36,7 +45,10 @@ pub struct Session {
 enum Answer {
     Do(SessionId, Work),
     Look(SessionId),
-    Finish(SessionId, u64),
+    Finish(SessionId, (u8, usize), u64),
+    /// Who is in a room begins to speak, or stops, and speaks loudest: so many times more.
+    Talk(SessionId, (u8, usize), u8),
+    Want(SessionId, (u8, usize)),
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -58,6 +70,8 @@ impl MediaPlane {
             answers: BinaryHeap::new(),
             number: 0,
             timeout,
+            pressed: Vec::new(),
+            asked: Vec::new(),
             faults: Vec::new(),
         }
     }
@@ -66,6 +80,38 @@ impl MediaPlane {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.sessions.is_empty() && self.free.len() == self.ports
+    }
+
+    /// The keys that were pressed so far where this address hears them.
+    #[must_use]
+    pub fn pressed_at(&self, address: SocketAddr) -> String {
+        let keys = self.pressed.iter().filter(|(at, _)| *at == address);
+        keys.map(|(_, key)| *key).collect()
+    }
+
+    /// How many ways to parties there are to be checked.
+    #[must_use]
+    pub fn ways(&self) -> usize {
+        let open = self.sessions.values();
+        open.flat_map(|session| session.ways.values()).sum()
+    }
+
+    /// How often whoever sends pictures from this address has been asked by RTCP for one that stands alone.
+    #[must_use]
+    pub fn asked_for_pictures(&self, address: SocketAddr) -> usize {
+        self.asked.iter().filter(|at| **at == address).count()
+    }
+
+    /// A picture is wanted of whom this address belongs to, who takes no RTCP about it.
+    pub(crate) fn want_picture(&mut self, now: Instant, of: SocketAddr) {
+        let wanted = self.sessions.iter().find_map(|(session, open)| {
+            let place = open.remotes.iter().find(|(_, remote)| **remote == of)?.0;
+            Some(Answer::Want(*session, *place))
+        });
+        match wanted {
+            Some(wanted) => self.answer(now, wanted),
+            None => self.faults.push(format!("nobody is at {of}")),
+        }
     }
 
     /// How many ports are in use.
@@ -128,7 +174,19 @@ impl MediaPlane {
     pub fn is_served(&self, port: u16) -> bool {
         let port = self.last(port);
         let mut sessions = self.sessions.values();
-        sessions.any(|session| session.served.is_some() && session.find(port).is_some())
+        sessions.any(|session| {
+            let place = session.find(port);
+            place.is_some_and(|(stream, side)| session.served.contains_key(&(stream, side.index())))
+        })
+    }
+
+    /// Whoever sends to `port` is in this room, and may do this there.
+    #[must_use]
+    pub fn seat(&self, port: u16) -> Option<(RoomId, Participant)> {
+        self.sessions.values().find_map(|session| {
+            let (stream, side) = session.find(port)?;
+            session.seats.get(&(stream, side.index())).copied()
+        })
     }
 
     pub(crate) fn take_faults(&mut self) -> Vec<String> {
@@ -168,26 +226,114 @@ impl MediaPlane {
                         .push(format!("{command:?} without such a stream"));
                     return;
                 };
+                let peer = remote
+                    .as_ref()
+                    .and_then(|remote| remote.ice.as_ref()?.peer.as_ref());
+                open.ways
+                    .insert(key, peer.map_or(0, |peer| peer.candidates.len()));
                 match remote {
                     Some(remote) => open.remotes.insert(key, remote.rtp),
                     None => open.remotes.remove(&key),
                 };
             }
-            Command::Serve { stream, source, .. } => self.serve(now, session, *stream, source),
+            Command::Serve {
+                stream,
+                side,
+                source,
+                ..
+            } => self.serve(now, session, (*stream, side.index()), source),
+            Command::Digits {
+                stream,
+                side,
+                digits,
+                ..
+            } => {
+                let key = (*stream, side.index());
+                let Some(open) = self.with_stream(session, *stream) else {
+                    self.faults
+                        .push(format!("{command:?} without such a stream"));
+                    return;
+                };
+                // While a party is replaced, nobody hears them.
+                if let Some(remote) = open.remotes.get(&key).copied() {
+                    let keys = digits.iter().map(|digit| (remote, digit.char()));
+                    self.pressed.extend(keys);
+                }
+            }
+            Command::Join {
+                stream,
+                side,
+                room,
+                participant,
+                ..
+            } => match self.with_stream(session, *stream) {
+                Some(open) => {
+                    let (place, seat) = ((*stream, side.index()), (*room, *participant));
+                    if open.seats.insert(place, seat).is_none() {
+                        self.answer(now + WORD, Answer::Talk(session, place, WORDS));
+                    }
+                }
+                None => self
+                    .faults
+                    .push(format!("{command:?} without such a stream")),
+            },
+            Command::Adjust {
+                stream,
+                side,
+                participant,
+                ..
+            } => {
+                let place = (*stream, side.index());
+                let open = self.sessions.get_mut(&session);
+                match open.and_then(|open| open.seats.get_mut(&place)) {
+                    Some(seat) => seat.1 = *participant,
+                    None => self.faults.push(format!("{command:?} without a seat")),
+                }
+            }
+            Command::Leave { stream, side, .. } => {
+                if let Some(open) = self.sessions.get_mut(&session) {
+                    open.seats.remove(&(*stream, side.index()));
+                }
+            }
+            // The PBX has no use for it.
+            Command::Count { .. } | Command::BlockDigits { .. } => {}
+            Command::Keyframe { stream, side, .. } => {
+                let key = (*stream, side.index());
+                let open = self.sessions.get(&session);
+                self.asked
+                    .extend(open.and_then(|open| open.remotes.get(&key)));
+            }
+            // Pictures and recordings of rooms are the workers' affair.
+            Command::Watch { .. }
+            | Command::Wish { .. }
+            | Command::RecordRoom { .. }
+            | Command::PauseRoom { .. } => {}
+            Command::Record { stream, .. } | Command::PauseRecording { stream, .. } => {
+                if self.with_stream(session, *stream).is_none() {
+                    self.faults
+                        .push(format!("{command:?} without such a stream"));
+                }
+            }
+            Command::Unserve { stream, side, .. } => {
+                if let Some(open) = self.sessions.get_mut(&session) {
+                    open.served.remove(&(*stream, side.index()));
+                }
+            }
         }
     }
 
-    fn serve(&mut self, now: Instant, session: SessionId, stream: u8, source: &Source) {
+    fn serve(&mut self, now: Instant, session: SessionId, place: (u8, usize), source: &Source) {
         self.number += 1;
         let number = self.number;
-        match self.with_stream(session, stream) {
-            Some(open) => open.served = Some(number),
+        match self.with_stream(session, place.0) {
+            Some(open) => _ = open.served.insert(place, number),
             None => self.faults.push(format!(
-                "{source:?} for {session:?}, which has no stream {stream}"
+                "{source:?} for {session:?}, which has no stream {}",
+                place.0
             )),
         }
         if matches!(source, Source::Prompt(_)) {
-            self.answer(now + PROMPT, Answer::Finish(session, number));
+            self.answer(now + PROMPT, Answer::Finish(session, place, number));
         }
     }
 
@@ -216,17 +362,54 @@ impl MediaPlane {
                 }
                 Answer::Do(session, Work::Close) => self.close(session),
                 Answer::Look(session) => self.look(now, session, &sending),
-                Answer::Finish(session, number) => self
-                    .sessions
-                    .get(&session)
-                    .filter(|open| open.served == Some(number) && !open.closing)
-                    .map(|_| Event::Finished { session }),
+                Answer::Finish(session, place, number) => self.finish(session, place, number),
+                Answer::Talk(session, place, left) => self.talk(now, session, place, left),
+                Answer::Want(session, (stream, side)) => Some(Event::PictureWanted {
+                    session,
+                    stream,
+                    side: [Side::Caller, Side::Callee][side],
+                }),
             };
             if event.is_some() {
                 return event;
             }
         }
         None
+    }
+
+    fn talk(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        place: (u8, usize),
+        left: u8,
+    ) -> Option<Event> {
+        let open = self.sessions.get(&session).filter(|open| !open.closing)?;
+        open.seats.get(&place)?;
+        if left > 0 {
+            self.answer(now + WORD, Answer::Talk(session, place, left - 1));
+        }
+        Some(match left % 3 {
+            0 => Event::Talking {
+                session,
+                talking: false,
+            },
+            1 => Event::ActiveSpeaker { session },
+            _ => Event::Talking {
+                session,
+                talking: true,
+            },
+        })
+    }
+
+    fn finish(&self, session: SessionId, place: (u8, usize), number: u64) -> Option<Event> {
+        let open = self.sessions.get(&session).filter(|open| !open.closing)?;
+        let side = [Side::Caller, Side::Callee][place.1];
+        (open.served.get(&place) == Some(&number)).then_some(Event::Finished {
+            session,
+            stream: place.0,
+            side,
+        })
     }
 
     fn allocate(
@@ -249,7 +432,10 @@ impl MediaPlane {
             let rtp = open
                 .local
                 .map(|address| address.and_then(|_| self.free.pop_first()).unwrap_or(0));
-            open.streams.push(StreamPorts { rtp });
+            open.streams.push(StreamPorts {
+                rtp,
+                rtcp: rtp.map(|port| if port == 0 { 0 } else { port + 1 }),
+            });
         }
         let streams = open.streams.clone();
         if fresh {
@@ -299,6 +485,10 @@ impl Session {
         })
     }
 }
+
+/// How long a word of somebody in a room takes, and how often he changes between speech and silence.
+const WORD: Duration = Duration::from_millis(130);
+const WORDS: u8 = 29;
 
 /// No answer takes longer.
 pub(crate) const SLOWEST: Duration = Duration::from_millis(50);

@@ -1,13 +1,14 @@
 //! The simulated server: PBX machines behind steering, with a disk and media workers that are played.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use base::{Clock, Mint, SLOTS, Slot, Token};
 use engine::{Answer, Ask, Input, Machine as _, Out};
 use pbx::{CallRecord, Command, Config, Event, Load, Pbx, Services};
+use sdp::bridge::Fingerprint;
 use sip::{Flow, Message};
 use store::{Bindings, Guesses, Lines, Mailboxes, Messages, Publications, Watchers};
 
@@ -156,6 +157,12 @@ impl Server {
     #[must_use]
     pub fn lines(&self) -> &Lines {
         &self.services.lines
+    }
+
+    /// Who is in which conference room.
+    #[must_use]
+    pub fn rooms(&self) -> &pbx::Rooms {
+        &self.services.rooms
     }
 
     /// Where calls are parked.
@@ -392,6 +399,10 @@ impl Ledger {
     }
 }
 
+/// What the simulated media workers' certificate is known by.
+const FINGERPRINT: &str = "sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:\
+                           00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF";
+
 fn services(open: &Arc<AtomicBool>) -> Services {
     let open = Arc::clone(open);
     Services {
@@ -402,6 +413,7 @@ fn services(open: &Arc<AtomicBool>) -> Services {
         publications: Arc::new(Publications::new()),
         watchers: Arc::new(Watchers::new()),
         orbits: Arc::default(),
+        rooms: Arc::default(),
         guesses: Arc::new(Guesses::new()),
         calls: Arc::new(AtomicUsize::new(0)),
         registrations_open: Arc::new(move || open.load(Ordering::Relaxed)),
@@ -409,5 +421,6 @@ fn services(open: &Arc<AtomicBool>) -> Services {
         way_out: Arc::new(|protocol, remote| {
             Some(crate::world::server_address(protocol, remote.is_ipv6()))
         }),
+        fingerprint: Arc::new(LazyLock::new(Box::new(|| Fingerprint::parse(FINGERPRINT)))),
     }
 }

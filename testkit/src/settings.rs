@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pbx::config::{Algorithm, CallConfig, Forward, Redirects, RegistrarConfig};
-use pbx::{Config, DialPlan, Extension, Network, Step, User};
+use pbx::config::{Algorithm, CallConfig, Dtmf, Forward, Redirects, RegistrarConfig};
+use pbx::{Conference, Config, DialPlan, Extension, Network, Step, User};
 
 use crate::network::Weather;
 use crate::world::{Settings, password};
 
 impl Settings {
     /// A calm world with users 1001 to 1006, and these numbers: 600 echo, 601 tone, 602 a prompt and
-    /// then the end, 603 a prompt and then echo, 700 refused with 486, 800 user 1002 and, after
+    /// then the end, 603 a prompt and then echo, 650 a conference room for two, 651 with the moderators'
+    /// PIN 5, 652 with the PIN 77; 700 refused with 486, 800 user 1002 and, after
     /// them, user 1003; 710 to 719 orbits in which calls are parked; *81002 picks up what rings at 1002,
     /// *91002 asks the phones of 1002 to answer by themselves.
     #[must_use]
@@ -50,6 +51,7 @@ fn config() -> Config {
             qualify: Duration::from_secs(60),
         },
         calls: CallConfig {
+            music: true,
             ring_timeout: Duration::from_secs(40),
             session_expires: Duration::from_secs(1800),
             min_session_expires: Duration::from_secs(90),
@@ -62,6 +64,10 @@ fn config() -> Config {
 }
 
 fn user(name: String) -> (String, Arc<User>) {
+    let dtmf = match &*name {
+        "1003" => Dtmf::Info,
+        _ => Dtmf::Auto,
+    };
     let user = User {
         number: name.clone(),
         password: password(&name),
@@ -70,7 +76,10 @@ fn user(name: String) -> (String, Arc<User>) {
         do_not_disturb: false,
         call_waiting: true,
         forward: Forward::default(),
-        media: pbx::sound::with_codecs(Vec::new()),
+        media: pbx::sound::telling(pbx::sound::with_codecs(Vec::new()), dtmf),
+        // Phones at WebSockets describe plain media, as the others do.
+        webrtc: Some(false),
+        dtmf,
         name: name.clone(),
     };
     (name, Arc::new(user))
@@ -85,12 +94,30 @@ fn dialplan() -> DialPlan {
     };
     let dial = |number: &str| Step::Dial(number.to_owned());
     let play = || Step::Play("welcome".to_owned());
+    let room = |pin: Option<&str>, moderator_pin: Option<&str>| {
+        Step::Conference(Conference {
+            room: "{number}".to_owned(),
+            pin: pin.map(Into::into),
+            moderator_pin: moderator_pin.map(Into::into),
+            max: 2,
+            ..Conference::default()
+        })
+    };
+    let names = Step::Conference(Conference {
+        room: "{number}".to_owned(),
+        names: true,
+        ..Conference::default()
+    });
     DialPlan {
         extensions: vec![
             extension("600", vec![Step::Echo]),
             extension("601", vec![Step::Tone(1004.0)]),
             extension("602", vec![play()]),
             extension("603", vec![play(), Step::Echo]),
+            extension("650", vec![room(None, None)]),
+            extension("651", vec![room(None, Some("5"))]),
+            extension("652", vec![room(Some("77"), None)]),
+            extension("653", vec![names]),
             extension("700", vec![Step::Hangup(486)]),
             extension("800", vec![dial("1002"), dial("1003")]),
             Extension {

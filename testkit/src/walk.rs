@@ -326,6 +326,7 @@ fn manner(dice: &mut Dice) -> Manner {
         both_answer: dice.chance(50),
         flow: 0,
         challenges: None,
+        refuses_info: dice.chance(10),
         named: dice.chance(15),
         leaves_when_referred: dice.chance(30),
         refers_silently: dice.chance(20),

@@ -211,6 +211,10 @@ impl World {
 
     /// An operator's wish.
     pub fn operate(&mut self, command: &pbx::Command) {
+        // Nobody listens while the server is down.
+        if self.down_until.is_some() {
+            return;
+        }
         self.server.command(self.now, command);
         self.drain_server();
     }
@@ -225,6 +229,11 @@ impl World {
             .collect();
         self.wiped.extend(gone);
         self.operate(&pbx::Command::Reload(Arc::new(config)));
+    }
+
+    /// The media workers are asked for a picture of whoever sends pictures from this address, and can't tell it.
+    pub fn want_picture(&mut self, of: SocketAddr) {
+        self.server.media.want_picture(self.now, of);
     }
 
     /// Something that is not a phone sends the server a message from this address.

@@ -186,3 +186,45 @@ fn a_phone_at_the_address_of_a_trunk_is_reached_where_it_registered() {
         world.tell(phone, Command::HangUp);
     });
 }
+
+/// RFC 3261 §22.2: INFO that we send by ourselves is proved too, and a provider that does not know it gets keys
+/// as tones.
+#[test]
+fn rfc3261_22_2_a_key_in_info_is_proved_and_pressed_where_info_is_refused() {
+    with_trunk(|world, phone| {
+        let mut provider = Peer::new("x");
+        world.tell(phone, Command::Dial("9123".to_owned()));
+        world.run(Duration::from_millis(200));
+        let invite = asked(&provider.heard(world), "INVITE");
+        provider.answer_with(
+            world,
+            &invite,
+            200,
+            &["Allow: INVITE, ACK, BYE, INFO"],
+            OFFER,
+        );
+        assert!(world.at(phone).lines()[0].up);
+
+        let challenge = "Proxy-Authenticate: Digest realm=\"p\", nonce=\"key\", qop=\"auth\"";
+        world.tell(phone, Command::Info);
+        world.run(Duration::from_millis(100));
+        let info = asked(&provider.heard(world), "INFO");
+        assert!(info.contains("Signal=5\r\n"), "{info}");
+        let heard = provider.answer_with(world, &info, 407, &[challenge], "");
+        let info = asked(&heard, "INFO");
+        assert_eq!(nonce(&info), Some("key"));
+        assert!(info.contains("Signal=5\r\n"), "{info}");
+        let place = "198.51.100.7:4000".parse().unwrap();
+        assert_eq!(world.server.media.pressed_at(place), "");
+        provider.answer_with(world, &info, 415, &[], "");
+        assert_eq!(world.server.media.pressed_at(place), "5");
+        world.tell(phone, Command::Info);
+        world.run(Duration::from_millis(100));
+        assert!(provider.heard(world).is_empty());
+        assert_eq!(world.server.media.pressed_at(place), "55");
+        world.tell(phone, Command::HangUp);
+        world.run(Duration::from_secs(1));
+        let bye = asked(&provider.heard(world), "BYE");
+        provider.answer_with(world, &bye, 200, &[], "");
+    });
+}

@@ -7,6 +7,10 @@
 //! - [`prompts`]: speaks the built-in prompts.
 //! - [`matrix`]: which section of which RFC is done where.
 //! - [`deny`]: licences, bans and sources of the dependencies.
+//! - [`image`]: the container image.
+//! - [`deb`]: the Debian packages.
+//! - [`reproduce`]: whether two builds of a commit are the same.
+//! - [`root`]: files, packed the same everywhere. - [`sbom`]: what the binary is made of.
 //! - [`shell`]: starting other programs.
 
 use std::ffi::OsString;
@@ -15,11 +19,16 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
+mod deb;
 mod deny;
 mod fuzz;
+mod image;
 mod matrix;
 mod prompts;
 mod release;
+mod reproduce;
+mod root;
+mod sbom;
 mod shell;
 mod test;
 mod tidy;
@@ -29,6 +38,11 @@ cargo xtask TASK
 
   run [ARGS..]           build the static release binary and start it (data under ./srv)
   build                  build the static release binary
+  image [--flavour mini|base|full] [--arch amd64,arm64]
+                         build the container image, for podman load and docker load
+  deb [--arch amd64,arm64]
+                         build the Debian packages
+  reproduce              build the last commit twice, in two folders, and compare
   test [--only STEP]..   run every check, or the named steps
   tidy                   check the rules of the house
   rfc-matrix             write docs/rfc-matrix.md anew
@@ -62,6 +76,9 @@ fn dispatch() -> Result<()> {
     match task.as_str() {
         "run" => release::run(&rest(&mut parser)?),
         "build" => no_more(&mut parser).and_then(|()| release::build().map(drop)),
+        "image" => image::run(rest(&mut parser)?),
+        "deb" => deb::run(rest(&mut parser)?),
+        "reproduce" => no_more(&mut parser).and_then(|()| reproduce::run()),
         "test" => test::run(&steps(&mut parser)?),
         "tidy" => no_more(&mut parser).and_then(|()| tidy::run()),
         "rfc-matrix" => no_more(&mut parser).and_then(|()| matrix::run(&tidy::files()?)),

@@ -1,8 +1,10 @@
 //! Every check of the project, one step after the other.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::shell::{Cmd, answers, cargo};
 use crate::{deny, fuzz, release, tidy};
@@ -16,13 +18,18 @@ pub(crate) fn run(only: &[String]) -> Result<()> {
         let names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
         bail!("no step `{unknown}`; there are: {}", names.join(" "));
     }
-    let chosen = |step: &&Step| only.is_empty() || only.iter().any(|name| name == step.name);
+    let chosen = |step: &&Step| match only {
+        [] => step.usual,
+        names => names.iter().any(|name| name == step.name),
+    };
     let results: Vec<_> = STEPS.iter().filter(chosen).map(Step::perform).collect();
     summary(&results)
 }
 
 struct Step {
     name: &'static str,
+    /// Whether it is one of those that run when none is named.
+    usual: bool,
     run: fn() -> Result<()>,
     /// What to do when it fails.
     remedy: &'static str,
@@ -54,48 +61,63 @@ impl Step {
 const STEPS: &[Step] = &[
     Step {
         name: "format",
+        usual: true,
         run: || cargo(["fmt", "--all", "--check"]).run(),
         remedy: "cargo fmt --all",
     },
     Step {
         name: "clippy",
+        usual: true,
         run: clippy,
         remedy: "mend what clippy names; `allow` only with a reason beside it",
     },
     Step {
         name: "rustdoc",
+        usual: true,
         run: rustdoc,
         remedy: "mend the comments that rustdoc names",
     },
     Step {
         name: "tidy",
+        usual: true,
         run: tidy::run,
         remedy: "see CONTRIBUTING.md for the rules of the house",
     },
     Step {
         name: "deny",
+        usual: true,
         run: deny::run,
         remedy: "choose another dependency, or argue for a change of deny.toml",
     },
     Step {
         name: "unit",
+        usual: true,
         run: unit,
         remedy: "cargo test -p CRATE NAME repeats one test",
     },
     Step {
         name: "simulation",
+        usual: true,
         run: simulation,
         remedy: "the failed test names its seed and shows the wire trace",
     },
     Step {
         name: "fuzz",
+        usual: true,
         run: || fuzz::run(fuzz::SMOKE_SECONDS),
         remedy: "add the input under fuzz/artifacts to a unit test, then mend the parser",
     },
     Step {
         name: "interop",
+        usual: true,
         run: interop,
         remedy: "the failed test names the folder with its logs and captures",
+    },
+    Step {
+        name: "arm64",
+        usual: false,
+        run: arm64,
+        remedy: "docs/guide/debian.md says what a build for another machine needs",
     },
 ];
 
@@ -109,6 +131,10 @@ fn clippy() -> Result<()> {
         "warnings",
     ])
     .run()?;
+    // What a flavour leaves out.
+    cargo(["clippy", "-p", "dialtone", "--no-default-features"])
+        .args(["--", "-D", "warnings"])
+        .run()?;
     // What is not compiled in by default.
     cargo(["clippy", "-p", CODEC, "--all-features", "--all-targets"])
         .args(["--", "-D", "warnings"])
@@ -139,6 +165,8 @@ fn unit() -> Result<()> {
         Ok(())
     };
     let features = tests(&["-p", CODEC, "--all-features"]);
+    let joined = ["-p", MEDIA, "--features", "codec/g729,codec/amr"];
+    let features = features.and(tests(&[&joined[..], &["--test", "matrix"]].concat()));
     units.and(examples).and(features)
 }
 
@@ -166,6 +194,36 @@ fn interop() -> Result<()> {
     cargo(["test", "--no-fail-fast", "-p", INTEROP])
         .env("DIALTONE_BIN", binary)
         .run()
+}
+
+/// The binary for arm64 and its Debian package, in an emulator.
+fn arm64() -> Result<()> {
+    let binary = release::build_by(EMULATED, release::triple("arm64")?, release::USUAL)?;
+    let program = emulated(&binary)?;
+    let command = if has_nextest() {
+        cargo(["nextest", "run", "--no-fail-fast", "-p", INTEROP])
+    } else {
+        cargo(["test", "--no-fail-fast", "-p", INTEROP])
+    };
+    command
+        .args(["--test", "deb", "--test", "startup", "--test", "crash"])
+        .args(["--", "for_arm64", "wrong", "taken", "after_a_crash"])
+        .env("DIALTONE_BIN", program)
+        .env("DIALTONE_BIN_ARM64", binary)
+        .run()
+}
+
+/// A program that runs a binary for arm64 here.
+fn emulated(binary: &Path) -> Result<PathBuf> {
+    ensure!(
+        answers(EMULATOR, ["--version"]),
+        "{EMULATOR} is missing; on Debian: apt install qemu-user-static"
+    );
+    let program = binary.with_extension("emulated");
+    let script = format!("#!/bin/sh\nexec {EMULATOR} '{}' \"$@\"\n", binary.display());
+    std::fs::write(&program, script)?;
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+    Ok(program)
 }
 
 fn tests(selection: &[&str]) -> Result<()> {
@@ -212,5 +270,9 @@ const SIMULATION: &str = "dialtone-testkit";
 const SIMULATION_PROFILE: &str = "simulation";
 /// Seeds of each kind of walk.
 const SIMULATION_SEEDS: &str = "10000";
+/// Quick to build: it need not be quick.
+const EMULATED: &str = "emulated";
+const EMULATOR: &str = "qemu-aarch64-static";
 const CODEC: &str = "dialtone-codec";
+const MEDIA: &str = "dialtone-media";
 const INTEROP: &str = "dialtone-interop";

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::types::{Call, CallState};
+use crate::types::{Call, CallState, Sound};
 
 /// Calls in progress. Written by the observer of events, read by the API.
 #[derive(Debug, Default)]
@@ -45,6 +45,20 @@ impl Calls {
         if let Some(call) = self.lock().calls.get_mut(id) {
             call.state = CallState::Answered;
             call.answered = Some(at);
+        }
+    }
+
+    /// How a call sounds: what its caller sends, and its callee.
+    pub fn sounds(&self, id: &str, caller: Sound, callee: Sound) {
+        if let Some(call) = self.lock().calls.get_mut(id) {
+            (call.from_caller, call.from_callee) = (Some(caller), Some(callee));
+        }
+    }
+
+    /// Something is wrong with the sound of a call.
+    pub fn alarmed(&self, id: &str, reason: &str) {
+        if let Some(call) = self.lock().calls.get_mut(id) {
+            call.alarms.push(reason.to_owned());
         }
     }
 
@@ -120,6 +134,7 @@ mod tests {
             started,
             answered: None,
             proxied: id == "a",
+            ..Call::default()
         }
     }
 

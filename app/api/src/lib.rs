@@ -48,6 +48,7 @@ pub use problem::{Excerpt, Problem, Severity};
 pub use routes::{Server, router};
 pub use trace::{TraceFilter, TraceLine, TraceMessage};
 pub use types::{
-    Call, CallState, Health, Party, Phone, Reachability, Refusal, Reloaded, Status, Transfer,
+    Call, CallState, Concerned, Health, Moderation, Party, Phone, Reachability, Record,
+    RecordAction, Refusal, Reloaded, Room, RoomParticipant, RoomRecording, Sound, Status, Transfer,
     Trunk, TrunkRegistration, TrunkWay, VoiceMessages, Waiting,
 };

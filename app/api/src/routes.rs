@@ -12,7 +12,8 @@ use axum::{Json, Router};
 use crate::lines::Lines;
 use crate::trace::TraceFilter;
 use crate::types::{
-    Call, Health, Phone, Refusal, Reloaded, Status, Transfer, Trunk, VoiceMessages, Waiting,
+    Call, Concerned, Health, Moderation, Phone, Record, RecordAction, Refusal, Reloaded, Room,
+    Status, Transfer, Trunk, VoiceMessages, Waiting,
 };
 
 /// What the API needs of a server. Answers come at once: they are copied out of memory, but for
@@ -39,11 +40,28 @@ pub trait Server: Send + Sync + 'static {
     /// # Errors
     /// If there is no such call.
     fn hangup(&self, id: &str) -> Result<(), Refusal>;
+    /// Conference rooms, by name.
+    fn rooms(&self) -> Vec<Room>;
+    /// Moderates a conference room.
+    ///
+    /// # Errors
+    /// If there is no such room, or call in it.
+    fn moderate(
+        &self,
+        room: &str,
+        moderation: Moderation,
+        concerned: &Concerned,
+    ) -> Result<(), Refusal>;
     /// Begins to send a party of a call to another number.
     ///
     /// # Errors
     /// If there is no such call.
     fn transfer(&self, id: &str, transfer: &Transfer) -> Result<(), Refusal>;
+    /// Records a call, or stops.
+    ///
+    /// # Errors
+    /// If there is no such call.
+    fn record(&self, id: &str, action: RecordAction) -> Result<(), Refusal>;
     /// Reads the configuration again.
     ///
     /// # Errors
@@ -73,6 +91,9 @@ pub fn router(server: Arc<dyn Server>) -> Router {
         .route("/calls", get(calls))
         .route("/calls/{id}", delete(hangup))
         .route("/calls/{id}/transfer", post(transfer))
+        .route("/calls/{id}/record", post(record))
+        .route("/rooms", get(rooms))
+        .route("/rooms/{name}/{moderation}", post(moderate))
         .route("/reload", post(reload))
         .route("/stop", post(stop))
         .route("/trace", get(trace))
@@ -126,6 +147,28 @@ async fn transfer(
     Query(transfer): Query<Transfer>,
 ) -> Response {
     match server.transfer(&id, &transfer) {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(refusal) => refuse(refusal),
+    }
+}
+
+async fn record(server: Shared, Path(id): Path<String>, Query(record): Query<Record>) -> Response {
+    match server.record(&id, record.action) {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(refusal) => refuse(refusal),
+    }
+}
+
+async fn rooms(server: Shared) -> Json<Vec<Room>> {
+    Json(server.rooms())
+}
+
+async fn moderate(
+    server: Shared,
+    Path((name, moderation)): Path<(String, Moderation)>,
+    Query(concerned): Query<Concerned>,
+) -> Response {
+    match server.moderate(&name, moderation, &concerned) {
         Ok(()) => StatusCode::ACCEPTED.into_response(),
         Err(refusal) => refuse(refusal),
     }

@@ -128,7 +128,7 @@ pub enum Reachability {
 }
 
 /// A call in progress.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Call {
     /// Names the call, as long as it lasts.
     pub id: String,
@@ -146,13 +146,43 @@ pub struct Call {
     /// It is forwarded: once it is answered, its phones alone can end or move it.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub proxied: bool,
+    /// How what the caller sends sounds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub from_caller: Option<Sound>,
+    /// How what the callee sends sounds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub from_callee: Option<Sound>,
+    /// What is wrong with the sound, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub alarms: Vec<String>,
+}
+
+/// How what one party sends sounds where we hear it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sound {
+    /// RTP packets received.
+    pub packets: u64,
+    /// Packets that are missing.
+    pub lost: u64,
+    /// Interarrival jitter in milliseconds.
+    pub jitter_ms: f64,
+    /// From here to the party and back, in milliseconds, if its RTCP tells.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub round_trip_ms: Option<u32>,
+    /// What listeners would say of it on average: 1 is bad, 4.4 is as good as a telephone gets.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mos: Option<f64>,
+    /// The same in the worst 5 seconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub worst_mos: Option<f64>,
 }
 
 /// How far a call is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CallState {
     /// On its way.
+    #[default]
     Calling,
     /// A phone rings.
     Ringing,
@@ -195,6 +225,27 @@ pub struct Transfer {
     pub who: Party,
 }
 
+/// What is to be done about the recording of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordAction {
+    /// Begin, if that has not been done.
+    Start,
+    /// Leave out what is said from now on.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Complete the file.
+    Stop,
+}
+
+/// As [`RecordAction`], in a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// What is to be done.
+    pub action: RecordAction,
+}
+
 /// A party of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -204,6 +255,102 @@ pub enum Party {
     Caller,
     /// Who was called.
     Callee,
+}
+
+/// A conference room in which somebody is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// Its name.
+    pub name: String,
+    /// Nobody but moderators may come.
+    pub locked: bool,
+    /// Only moderators are heard.
+    pub lecture: bool,
+    /// Since when somebody is there, in seconds since 1970.
+    pub since: u64,
+    /// What is said is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RoomRecording>,
+    /// Who is there, in the order of their coming.
+    pub participants: Vec<RoomParticipant>,
+}
+
+/// The recording of a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomRecording {
+    /// The file, in the folder of recordings.
+    pub name: String,
+    /// What is said is left out just now.
+    pub paused: bool,
+}
+
+/// Somebody in a conference room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says one thing of its own"
+)]
+pub struct RoomParticipant {
+    /// The call, as `dialtone calls` names it.
+    pub call: String,
+    /// The party's name.
+    pub name: String,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+    /// It came with the moderators' PIN.
+    pub moderator: bool,
+    /// It is not heard, for whatever reason.
+    pub muted: bool,
+    /// It does not hear the others.
+    pub deaf: bool,
+    /// It speaks.
+    pub talking: bool,
+    /// It sees who speaks, or is seen when it speaks.
+    #[serde(default)]
+    pub video: bool,
+    /// It speaks loudest, or was the last who did.
+    pub active: bool,
+}
+
+/// What may be done in a conference room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Moderation {
+    /// Somebody, or all who are no moderators, are not heard.
+    Mute,
+    /// They are heard again.
+    Unmute,
+    /// They do not hear the others.
+    Deafen,
+    /// They hear them again.
+    Undeafen,
+    /// They are thrown out.
+    Kick,
+    /// Nobody but moderators may come.
+    Lock,
+    /// Everybody may come.
+    Unlock,
+    /// Only moderators are heard.
+    Lecture,
+    /// Everybody is heard.
+    Discuss,
+    /// What is said in the room is recorded.
+    Record,
+    /// What is said is left out of the recording.
+    Pause,
+    /// It is recorded again.
+    Resume,
+    /// The recording is complete.
+    Stop,
+}
+
+/// Who is concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Concerned {
+    /// The call; none: all who are no moderators.
+    pub call: Option<String>,
 }
 
 /// The configuration was read again and is in use.

@@ -73,10 +73,38 @@ impl Server for Fake {
             started: 5,
             answered: None,
             proxied: false,
+            ..Call::default()
         }]
     }
 
+    fn rooms(&self) -> Vec<api::Room> {
+        vec![api::Room {
+            name: "800".into(),
+            locked: false,
+            lecture: true,
+            since: 5,
+            recording: None,
+            participants: Vec::new(),
+        }]
+    }
+
+    fn moderate(
+        &self,
+        room: &str,
+        moderation: api::Moderation,
+        concerned: &api::Concerned,
+    ) -> Result<(), Refusal> {
+        let known = room == "800" && moderation == api::Moderation::Kick;
+        (known && concerned.call.as_deref() == Some("07-0123456789abcdef"))
+            .then_some(())
+            .ok_or_else(|| Refusal::new("no such room"))
+    }
+
     fn transfer(&self, id: &str, _: &api::Transfer) -> Result<(), Refusal> {
+        self.hangup(id)
+    }
+
+    fn record(&self, id: &str, _: api::RecordAction) -> Result<(), Refusal> {
         self.hangup(id)
     }
 

@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use api::{
     Call, CallState, Client, ClientError, Health, Phone, Reachability, Refusal, Reloaded, Status,
 };
 use serde::Serialize;
 
-use crate::cli::{Mwi, Output, Transfer};
+use crate::cli::{Mwi, Output, Record, Room, RoomAction, Transfer};
 use crate::folder::Folder;
 use crate::settings::Invalid;
 use crate::terminal::{self, Style, Table, span, styled};
@@ -166,7 +166,8 @@ impl Console {
         if output.json {
             return print_json(&calls);
         }
-        let mut table = Table::new(&["ID", "FROM", "TO", "STATE", "FOR"]);
+        let mut table = Table::new(&["ID", "FROM", "TO", "STATE", "FOR", "MOS"]);
+        let mut alarms = Vec::new();
         for call in calls {
             let state = match call.state {
                 CallState::Calling => "calling",
@@ -175,14 +176,33 @@ impl Console {
             };
             let since = call.answered.unwrap_or(call.started);
             let lasted = span(now().saturating_sub(since));
-            table.row([call.id, call.caller, call.callee, state.into(), lasted]);
+            let sides = [&call.from_caller, &call.from_callee];
+            let opinions = sides.map(|side| side.as_ref().and_then(|sound| sound.mos));
+            for alarm in call.alarms {
+                alarms.push(format!("{}: {alarm}", call.id));
+            }
+            let row = [call.id, call.caller, call.callee, state.into(), lasted];
+            let [id, from, to, state, lasted] = row;
+            table.row([id, from, to, state, lasted, mos(opinions)]);
         }
-        self.print(&table)
+        self.print(&table)?;
+        let mut stdout = io::stdout().lock();
+        for alarm in alarms {
+            writeln!(stdout, "{alarm}")?;
+        }
+        Ok(())
     }
 
     pub(crate) fn hangup(&self, id: &str, output: Output) -> Result<()> {
         self.ask(self.client.delete(&format!("/calls/{}", encode(id))))?;
         acknowledge(output)
+    }
+
+    pub(crate) fn record(&self, record: &Record) -> Result<()> {
+        let (id, action) = (encode(&record.id), record.action.word());
+        let resource = format!("/calls/{id}/record?action={action}");
+        self.ask(self.client.command(&resource))?;
+        acknowledge(record.output)
     }
 
     pub(crate) fn transfer(&self, transfer: &Transfer) -> Result<()> {
@@ -191,6 +211,80 @@ impl Console {
         let resource = format!("/calls/{id}/transfer?to={to}&who={who}");
         self.ask(self.client.command(&resource))?;
         acknowledge(transfer.output)
+    }
+
+    pub(crate) fn rooms(&self, output: Output) -> Result<()> {
+        let rooms: Vec<api::Room> = self.ask(self.client.fetch("/rooms"))?;
+        if output.json {
+            return print_json(&rooms);
+        }
+        let mut table = Table::new(&["ROOM", "WHO", "CALL", "STATE", "FOR"]);
+        for room in rooms {
+            let recorded = room.recording.as_ref();
+            let flags = [
+                (room.locked, "locked"),
+                (room.lecture, "lecture"),
+                (recorded.is_some_and(|taken| !taken.paused), "recorded"),
+                (
+                    recorded.is_some_and(|taken| taken.paused),
+                    "recording paused",
+                ),
+            ];
+            table.row([
+                room.name.clone(),
+                format!("{} here", room.participants.len()),
+                String::new(),
+                words(&flags),
+                span(now().saturating_sub(room.since)),
+            ]);
+            for one in room.participants {
+                let flags = [
+                    (one.moderator, "moderator"),
+                    (one.muted, "muted"),
+                    (one.deaf, "deaf"),
+                    (one.video, "video"),
+                    (one.talking, "talking"),
+                    (one.active, "active"),
+                ];
+                table.row([
+                    room.name.clone(),
+                    one.name,
+                    one.call,
+                    words(&flags),
+                    span(now().saturating_sub(one.since)),
+                ]);
+            }
+        }
+        self.print(&table)
+    }
+
+    pub(crate) fn moderate(&self, room: &Room) -> Result<()> {
+        let action = match room.action {
+            RoomAction::Mute => "mute",
+            RoomAction::Unmute => "unmute",
+            RoomAction::Deafen => "deafen",
+            RoomAction::Undeafen => "undeafen",
+            RoomAction::Kick => "kick",
+            RoomAction::Lock => "lock",
+            RoomAction::Unlock => "unlock",
+            RoomAction::Lecture => "lecture",
+            RoomAction::Discuss => "discuss",
+            RoomAction::Record => match room.call.as_deref() {
+                None | Some("start") => "record",
+                Some(word @ ("pause" | "resume" | "stop")) => word,
+                Some(other) => {
+                    bail!("“{other}” is no word; there are start, pause, resume and stop")
+                }
+            },
+        };
+        let mut resource = format!("/rooms/{}/{action}", encode(&room.room));
+        let call = room.call.as_ref();
+        if let Some(call) = call.filter(|_| room.action != RoomAction::Record) {
+            resource.push_str("?call=");
+            resource.push_str(&encode(call));
+        }
+        self.ask(self.client.command(&resource))?;
+        acknowledge(room.output)
     }
 
     pub(crate) fn reload(&self, output: Output) -> Result<()> {
@@ -312,4 +406,22 @@ pub(crate) fn encode(segment: &str) -> String {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
+}
+
+/// The words whose flag is set.
+fn words(flags: &[(bool, &str)]) -> String {
+    let set = flags.iter().filter(|(on, _)| *on).map(|(_, word)| *word);
+    match set.collect::<Vec<_>>() {
+        none if none.is_empty() => "-".into(),
+        words => words.join(", "),
+    }
+}
+
+/// How caller and callee sound, where that is known.
+fn mos(opinions: [Option<f64>; 2]) -> String {
+    if opinions.iter().all(Option::is_none) {
+        return String::new();
+    }
+    let words = opinions.map(|mos| mos.map_or("-".to_owned(), |mos| format!("{mos:.2}")));
+    words.join(" / ")
 }

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+#[cfg(feature = "dial")]
+use crate::dial::Dial;
+#[cfg(feature = "load")]
 use crate::load::Load;
 use crate::settings::Override;
 use crate::trace::Trace;
@@ -16,17 +19,30 @@ use crate::trace::Trace;
 )]
 pub(crate) struct Cli {
     /// The data folder: configuration, registrations, call records, control socket.
+    ///
+    /// Where nothing else is said it is `srv` here if that has a configuration, else that of the
+    /// Debian package if it is installed.
     #[arg(
         long,
         global = true,
         value_name = "DIR",
         env = "DIALTONE_DATA",
-        default_value = "srv"
+        default_value_os_t = data_folder()
     )]
     pub(crate) data: PathBuf,
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// The data folder of whoever names none.
+fn data_folder() -> PathBuf {
+    let (here, packaged) = (PathBuf::from("srv"), PathBuf::from("/var/lib/dialtone"));
+    if packaged.is_dir() && !here.join("etc/dialtone.toml").exists() {
+        packaged
+    } else {
+        here
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,11 +76,23 @@ pub(crate) enum Command {
     },
     /// Send a party of a call to another number.
     Transfer(Transfer),
+    /// Record a call, or pause, resume or stop that.
+    Record(Record),
+    /// Show conference rooms and who is in them.
+    Rooms(Output),
+    /// Moderate a conference room: mute, kick, lock and so on.
+    Room(Room),
     /// Show the SIP messages of the running server as they come and go, as a ladder diagram.
     ///
     /// Names stand over lifelines, the newest message is the last; times are UTC. Both legs of a call
     /// carry its letter. Messages over TLS and WSS are shown in clear. A repeated message is marked ↻.
     Trace(Trace),
+    /// Call a number as a phone would: a test call, or an announcement.
+    ///
+    /// Tells what happens and how the sound was. Ctrl-C hangs up. Exits with 0 if somebody answered and
+    /// the call ended as calls do, else with 1.
+    #[cfg(feature = "dial")]
+    Dial(Box<Dial>),
     /// Let the running server read its configuration again; if it is wrong, the old one stays.
     Reload(Output),
     /// End the running server and its calls.
@@ -75,6 +103,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     User(User),
     /// Put registrations, calls or RTP on a server, and count what comes back.
+    #[cfg(feature = "load")]
     Load(Box<Load>),
 }
 
@@ -82,9 +111,15 @@ impl Command {
     /// Whether answers, and refusals, are for a program.
     pub(crate) fn json(&self) -> bool {
         match self {
-            Self::Run(_) | Self::Load(_) => false,
+            Self::Run(_) => false,
+            #[cfg(feature = "load")]
+            Self::Load(_) => false,
+            #[cfg(feature = "dial")]
+            Self::Dial(dial) => dial.output.json,
             Self::Check(check) => check.output.json,
             Self::Transfer(transfer) => transfer.output.json,
+            Self::Room(room) => room.output.json,
+            Self::Record(record) => record.output.json,
             Self::Trace(trace) => trace.json,
             Self::Mwi(mwi) => mwi.output.json,
             Self::Hangup { output, .. }
@@ -93,6 +128,7 @@ impl Command {
             | Self::Phones(output)
             | Self::Messages(output)
             | Self::Calls(output)
+            | Self::Rooms(output)
             | Self::Reload(output)
             | Self::Stop(output)
             | Self::Health(output)
@@ -108,8 +144,21 @@ impl Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
+    /// What the server is.
+    #[arg(long, value_enum, default_value_t, env = "DIALTONE_ROLE")]
+    pub(crate) role: Role,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
+}
+
+/// What the server is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Role {
+    /// A PBX: registrar, calls, media.
+    #[default]
+    Pbx,
+    /// The media relay of a SIP proxy, by the ng protocol that rtpengine speaks; see [relay].
+    Relay,
 }
 
 #[derive(Debug, Args)]
@@ -124,6 +173,82 @@ pub(crate) struct Transfer {
     pub(crate) callee: bool,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Record {
+    /// The call, as `dialtone calls` names it.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// What is to be done; the file is in recordings/ of the data folder, under the day and the call.
+    #[arg(value_enum)]
+    pub(crate) action: RecordAction,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum RecordAction {
+    /// Begin: a WAV file with the caller left and the callee right.
+    Start,
+    /// Leave out what is said from now on.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Complete the file.
+    Stop,
+}
+
+impl RecordAction {
+    /// As the API names it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Room {
+    /// The room, as `dialtone rooms` names it.
+    pub(crate) room: String,
+    /// What is to be done.
+    #[arg(value_enum)]
+    pub(crate) action: RoomAction,
+    /// With whom: a call, as `dialtone rooms` names it; without, all who are no moderators. Of a
+    /// recording: start, pause, resume or stop.
+    #[arg(value_name = "ID")]
+    pub(crate) call: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// What may be done in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RoomAction {
+    /// They are not heard.
+    Mute,
+    /// They are heard again.
+    Unmute,
+    /// They do not hear the others.
+    Deafen,
+    /// They hear them again.
+    Undeafen,
+    /// They are thrown out.
+    Kick,
+    /// Nobody but moderators may come.
+    Lock,
+    /// Everybody may come.
+    Unlock,
+    /// Only moderators are heard.
+    Lecture,
+    /// Everybody is heard.
+    Discuss,
+    /// What is said is recorded: begin (start), leave out (pause), go on (resume), complete (stop).
+    Record,
 }
 
 #[derive(Debug, Args)]

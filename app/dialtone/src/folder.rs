@@ -75,6 +75,21 @@ impl Folder {
         self.root.join("cdr")
     }
 
+    /// Where recordings of calls are.
+    pub(crate) fn recordings(&self) -> PathBuf {
+        self.root.join("recordings")
+    }
+
+    /// Where sounds are that the dial plan may play.
+    pub(crate) fn sounds(&self) -> PathBuf {
+        self.root.join("sounds")
+    }
+
+    /// Where copies of sounds from the web are.
+    pub(crate) fn copies(&self) -> PathBuf {
+        self.root.join("cache/sounds")
+    }
+
     /// Where the control socket and the lock are.
     pub(crate) fn run(&self) -> PathBuf {
         self.root.join("run")
@@ -86,7 +101,13 @@ impl Folder {
 
     /// Makes the folders that a server needs; those that hold secrets are their owner's alone.
     pub(crate) fn create(&self) -> Result<()> {
-        for folder in [self.etc(), self.state(), self.call_records(), self.run()] {
+        for folder in [
+            self.etc(),
+            self.state(),
+            self.call_records(),
+            self.sounds(),
+            self.run(),
+        ] {
             let mut builder = fs::DirBuilder::new();
             let made = builder.recursive(true).mode(0o700).create(&folder);
             made.with_context(|| {

@@ -1,7 +1,9 @@
 //! The binary: command line, configuration, wiring of the roles.
 //!
 //! - [`cli`]: the command line. - [`ask`], [`users`]: commands beside the server.
-//! - [`trace`]: messages as they come and go. - [`load`]: load on any server.
+//! - [`trace`]: messages as they come and go. - `load`: load on any server, as a feature.
+//! - `dial`: a phone on the command line, as a feature.
+//! - [`environment`]: variables that other images know as well.
 //! - [`folder`]: the data folder. - [`seed`]: what an empty one gets. - [`settings`]: what it says.
 //! - [`server`]: the running server. - [`log`], [`terminal`]: what people see.
 
@@ -12,12 +14,16 @@ use anyhow::Result;
 use clap::Parser;
 
 use ask::Console;
-use cli::{Check, Cli, Command};
+use cli::{Check, Cli, Command, Role};
 use folder::Folder;
 
 mod ask;
 mod cli;
+#[cfg(feature = "dial")]
+mod dial;
+mod environment;
 mod folder;
+#[cfg(feature = "load")]
 mod load;
 mod log;
 mod password;
@@ -55,7 +61,10 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
     let folder = Folder::new(&cli.data);
     let console = Console::new(&folder);
     match &cli.command {
-        Command::Run(run) => server::run(&folder, run.overrides.all())?,
+        Command::Run(run) => match run.role {
+            Role::Pbx => server::run(&folder, run.overrides.all())?,
+            Role::Relay => server::relay::run(&folder, &run.overrides.all())?,
+        },
         Command::Check(check) => return run_check(&folder, check),
         Command::Status(output) => console.status(*output)?,
         Command::Trunks(output) => console.trunks(*output)?,
@@ -63,6 +72,9 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Calls(output) => console.calls(*output)?,
         Command::Messages(output) => console.messages(*output)?,
         Command::Mwi(mwi) => console.mwi(mwi)?,
+        Command::Rooms(output) => console.rooms(*output)?,
+        Command::Room(room) => console.moderate(room)?,
+        Command::Record(record) => console.record(record)?,
         Command::Transfer(transfer) => console.transfer(transfer)?,
         Command::Hangup { id, output } => console.hangup(id, *output)?,
         Command::Trace(trace) => trace.run(&console)?,
@@ -70,7 +82,10 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Stop(output) => console.stop(*output)?,
         Command::Health(output) => return console.health(*output),
         Command::User(command) => users::run(&folder, command)?,
+        #[cfg(feature = "load")]
         Command::Load(load) => return load::run(load),
+        #[cfg(feature = "dial")]
+        Command::Dial(dial) => return dial::run(&folder, dial),
     }
     Ok(ExitCode::SUCCESS)
 }

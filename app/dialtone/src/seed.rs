@@ -6,7 +6,7 @@ use std::io;
 use anyhow::{Context, Result};
 
 use crate::folder::{Folder, replace_file};
-use crate::{password, user_file};
+use crate::{environment, password, user_file};
 
 /// A user that was made, with the password.
 #[derive(Debug)]
@@ -28,14 +28,14 @@ pub(crate) fn seed(folder: &Folder) -> Result<Option<Vec<SeededUser>>> {
         users_text = user_file::add(&users_text, name, None, &password)?;
         users.push(SeededUser { name, password });
     }
-    write(folder, &users_text)?;
+    write(folder, &users_text, environment::domain())?;
     Ok(Some(users))
 }
 
 /// Like [`seed`], but without users: for who adds the first one before the first start.
 pub(crate) fn seed_without_users(folder: &Folder) -> Result<()> {
     if is_empty(folder)? {
-        write(folder, USERS)?;
+        write(folder, USERS, environment::domain())?;
     }
     Ok(())
 }
@@ -50,12 +50,17 @@ pub(crate) fn is_empty(folder: &Folder) -> Result<bool> {
     }
 }
 
-fn write(folder: &Folder, users: &str) -> Result<()> {
+/// Writes all files; a domain becomes the realm.
+fn write(folder: &Folder, users: &str, domain: Option<String>) -> Result<()> {
+    let server = match domain {
+        Some(domain) => SERVER.replacen(REALM, &format!("realm = \"{domain}\""), 1),
+        None => SERVER.to_owned(),
+    };
     for (path, text) in [
         (folder.users_file(), users),
         (folder.dialplan_file(), DIALPLAN),
         (folder.trunks_file(), TRUNKS),
-        (folder.server_file(), SERVER),
+        (folder.server_file(), &*server),
     ] {
         replace_file(&path, text)
             .with_context(|| format!("{} can't be written", path.display()))?;
@@ -65,6 +70,8 @@ fn write(folder: &Folder, users: &str) -> Result<()> {
 
 pub(crate) const SERVER: &str = include_str!("../assets/dialtone.toml");
 pub(crate) const DIALPLAN: &str = include_str!("../assets/dialplan.toml");
+/// The first of its kind is that of `[sip]`.
+const REALM: &str = "realm = \"dialtone\"";
 const TRUNKS: &str = include_str!("../assets/trunks.toml");
 const USERS: &str = include_str!("../assets/users.toml");
 
@@ -97,7 +104,7 @@ mod tests {
             );
             assert_eq!(user.number, user.name);
         }
-        assert_eq!(loaded.settings.dialplan.extensions.len(), 7);
+        assert_eq!(loaded.settings.dialplan.extensions.len(), 8);
         let mode = fs::metadata(folder.users_file())
             .unwrap()
             .permissions()
@@ -106,9 +113,17 @@ mod tests {
     }
 
     #[test]
+    fn a_domain_becomes_the_realm() {
+        let (_root, folder) = folder();
+        write(&folder, USERS, Some("pbx.example.com".into())).unwrap();
+        let settings = settings::load(&folder, &[]).unwrap().settings;
+        assert_eq!(settings.server.sip.realm, "pbx.example.com");
+    }
+
+    #[test]
     fn every_seeded_setting_is_at_its_default() {
         let (_root, folder) = folder();
-        seed(&folder).unwrap();
+        write(&folder, USERS, None).unwrap();
         let seeded = settings::load(&folder, &[]).unwrap().settings.server;
         fs::remove_file(folder.server_file()).unwrap();
         let default = settings::load(&folder, &[]).unwrap().settings.server;

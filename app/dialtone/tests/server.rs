@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Server, command, load};
+use common::{Server, command, load, run};
 use nix::sys::signal::Signal;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -64,6 +64,28 @@ fn registrations_survive_a_kill() {
     let status = server.json("status");
     assert_eq!(status["registered_users"], PHONES);
     assert_eq!(status["health"]["healthy"], true);
+}
+
+#[test]
+fn the_state_of_a_later_release_is_refused_and_left_alone() {
+    let data = TempDir::new().unwrap();
+    let state = data.path().join("state");
+    fs::create_dir_all(&state).unwrap();
+    fs::write(state.join("notes.txt"), "mine").unwrap();
+    let (journal, _) = store::Journal::open(&state).unwrap();
+    let mut later = store::record::encode("1001", &[]);
+    later[0] += 1;
+    journal.append(&[later]).unwrap();
+    drop(journal);
+    let file = state.join("bindings.0000000001.journal");
+    let before = fs::read(&file).unwrap();
+    let output = run(data.path()).output().unwrap();
+    assert!(!output.status.success());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("is not known to this release"), "{told}");
+    assert!(told.contains("start the release that wrote it"), "{told}");
+    assert_eq!(fs::read(&file).unwrap(), before);
+    assert_eq!(fs::read_to_string(state.join("notes.txt")).unwrap(), "mine");
 }
 
 #[test]

@@ -43,6 +43,42 @@ pub fn start(binary: &Path, users: u32) -> Result<Server> {
     start_with(binary, users, Step::Dial)
 }
 
+/// Starts it as the media relay of a proxy.
+///
+/// # Errors
+/// If it does not come up.
+pub fn start_relay(binary: &Path) -> Result<Server> {
+    start_relay_with(binary, &["media.ports=10000-19999"])
+}
+
+/// [`start_relay`] with all calls on one port.
+///
+/// # Errors
+/// If it does not come up.
+pub fn start_one_port(binary: &Path) -> Result<Server> {
+    start_relay_with(binary, &["media.shared=true", "media.ports=10000-10000"])
+}
+
+fn start_relay_with(binary: &Path, settings: &[&str]) -> Result<Server> {
+    let folder = Folder::new("dialtone-relay")?;
+    let address = free_address()?;
+    let mut command = Command::new(binary);
+    command.args(["run", "--role", "relay", "--data"]);
+    command.arg(folder.path("srv"));
+    for setting in [
+        format!("relay.listen=[\"udp:{address}\"]"),
+        format!("relay.interfaces=[\"{}\"]", address.ip()),
+        "relay.delete_delay=never".to_owned(),
+        "log.level=error".to_owned(),
+    ] {
+        command.args(["--set", &setting]);
+    }
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+    Server::start("dialtone", &command, folder, address, Probe::Ng)
+}
+
 /// What the dial plan does with every call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {

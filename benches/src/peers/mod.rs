@@ -1,5 +1,6 @@
 //! How each server is configured and started.
 
+pub mod calls;
 pub mod dialtone;
 pub mod kamailio;
 pub mod ng;

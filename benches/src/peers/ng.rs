@@ -158,7 +158,9 @@ impl Client {
     /// If no answer comes, or the server refuses.
     pub fn command(&mut self, command: &Value) -> Result<Value> {
         self.count += 1;
-        let cookie = format!("bench{} ", self.count).into_bytes();
+        // rtpengine takes a cookie that it knows for a repeated question, whoever asks.
+        let port = self.socket.local_addr()?.port();
+        let cookie = format!("bench{port}-{} ", self.count).into_bytes();
         let mut message = cookie.clone();
         command.encode(&mut message);
         let mut buffer = [0; 1 << 16];

@@ -7,8 +7,8 @@ use std::ptr;
 use base::Slot;
 use memchr::memmem;
 use sip::{Flow, Protocol};
+use udp::address::RawAddress;
 
-use crate::address::RawAddress;
 use crate::udp::UdpSocket;
 
 /// Takes one report from a socket's error queue; `None` when the queue is empty.

@@ -67,7 +67,6 @@
 //!
 //! What this room does not do: transactions and dialogs (`sip`, and the machines), name resolution.
 
-mod address;
 mod admission;
 mod config;
 mod engine;
@@ -103,6 +102,6 @@ pub use services::{PublishEvents, Services, SubmitMedia, TakeQuestions, Trusts, 
 pub use socket::raise_descriptor_limit;
 pub use stats::{Counter, Stats};
 pub use steer::{slot_of_user, steer};
-pub use tcp::Upgraded;
+pub use tcp::{Proxied, Upgraded};
 pub use tls::Tls;
 pub use wiretap::{Batch, Direction, Tapped, Wiretap};

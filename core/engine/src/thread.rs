@@ -22,7 +22,7 @@ use crate::shared::{Ends, Shared};
 use crate::stats::{Counter, Tally};
 use crate::tcp::{Connections, Listeners, Outcome, Received, Stage, Upgraded, read};
 use crate::transports::{Key, Transports};
-use crate::udp::{Inbox, UdpSocket};
+use crate::udp::UdpSocket;
 
 /// One thread: its slots' machines, its sockets, its mailbox.
 pub(crate) struct Thread<M: Machine> {
@@ -30,7 +30,7 @@ pub(crate) struct Thread<M: Machine> {
     shared: Arc<Shared<M::Command>>,
     mail: std::sync::mpsc::Receiver<Mail<M::Command>>,
     events: Events,
-    inbox: Inbox,
+    inbox: udp::Inbox,
     /// Where octets of connections are read to.
     buffer: Vec<u8>,
     residents: Residents<M>,
@@ -66,7 +66,7 @@ impl<M: Machine> Thread<M> {
             mail: parts.ends.mail,
             events: Events::new(),
             buffer: vec![0; BUFFER],
-            inbox: Inbox::new(),
+            inbox: crate::udp::inbox(),
             residents: parts.residents,
             transports: Transports::new(parts.poll, parts.udp, listeners, connections),
             strangers: Seldom::default(),
@@ -313,9 +313,11 @@ impl<M: Machine> Thread<M> {
         let count = self.inbox.receive(self.transports.udp(index));
         for datagram in 0..count {
             let socket = self.transports.udp(index);
-            let Some((flow, bytes)) = self.inbox.datagram(datagram, socket) else {
+            let Some(incoming) = self.inbox.datagram(datagram) else {
                 continue;
             };
+            let flow = socket.flow(incoming.remote, incoming.local);
+            let bytes = incoming.bytes();
             let tally = &self.shared.tallies[self.index];
             if is_keep_alive(bytes) {
                 tally.one(Counter::KeepAlives);

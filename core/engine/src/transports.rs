@@ -12,7 +12,7 @@ use crate::poll::Poll;
 use crate::post::Post;
 use crate::stats::{Counter, Tally};
 use crate::tcp::{Connections, Listeners, Place};
-use crate::udp::{Outbox, UdpSocket};
+use crate::udp::UdpSocket;
 use crate::wiretap::Direction;
 
 /// Sockets of one thread, and what failed on them.
@@ -21,7 +21,7 @@ pub(crate) struct Transports {
     pub(crate) connections: Connections,
     pub(crate) listeners: Listeners,
     udp: Vec<UdpSocket>,
-    outbox: Outbox,
+    outbox: udp::Outbox,
     /// The way of each message of the batch that is being sent.
     ways: Vec<Way>,
     /// Failures that their slots have not been told of.
@@ -86,7 +86,7 @@ impl Transports {
             connections,
             listeners,
             udp,
-            outbox: Outbox::new(),
+            outbox: udp::Outbox::new(),
             ways: Vec::new(),
             unreachable: Vec::new(),
         }
@@ -124,9 +124,12 @@ impl Transports {
                 .clone()
                 .zip(&ways)
                 .filter(|(_, other)| **other == way);
-            let mine = mine.map(|((slot, send), _)| (&bytes[send.range.clone()], send.flow, slot));
+            let mine = mine.map(|((slot, send), _)| {
+                let datagram = socket.outgoing(&bytes[send.range.clone()], &send.flow);
+                (datagram, (send.flow, slot))
+            });
             let unreachable = &mut self.unreachable;
-            self.outbox.send(socket, mine, |flow, slot, error| {
+            self.outbox.send(socket, mine, |(flow, slot), error| {
                 tally.one(Counter::NotSent);
                 if !is_passing(error) {
                     unreachable.push((slot, flow));

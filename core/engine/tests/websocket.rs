@@ -41,6 +41,7 @@ fn adopt(rig: &Rig, socket: TcpStream, session: Option<Box<ServerConnection>>, e
     let upgraded = Upgraded {
         socket,
         session,
+        proxied: None,
         early: early.to_vec(),
     };
     rig.engine.handle().adopt(Box::new(upgraded)).unwrap();

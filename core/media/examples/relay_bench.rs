@@ -1,8 +1,10 @@
 //! Sets up SESSIONS calls and waits, so that a load generator can measure the workers:
 //!
 //! ```text
-//! relay_bench SESSIONS LEGS [MODE [WORKERS]]
+//! relay_bench SESSIONS LEGS [MODE [WORKERS [PORTS]]]
 //! ```
+//!
+//! With PORTS, so many ports are shared by all calls.
 //!
 //! MODE: `relay`, `srtp` (encrypted towards the caller), `srtp2` (towards both), `pcmu`, `g722` or
 //! `opus` (the callee's codec; the caller's is PCMA), `srtp-opus`.
@@ -26,12 +28,16 @@ use media::{
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [sessions, file, rest @ ..] = &args[..] else {
-        eprintln!("relay_bench SESSIONS LEGS [MODE [WORKERS]]");
+        eprintln!("relay_bench SESSIONS LEGS [MODE [WORKERS [PORTS]]]");
         std::process::exit(2);
     };
     let sessions: u64 = sessions.parse().expect("a number of sessions");
+    let shared = rest
+        .get(2)
+        .map(|p| p.parse::<u16>().expect("a number of ports"));
     let config = Config {
-        ports: 20_000..=31_999,
+        ports: 20_000..=shared.map_or(31_999, |ports| 19_999 + ports),
+        shared: shared.is_some(),
         workers: rest
             .get(1)
             .map_or(1, |w| w.parse().expect("a number of workers")),

@@ -1,4 +1,4 @@
-//! DTLS in the media path: who has something to do, and when.
+//! DTLS and connectivity checks in the media path: who has something to do, and when.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use crate::leg::News;
 use crate::sessions::Sessions;
 use crate::{Event, Insecurity, SessionId, Side};
 
-/// When the handshakes of legs want to be looked at: milliseconds and leg, once for each leg.
+/// When the handshakes and checks of legs want to be looked at: milliseconds and leg, once for each leg.
 #[derive(Debug, Default)]
 pub(crate) struct Alarms(BTreeSet<(u64, usize)>);
 
@@ -53,7 +53,7 @@ impl Sessions {
         }
     }
 
-    /// Lets time pass for the handshakes that wait for it.
+    /// Lets time pass for the handshakes and checks that wait for it.
     pub(crate) fn shake_hands(&mut self, now: u64, deliver: &dyn Fn(Event)) {
         // Each leg once, even if one should want to be looked at without end.
         for _ in 0..self.alarms.0.len() {
@@ -61,21 +61,25 @@ impl Sessions {
                 return;
             };
             let at = self.instant(now);
-            if let Some(endpoint) = self.legs[key].endpoint() {
+            let leg = &mut self.legs[key];
+            if let Some(checks) = &mut leg.checks {
+                checks.wake(at);
+            }
+            if let Some(endpoint) = leg.endpoint() {
                 endpoint.handle_timeout(at);
             }
             self.attend(key, now, deliver);
         }
     }
 
-    /// Does what the handshake of a leg wants done, tells what came of it, and sets the next alarm.
+    /// Does what the handshake and checks of a leg want done, tells what came of it, and sets the next alarm.
     pub(crate) fn attend(&mut self, key: usize, now: u64, deliver: &dyn Fn(Event)) {
         while let Some(news) = self.legs[key].converse() {
             if let Some(event) = self.tell(key, news) {
                 deliver(event);
             }
         }
-        let next = self.legs[key].endpoint().and_then(|e| e.deadline());
+        let next = self.legs[key].deadline();
         // Rounded up, and never at once, so that nothing turns in circles.
         let next = next.map(|at| {
             let since = at.saturating_duration_since(self.epoch).as_millis() as u64;
@@ -101,10 +105,17 @@ impl Sessions {
                 side,
                 reason: Insecurity::Dtls(error),
             },
+            News::Wrong(alarm) => Event::Alarm {
+                session,
+                stream,
+                side,
+                alarm,
+            },
         })
     }
 
-    fn place_of(&self, session: SessionId, key: usize) -> Option<(u8, Side)> {
+    /// The stream and side that a leg carries.
+    pub(crate) fn place_of(&self, session: SessionId, key: usize) -> Option<(u8, Side)> {
         let streams = self.streams(session)?;
         let sides = [Side::Caller, Side::Callee];
         let places = (0..)

@@ -16,12 +16,16 @@
 //!    may a new one take its place, and only by going on with the stream: the same SSRC, and
 //!    sequence number and timestamp as far ahead as the silence explains. That is a NAT that has
 //!    forgotten its binding; an attacker who has not seen the stream cannot guess it.
-//! 5. A packet that only the peer can have made, because it was authenticated and is not a repeated
-//!    one, locks the stream to where it came from.
+//! 5. Signalling may say otherwise ([`Latching`]): that nobody but the signalled source counts, that ours do
+//!    not follow, or that any source may take over.
+//! 6. A packet that only the peer can have made, because it was authenticated and is not a repeated
+//!    one, or that comes from where the peer has nominated by ICE, locks the stream to where it came from.
 
 use std::net::SocketAddr;
 
 use rtp::Header;
+
+use crate::Latching;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +42,7 @@ pub(crate) enum Verdict {
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Latch {
+    latching: Latching,
     signalled: Option<SocketAddr>,
     source: Option<Source>,
     /// On probation: a source on the signalled host, and one elsewhere.
@@ -45,10 +50,12 @@ pub(crate) struct Latch {
 }
 
 impl Latch {
-    /// Takes the address that signalling tells.
-    pub(crate) fn signal(&mut self, address: Option<SocketAddr>) {
+    /// Takes the address that signalling tells, and what it says about others.
+    pub(crate) fn signal(&mut self, address: Option<SocketAddr>, latching: Latching) {
+        self.latching = latching;
         if self.signalled != address {
             *self = Self {
+                latching,
                 signalled: address,
                 ..Self::default()
             };
@@ -87,13 +94,20 @@ impl Latch {
 
     /// Where to send to.
     pub(crate) fn target(&self) -> Option<SocketAddr> {
-        self.source().or(self.signalled)
+        let learnt = self.source().filter(|_| !self.is_fixed());
+        learnt.or(self.signalled)
+    }
+
+    /// Whether ours go where signalling says, whatever comes.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.latching.is_fixed()
     }
 
     /// The source, if nothing but its silence can take the lock from it: it is the signalled one,
     /// or the signalled one has had `settled` milliseconds to appear.
     pub(crate) fn settled(&self, now: u64, settled: u64) -> Option<SocketAddr> {
-        let source = self.source?;
+        // Where others may come, or ours go elsewhere, nothing is certain.
+        let source = self.source.filter(|_| self.latching == Latching::Learn)?;
         let patient = now.saturating_sub(source.since) >= settled;
         (patient || self.signalled == Some(source.address)).then_some(source.address)
     }
@@ -104,6 +118,18 @@ impl Latch {
             .is_some_and(|source| now.saturating_sub(source.last.at) >= SILENCE_MS)
     }
 
+    /// Packets of the source have passed without being judged, the last one with these numbers.
+    pub(crate) fn passed(&mut self, sequence: u16, timestamp: u32, at: u64) {
+        if let Some(source) = self.source.as_mut().filter(|source| source.last.at <= at) {
+            source.last = Last {
+                at,
+                sequence,
+                timestamp,
+                ..source.last
+            };
+        }
+    }
+
     fn judge_new(&mut self, from: SocketAddr, header: &Header, now: u64) -> Verdict {
         let Some(signalled) = self.signalled else {
             return Verdict::Reject;
@@ -111,11 +137,16 @@ impl Latch {
         if from == signalled {
             return self.lock(from, header, now);
         }
+        if self.latching == Latching::Signalled {
+            return Verdict::Reject;
+        }
         if let Some(source) = &self.source {
             if source.last.is_continued_by(header, now) {
                 return self.lock(from, header, now);
             }
-            return Verdict::Reject;
+            if self.latching != Latching::Handover {
+                return Verdict::Reject;
+            }
         }
         let place = &mut self.candidates[usize::from(from.ip() != signalled.ip())];
         if probe(place, from, header, now) {
@@ -234,7 +265,7 @@ mod tests {
     impl Feed {
         fn new() -> Self {
             let mut latch = Latch::default();
-            latch.signal(Some(PHONE.parse().unwrap()));
+            latch.signal(Some(PHONE.parse().unwrap()), Latching::Learn);
             Self { latch, now: 0 }
         }
 
@@ -261,7 +292,7 @@ mod tests {
     #[test]
     fn nothing_is_accepted_before_signalling() {
         let mut feed = Feed::new();
-        feed.latch.signal(None);
+        feed.latch.signal(None, Latching::Learn);
         assert_eq!(feed.packet(PHONE, 7, 0), Verdict::Reject);
         assert_eq!(feed.latch.target(), None);
     }
@@ -282,6 +313,40 @@ mod tests {
     fn another_source_locks_after_probation() {
         let feed = Feed::behind_nat();
         assert_eq!(feed.latch.target(), Some(NAT.parse().unwrap()));
+    }
+
+    fn latched(latching: Latching) -> Feed {
+        let mut feed = Feed::new();
+        feed.latch.signal(Some(PHONE.parse().unwrap()), latching);
+        feed
+    }
+
+    #[test]
+    fn who_sends_from_elsewhere_is_heard_and_still_answered_where_he_said() {
+        let mut feed = latched(Latching::Asymmetric);
+        (0..3).for_each(|n| assert_eq!(feed.packet(NAT, 7, n), Verdict::Probation));
+        assert_eq!(feed.packet(NAT, 7, 3), Verdict::Moved);
+        assert_eq!(feed.packet(NAT, 7, 4), Verdict::Accept);
+        assert_eq!(feed.packet(STRANGER, 8, 0), Verdict::Reject);
+        assert_eq!(feed.latch.target(), Some(PHONE.parse().unwrap()));
+        assert_eq!(feed.latch.settled(99_999, 1), None);
+    }
+
+    #[test]
+    fn nobody_but_the_signalled_source_counts_where_that_is_said() {
+        let mut feed = latched(Latching::Signalled);
+        (0..9).for_each(|n| assert_eq!(feed.packet(NAT, 7, n), Verdict::Reject));
+        assert_eq!(feed.packet(PHONE, 7, 9), Verdict::Moved);
+    }
+
+    #[test]
+    fn a_new_source_takes_over_at_any_time_where_that_is_said() {
+        let mut feed = latched(Latching::Handover);
+        assert_eq!(feed.packet(PHONE, 7, 0), Verdict::Moved);
+        (0..3).for_each(|n| assert_eq!(feed.packet(STRANGER, 8, n), Verdict::Probation));
+        assert_eq!(feed.packet(STRANGER, 8, 3), Verdict::Moved);
+        assert_eq!(feed.latch.target(), Some(STRANGER.parse().unwrap()));
+        assert_eq!(feed.latch.settled(99_999, 1), None);
     }
 
     #[test]
@@ -352,9 +417,11 @@ mod tests {
     #[test]
     fn a_changed_signalled_address_starts_over_and_the_same_does_not() {
         let mut feed = Feed::behind_nat();
-        feed.latch.signal(Some(PHONE.parse().unwrap()));
+        feed.latch
+            .signal(Some(PHONE.parse().unwrap()), Latching::Learn);
         assert_eq!(feed.packet(NAT, 7, 4), Verdict::Accept);
-        feed.latch.signal(Some(STRANGER.parse().unwrap()));
+        feed.latch
+            .signal(Some(STRANGER.parse().unwrap()), Latching::Learn);
         assert_eq!(feed.packet(NAT, 7, 5), Verdict::Probation);
         assert_eq!(feed.packet(STRANGER, 1, 0), Verdict::Moved);
     }

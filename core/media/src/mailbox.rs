@@ -25,6 +25,8 @@ pub(crate) struct Mailbox {
     capacity: usize,
     filled: AtomicBool,
     asleep: AtomicBool,
+    /// There is something to be looked for elsewhere.
+    stirred: AtomicBool,
     stopping: AtomicBool,
     bell: OwnedFd,
 }
@@ -36,6 +38,7 @@ impl Mailbox {
             capacity,
             filled: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
+            stirred: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
@@ -70,6 +73,19 @@ impl Mailbox {
         self.ring();
     }
 
+    /// Tells the worker to look for what other workers have published.
+    pub(crate) fn stir(&self) {
+        self.stirred.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// The worker is about to look.
+    pub(crate) fn calm(&self) {
+        if self.stirred.load(Ordering::Relaxed) {
+            self.stirred.swap(false, Ordering::Acquire);
+        }
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
@@ -86,7 +102,8 @@ impl Mailbox {
         self.asleep.store(true, Ordering::Relaxed);
         // Pairs with the fence in `ring`: one of the two sees what the other has stored.
         fence(Ordering::SeqCst);
-        if self.filled.load(Ordering::Relaxed) || self.is_stopping() {
+        let stirred = self.stirred.load(Ordering::Relaxed);
+        if self.filled.load(Ordering::Relaxed) || stirred || self.is_stopping() {
             self.wake();
             return false;
         }

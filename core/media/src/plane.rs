@@ -7,7 +7,11 @@ use crate::certificate::Certificate;
 use crate::dtls::{self, Fingerprint};
 use crate::mailbox::Mailbox;
 use crate::ports::pairs;
-use crate::worker::Worker;
+use crate::record::Recorder;
+use crate::room::Rooms;
+use crate::shortcuts;
+use crate::sound::{Library, Music, Radio};
+use crate::worker::{Common, Parts, Worker};
 use crate::{Command, Config, Event, Refusal, SessionId};
 
 /// Receives the events of all sessions, on a worker's thread: it must not wait.
@@ -17,56 +21,75 @@ pub type Deliver = Arc<dyn Fn(Event) + Send + Sync>;
 pub struct Plane {
     handle: Handle,
     threads: Vec<JoinHandle<()>>,
-    certificate: Certificate,
 }
 
 impl Plane {
     /// Starts the workers. Events go to `deliver`.
     ///
     /// # Errors
-    /// The system refuses threads or file descriptors, or the range has no even port followed by
+    /// The system refuses threads, file descriptors, or a way through the kernel that is required; or the range has no even port followed by
     /// an odd one.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "both are handed over for good"
     )]
     pub fn start(config: Config, deliver: Deliver) -> io::Result<Self> {
-        let pairs = pairs(&config.ports).count();
-        if pairs == 0 {
-            let text = "the port range has no even port followed by an odd one";
+        let places = match config.shared {
+            true => config.ports.clone().filter(|port| *port != 0).count(),
+            false => pairs(&config.ports).count(),
+        };
+        if places == 0 {
+            let text = match config.shared {
+                true => "the port range is empty",
+                false => "the port range has no even port followed by an odd one",
+            };
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         // A worker without ports would refuse every call that falls to it.
-        let workers = config.workers.clamp(1, pairs);
+        let workers = config.workers.clamp(1, places);
         let config = Config { workers, ..config };
+        let library = Library::start(config.sounds.clone(), config.copies.clone())?;
         let mut plane = Self {
             handle: Handle {
                 mailboxes: Arc::from([]),
                 deliver: Arc::clone(&deliver),
+                radio: Arc::clone(library.radio()),
+                certificate: Certificate::new(),
             },
             threads: Vec::new(),
-            certificate: Certificate::new(),
         };
-        plane.certificate.prepare();
+        plane.handle.certificate.prepare();
+        let (way, looking) = shortcuts::open(&config)?;
+        plane.threads.extend(looking);
+        let common = Common {
+            certificate: plane.handle.certificate.clone(),
+            library: library.clone(),
+            recorder: Recorder::start(config.recordings.clone(), Arc::clone(&deliver))?,
+            rooms: Arc::new(Rooms::new(workers)),
+            way,
+        };
+        let rooms = Arc::clone(&common.rooms);
+        plane.threads.push(library.start_radio()?);
         let mut mailboxes = Vec::new();
         for number in 0..workers {
             let mailbox = Arc::new(Mailbox::new(config.queue)?);
-            let worker = Worker::new(
+            let parts = Parts::new(
                 &config,
                 number,
                 Arc::clone(&mailbox),
                 Arc::clone(&deliver),
-                plane.certificate.clone(),
+                common.clone(),
             )?;
             plane.threads.push(
                 std::thread::Builder::new()
                     .name(format!("media-{number}"))
-                    .spawn(move || worker.run())?,
+                    .spawn(move || Worker::new(parts).run())?,
             );
             mailboxes.push(mailbox);
             // Kept up to date, so that an error further on stops those that run.
             plane.handle.mailboxes = mailboxes.clone().into();
         }
+        rooms.connect(&plane.handle.mailboxes);
         Ok(plane)
     }
 
@@ -75,20 +98,12 @@ impl Plane {
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
-
-    /// The fingerprint of the certificate that DTLS shows, for SDP. The certificate is made when the
-    /// plane starts, which takes some milliseconds: this waits for it.
-    ///
-    /// # Errors
-    /// There is none: the provider of cryptography has failed.
-    pub fn fingerprint(&self) -> Result<Fingerprint, dtls::Error> {
-        self.certificate.fingerprint()
-    }
 }
 
 impl Drop for Plane {
     fn drop(&mut self) {
         self.handle.mailboxes.iter().for_each(|m| m.stop());
+        self.handle.radio.stop();
         for thread in self.threads.drain(..) {
             // A worker's panic has been reported by the panic hook.
             let _ = thread.join();
@@ -99,7 +114,7 @@ impl Drop for Plane {
 impl fmt::Debug for Plane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plane")
-            .field("workers", &self.threads.len())
+            .field("workers", &self.handle.mailboxes.len())
             .finish_non_exhaustive()
     }
 }
@@ -109,9 +124,25 @@ impl fmt::Debug for Plane {
 pub struct Handle {
     mailboxes: Arc<[Arc<Mailbox>]>,
     deliver: Deliver,
+    radio: Arc<Radio>,
+    certificate: Certificate,
 }
 
 impl Handle {
+    /// The fingerprint of the certificate that DTLS shows, for SDP. The certificate is made when the
+    /// plane starts, which takes some milliseconds: this waits for it.
+    ///
+    /// # Errors
+    /// There is none: the provider of cryptography has failed.
+    pub fn fingerprint(&self) -> Result<Fingerprint, dtls::Error> {
+        self.certificate.fingerprint()
+    }
+
+    /// What [`Source::Music`](crate::Source::Music) is from now on; none: silence.
+    pub fn tune(&self, music: Option<Music>) {
+        self.radio.tune(music);
+    }
+
     /// Hands all `commands` to the workers of their sessions and leaves the vector empty.
     ///
     /// A worker that has [`Config::queue`] commands waiting, or has been stopped, turns

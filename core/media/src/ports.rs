@@ -102,6 +102,13 @@ pub(crate) fn pairs(ports: &RangeInclusive<u16>) -> impl Iterator<Item = u16> + 
     (first..last).step_by(2).map(|port| port as u16)
 }
 
+/// The share of worker `number` of a range whose ports are shared by many legs.
+pub(crate) fn shared(ports: &RangeInclusive<u16>, workers: usize, number: usize) -> Vec<u16> {
+    // Port 0 would mean any.
+    let ports = (*ports.start()).max(1)..=*ports.end();
+    ports.skip(number).step_by(workers.max(1)).collect()
+}
+
 /// The pairs of one local address that no session uses.
 #[derive(Debug)]
 struct Book {
@@ -132,16 +139,20 @@ impl Book {
                 Err(error) => error,
             };
             self.unbound.push_back(port);
-            match error {
-                // Another process has it.
-                Errno::ADDRINUSE => {}
-                Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
-                    return Err(Refusal::Overload);
-                }
-                _ => return Err(Refusal::BadAddress),
+            // Another process may have it.
+            if error != Errno::ADDRINUSE {
+                return Err(refusal(error));
             }
         }
         Err(Refusal::NoPorts)
+    }
+}
+
+/// Why a socket cannot be bound.
+pub(crate) fn refusal(error: Errno) -> Refusal {
+    match error {
+        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Refusal::Overload,
+        _ => Refusal::BadAddress,
     }
 }
 

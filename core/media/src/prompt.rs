@@ -4,7 +4,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use codec::ogg_opus;
-use codec::resample::Resampler;
+
+use crate::sound::Clip;
+use crate::sound::clip::WIDE;
 
 /// The built-in prompt of this name, as [`Source::Prompt`](crate::Source::Prompt) wants it.
 #[must_use]
@@ -22,7 +24,7 @@ pub(crate) struct Prompt {
     name: &'static str,
     file: &'static [u8],
     wanted: AtomicBool,
-    sound: OnceLock<Option<Sound>>,
+    sound: OnceLock<Option<Clip>>,
 }
 
 impl Prompt {
@@ -45,7 +47,7 @@ impl Prompt {
         if self.wanted.swap(true, Ordering::Relaxed) {
             return;
         }
-        let decode = move || _ = self.sound.set(Sound::decode(self.file));
+        let decode = move || _ = self.sound.set(decode(self.file));
         let thread = std::thread::Builder::new().name("prompt".into());
         if thread.spawn(decode).is_err() {
             let _ = self.sound.set(None);
@@ -53,7 +55,7 @@ impl Prompt {
     }
 
     /// The sound; `None` while it is being decoded.
-    pub(crate) fn sound(&self) -> Option<Result<&Sound, Unplayable>> {
+    pub(crate) fn sound(&self) -> Option<Result<&Clip, Unplayable>> {
         self.sound.get().map(|s| s.as_ref().ok_or(Unplayable))
     }
 }
@@ -62,29 +64,8 @@ impl Prompt {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Unplayable;
 
-/// A decoded prompt at both sampling rates that encoders want.
-#[derive(Debug)]
-pub(crate) struct Sound {
-    wide: Vec<i16>,
-    narrow: Vec<i16>,
-}
-
-impl Sound {
-    fn decode(file: &[u8]) -> Option<Self> {
-        let wide = ogg_opus::decode(file, 16_000).ok()?;
-        let mut narrow = Vec::with_capacity(wide.len() / 2 + 1);
-        Resampler::new(16_000, 8000).process(&wide, &mut narrow);
-        Some(Self { wide, narrow })
-    }
-
-    /// Samples at `rate`, 8 or 16 kHz.
-    pub(crate) fn at(&self, rate: u32) -> &[i16] {
-        if rate == 8000 {
-            &self.narrow
-        } else {
-            &self.wide
-        }
-    }
+fn decode(file: &[u8]) -> Option<Clip> {
+    ogg_opus::decode(file, WIDE).ok().map(Clip::new)
 }
 
 macro_rules! built_in {
@@ -93,7 +74,18 @@ macro_rules! built_in {
     };
 }
 
-static PROMPTS: [Prompt; 4] = built_in!["welcome", "busy", "not-found", "unavailable"];
+static PROMPTS: [Prompt; 10] = built_in![
+    "welcome",
+    "busy",
+    "not-found",
+    "unavailable",
+    "conference-pin",
+    "conference-wrong-pin",
+    "conference-closed",
+    "conference-name",
+    "conference-joined",
+    "conference-left",
+];
 
 #[cfg(test)]
 mod tests {
@@ -115,7 +107,7 @@ mod tests {
     #[test]
     fn every_prompt_speaks_at_telephone_level() {
         for prompt in &PROMPTS {
-            let sound = Sound::decode(prompt.file).unwrap();
+            let sound = decode(prompt.file).unwrap();
             for rate in [8000, 16_000] {
                 let pcm = sound.at(rate);
                 let seconds = pcm.len() / rate as usize;
@@ -129,6 +121,6 @@ mod tests {
 
     #[test]
     fn a_damaged_prompt_is_unplayable() {
-        assert!(Sound::decode(b"OggS").is_none());
+        assert!(decode(b"OggS").is_none());
     }
 }

@@ -160,16 +160,26 @@ impl Protection {
     /// Protects the RTP packet of `len` bytes at the start of `buffer`; `None` if it must not be
     /// sent.
     pub(crate) fn protect_rtp(&mut self, buffer: &mut [u8], len: usize) -> Option<usize> {
-        let (sender, _) = self.keys.as_mut()?;
         alias(buffer, 8, self.alias);
+        self.protect_carried_rtp(buffer, len)
+    }
+
+    /// As [`protect_rtp`](Self::protect_rtp), of another stream that shares the keys.
+    pub(crate) fn protect_carried_rtp(&mut self, buffer: &mut [u8], len: usize) -> Option<usize> {
+        let (sender, _) = self.keys.as_mut()?;
         sender.protect_rtp(buffer, len).ok()
     }
 
     /// Protects the RTCP datagram of `len` bytes at the start of `buffer`; `None` if it must not be
     /// sent.
     pub(crate) fn protect_rtcp(&mut self, buffer: &mut [u8], len: usize) -> Option<usize> {
-        let (sender, _) = self.keys.as_mut()?;
         alias(buffer, 4, self.alias);
+        self.protect_carried_rtcp(buffer, len)
+    }
+
+    /// As [`protect_rtcp`](Self::protect_rtcp), of another stream that shares the keys.
+    pub(crate) fn protect_carried_rtcp(&mut self, buffer: &mut [u8], len: usize) -> Option<usize> {
+        let (sender, _) = self.keys.as_mut()?;
         sender.protect_rtcp(buffer, len).ok()
     }
 }
@@ -181,7 +191,7 @@ impl fmt::Debug for Protection {
 }
 
 /// Changes the SSRC that stands at `at`.
-fn alias(packet: &mut [u8], at: usize, alias: u32) {
+pub(crate) fn alias(packet: &mut [u8], at: usize, alias: u32) {
     if alias != 0
         && let Some(ssrc) = packet.get_mut(at..).and_then(|p| p.first_chunk_mut::<4>())
     {
@@ -190,4 +200,4 @@ fn alias(packet: &mut [u8], at: usize, alias: u32) {
 }
 
 /// Odd, so that it takes 2^32 restarts to come round, and far from what SSRCs differ by.
-const GOLDEN: u32 = 0x9e37_79b9;
+pub(crate) const GOLDEN: u32 = 0x9e37_79b9;

@@ -1,12 +1,15 @@
 //! What becomes of a datagram: the packet path.
 
 use crate::Event;
+use crate::hub;
 use crate::leg::Leg;
 use crate::sessions::{Port, Sessions, Token};
+use crate::transport::Transport;
 use std::net::SocketAddr;
 
 use rtp::{Header, Kind};
 use slab::Slab;
+use udp::Inbox;
 
 /// The largest datagram that is taken for media; a longer one is dropped.
 pub(crate) const MAX_DATAGRAM: usize = 4095;
@@ -17,6 +20,15 @@ pub(crate) const ROOM: usize = 64;
 
 /// The length of a [`Buffer`].
 pub(crate) const SIZE: usize = MAX_DATAGRAM + ROOM;
+
+/// A datagram that has come.
+#[derive(Clone, Copy)]
+struct Arrived {
+    token: Token,
+    kind: Kind,
+    from: SocketAddr,
+    len: usize,
+}
 
 /// The space that datagrams are received into and sent from.
 pub(crate) type Buffer = [u8; SIZE];
@@ -33,28 +45,117 @@ impl Sessions {
         let Some(leg) = self.legs.get_mut(token.leg) else {
             return;
         };
+        let Transport::Own(pair) = &leg.transport else {
+            return;
+        };
         let received = match token.port {
-            Port::Rtp => leg.pair.rtp.receive(&mut buffer[..=MAX_DATAGRAM]),
-            Port::Rtcp => leg.pair.rtcp.receive(&mut buffer[..=MAX_DATAGRAM]),
+            Port::Rtp => pair.rtp.receive(&mut buffer[..=MAX_DATAGRAM]),
+            Port::Rtcp => pair.rtcp.receive(&mut buffer[..=MAX_DATAGRAM]),
         };
         let (len, from) = match received {
             Ok(received) => received,
             // Gone, or the peer's refusal of something that we have sent.
             Err(_) => return,
         };
-        if len > MAX_DATAGRAM || leg.session.is_none() {
-            return;
+        if len <= MAX_DATAGRAM && leg.session.is_some() {
+            let kind = Kind::of(&buffer[..len]);
+            let arrived = Arrived {
+                token,
+                kind,
+                from,
+                len,
+            };
+            self.take(arrived, buffer, now, deliver);
         }
-        match (Kind::of(&buffer[..len]), token.port) {
-            (Kind::Rtp, Port::Rtp) => self.rtp(token.leg, from, buffer, len, now),
-            (Kind::Stun, Port::Rtp) => self.check(token.leg, from, &buffer[..len], now),
+    }
+
+    /// Takes the datagrams that wait at a socket of a shared port, at most one batch, and passes them on. Returns
+    /// how many there were.
+    pub(crate) fn readable_hub(
+        &mut self,
+        (hub, socket): (usize, usize),
+        inbox: &mut Inbox,
+        now: u64,
+        deliver: &dyn Fn(Event),
+    ) -> usize {
+        let count = inbox.receive(&self.hubs[hub].outlet.sockets[socket]);
+        for index in 0..count {
+            let Some(incoming) = inbox.datagram(index) else {
+                continue;
+            };
+            let (from, len) = (incoming.remote, incoming.len);
+            if len <= MAX_DATAGRAM
+                && let Ok(buffer) = incoming.buffer.try_into()
+            {
+                self.sort(hub, from, buffer, len, now, deliver);
+            }
+        }
+        count
+    }
+
+    /// Finds out whose a datagram is that came to a shared port.
+    fn sort(
+        &mut self,
+        hub: usize,
+        from: SocketAddr,
+        buffer: &mut Buffer,
+        len: usize,
+        now: u64,
+        deliver: &dyn Fn(Event),
+    ) {
+        let datagram = &buffer[..len];
+        let kind = Kind::of(datagram);
+        let ssrc = hub::ssrc(kind, datagram);
+        let Some(key) = self.hubs[hub].whose(kind, from, datagram, &self.legs) else {
+            return;
+        };
+        let port = match kind {
+            Kind::Rtcp if !self.legs[key].is_muxed() => Port::Rtcp,
+            _ => Port::Rtp,
+        };
+        let token = Token { leg: key, port };
+        let arrived = Arrived {
+            token,
+            kind,
+            from,
+            len,
+        };
+        self.take(arrived, buffer, now, deliver);
+        let media = ssrc.filter(|_| kind == Kind::Rtp);
+        if !self.hubs[hub].knows(key, from, media) && self.legs[key].is_from(from) {
+            self.hubs[hub].accepted(key, from, media);
+        }
+    }
+
+    fn take(&mut self, arrived: Arrived, buffer: &mut Buffer, now: u64, deliver: &dyn Fn(Event)) {
+        let Arrived {
+            token,
+            kind,
+            from,
+            len,
+        } = arrived;
+        match (kind, token.port) {
+            (Kind::Rtp, Port::Rtp) => self.rtp(token.leg, from, buffer, len, now, deliver),
+            (Kind::Stun, port) => {
+                let check = (port, from, &buffer[..len]);
+                self.check(token.leg, check, now, deliver);
+            }
             (Kind::Dtls, Port::Rtp) => self.dtls(token.leg, from, &buffer[..len], now, deliver),
-            (Kind::Rtcp, port) => self.rtcp(token.leg, port, from, buffer, len, now),
+            (Kind::Rtcp, port) => self.rtcp(token.leg, (port, from), buffer, len, now, deliver),
             _ => {}
         }
     }
 
-    fn rtp(&mut self, key: usize, from: SocketAddr, buffer: &mut Buffer, len: usize, now: u64) {
+    /// A stream of whose packets nothing here wants to know takes the short way, if `Leg::flow` says so.
+    fn rtp(
+        &mut self,
+        key: usize,
+        from: SocketAddr,
+        buffer: &mut Buffer,
+        len: usize,
+        now: u64,
+        deliver: &dyn Fn(Event),
+    ) {
         let leg = &mut self.legs[key];
         let Some(len) = leg.unprotect_rtp(&mut buffer[..len]) else {
             return;
@@ -62,12 +163,47 @@ impl Sessions {
         let Ok(header) = Header::parse(&buffer[..len]) else {
             return;
         };
-        let Some(arrival) = leg.admit_rtp(from, &header, len, now) else {
+        if let Some(path) = self.shortcuts.path() {
+            leg.rejoin(path, from, &header, now);
+        }
+        let carrier = key;
+        let key = self.member_of(carrier, &buffer[..len], &header);
+        let arrival = match (key == carrier, self.legs[carrier].vouches(from)) {
+            (true, _) => self.legs[key].admit_rtp(from, &header, len, now),
+            (false, true) => Some(self.legs[key].admit_carried_rtp(&header, len, now)),
+            (false, false) => None,
+        };
+        let (leg, Some(arrival)) = (&mut self.legs[key], arrival) else {
             return;
         };
-        if leg.server.is_some() {
-            leg.answer_rtp(buffer, len, &header, now);
-        } else if let Some(other) = listener(&self.legs, key)
+        leg.note_rtp(&header, now);
+        let aside = leg.ask_for_keyframe(now);
+        leg.look(&buffer[..len], &header, now);
+        if let Some(aside) = aside {
+            self.tell_wish(key, &aside, deliver);
+        }
+        self.tape(key, &buffer[..len], now);
+        let leg = &mut self.legs[key];
+        if let Some(digit) = leg.hear_digit(&buffer[..len], &header, now) {
+            self.tell_digit(key, digit, deliver);
+        }
+        let (digit, hushed) = self.listen(key, &buffer[..len], &header, arrival, now);
+        if let Some(digit) = digit {
+            self.tell_digit(key, digit, deliver);
+            self.pass_key(key, digit, now);
+        }
+        let leg = &mut self.legs[key];
+        if leg.keeps(&header) {
+            return;
+        }
+        if let Some(screen) = &leg.screen {
+            let mixer = &mut self.mixers[screen.mixer()];
+            mixer.film(&mut self.legs, key, (buffer, len), &header, now);
+        } else if leg.seat.is_some() {
+            leg.seat_rtp(&buffer[..len], &header, now);
+        } else if leg.echoes() {
+            leg.echo_rtp(buffer, len, &header, arrival, now);
+        } else if let Some(other) = listener(&self.legs, key).filter(|_| !hushed)
             && let Some((leg, other)) = self.legs.get2_mut(key, other)
         {
             let scratch = &mut self.scratch;
@@ -75,37 +211,90 @@ impl Sessions {
         }
     }
 
+    /// Records a packet that a side says, unless the other one hears our music instead.
+    fn tape(&self, key: usize, packet: &[u8], now: u64) {
+        let leg = &self.legs[key];
+        let Some(tap) = &leg.tap else { return };
+        let other = leg.other.and_then(|other| self.legs.get(other));
+        let server = other.and_then(|other| other.server.as_ref());
+        if !server.is_some_and(|server| server.plays()) {
+            tap.copy(packet, true, now);
+        }
+    }
+
     fn rtcp(
         &mut self,
         key: usize,
-        port: Port,
-        from: SocketAddr,
+        (port, from): (Port, SocketAddr),
         buffer: &mut Buffer,
         len: usize,
         now: u64,
+        deliver: &dyn Fn(Event),
     ) {
         let leg = &mut self.legs[key];
         let Some(len) = leg.unprotect_rtcp(&mut buffer[..len]) else {
             return;
         };
         let datagram = &buffer[..len];
+        let carrier = key;
+        let key = self.member_about(carrier, datagram);
+        let vouched = self.legs[carrier].vouches(from);
+        let leg = &mut self.legs[key];
         let admitted = match port {
+            _ if key != carrier => leg.admit_carried_rtcp(vouched, len, now),
             Port::Rtp => leg.admit_muxed_rtcp(from, datagram, now),
             Port::Rtcp => leg.admit_rtcp(from, datagram, now),
         };
         if !admitted {
             return;
         }
+        leg.quality.hear(datagram, now);
+        self.expect_loss(key);
+        let leg = &mut self.legs[key];
+        let echoes = leg.echoes();
         if let Some(reporter) = leg.reporter() {
             reporter.hear(datagram, now);
-        } else if let Some(other) = listener(&self.legs, key) {
-            self.legs[other].send_rtcp(buffer, len);
+        }
+        if leg.screen.is_some() {
+            return self.hear_viewer(key, buffer, len, now);
+        }
+        // A stream of our own has reports of our own.
+        if let Some(other) = listener(&self.legs, key).filter(|_| !echoes)
+            && self.legs[other].own.is_none()
+        {
+            self.hear_wishes(other, &buffer[..len], now, deliver);
+            let other = &mut self.legs[other];
+            other.quality.told(datagram, now);
+            other.send_rtcp(buffer, len);
         }
     }
 }
 
-/// The leg that hears what `key` says: the other one, unless it is served by us.
-fn listener(legs: &Slab<Leg>, key: usize) -> Option<usize> {
+impl Sessions {
+    /// What a party misses, the encoder of what it hears is told: it may repeat something (RFC 7587 §6.1:
+    /// `useinbandfec`).
+    fn expect_loss(&mut self, key: usize) {
+        let leg = &mut self.legs[key];
+        let Some(missed) = leg.quality.missed() else {
+            return;
+        };
+        if let Some(server) = &mut leg.server {
+            server.expect_loss(missed);
+        }
+        let other = leg.other;
+        self.prepare_seat(key, missed);
+        if let Some(other) = other
+            && let Some(converter) = &mut self.legs[other].converter
+        {
+            converter.expect_loss(missed);
+        }
+    }
+}
+
+/// The leg that hears what `key` says: the other one, unless it is served by us or either is in a
+/// room.
+pub(crate) fn listener(legs: &Slab<Leg>, key: usize) -> Option<usize> {
     let other = legs[key].other?;
-    legs[other].server.is_none().then_some(other)
+    let apart = legs[key].seat.is_some() || legs[other].is_served();
+    (!apart).then_some(other)
 }

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base::Token;
 use rtp::rtcp::{Packet, Packets, ReportBlock, SenderInfo, Writer};
+use rtp::xr::{self, VoipMetrics};
 use rtp::{Header, Jitter, Sequence};
 
 /// Counts what a served stream sends and hears, and reports on it.
@@ -24,6 +25,10 @@ pub(crate) struct Reporter {
     jitter: Jitter,
     /// The middle of the NTP time of the peer's last report, and when it came.
     heard: Option<(u32, u64)>,
+    /// The same of the time that a peer without a stream of its own has sent, and who that is.
+    time: Option<(u32, u32, u64)>,
+    /// The peer tells by extended reports how the call sounds to it, so it is told as well.
+    extended: bool,
     next: u64,
 }
 
@@ -38,6 +43,8 @@ impl Reporter {
             last: None,
             jitter: Jitter::default(),
             heard: None,
+            time: None,
+            extended: false,
             next: 0,
         };
         reporter.next = now + reporter.interval() / 2;
@@ -60,10 +67,36 @@ impl Reporter {
     /// Reads the peer's RTCP.
     pub(crate) fn hear(&mut self, datagram: &[u8], now: u64) {
         for packet in Packets::new(datagram).flatten() {
-            if let Packet::SenderReport(info, _) = packet {
-                self.heard = Some(((info.ntp >> 16) as u32, now));
+            match packet {
+                Packet::SenderReport(info, _) => {
+                    self.heard = Some(((info.ntp >> 16) as u32, now));
+                }
+                Packet::Other {
+                    packet_type: xr::PACKET_TYPE,
+                    bytes,
+                } => self.hear_extended(bytes, now),
+                _ => {}
             }
         }
+    }
+
+    /// # Source
+    /// RFC 3611 §4.4, §4.7
+    fn hear_extended(&mut self, packet: &[u8], now: u64) {
+        let ssrc = packet.get(4..8).and_then(|ssrc| ssrc.try_into().ok());
+        let ssrc = u32::from_be_bytes(ssrc.unwrap_or_default());
+        for block in xr::Blocks::new(packet) {
+            match block {
+                xr::Block::ReceiverTime(ntp) => self.time = Some((ssrc, (ntp >> 16) as u32, now)),
+                xr::Block::Voip(_) => self.extended = true,
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether the peer is told how the call sounds.
+    pub(crate) fn is_extended(&self) -> bool {
+        self.extended
     }
 
     /// Whether a report is due.
@@ -71,11 +104,12 @@ impl Reporter {
         now >= self.next
     }
 
-    /// Writes a report. `peer` is what is received: its SSRC and sequence numbers. `last` adds a
-    /// goodbye.
+    /// Writes a report. `peer` is what is received: its SSRC and sequence numbers; `metrics` is how that
+    /// sounds. `last` adds a goodbye.
     pub(crate) fn write<'a>(
         &mut self,
         peer: Option<(u32, &mut Sequence)>,
+        metrics: Option<&VoipMetrics>,
         last: bool,
         now: u64,
         buffer: &'a mut [u8],
@@ -89,9 +123,38 @@ impl Reporter {
             None => writer.receiver_report(self.ssrc, blocks),
         }
         writer.cname(self.ssrc, self.cname.as_str());
+        if let Some((ssrc, last_report, at)) = self.time {
+            let delay = since(at, now);
+            let delay = xr::Delay {
+                ssrc,
+                last_report,
+                delay,
+            };
+            writer.delays(self.ssrc, &[delay]);
+        }
+        if let Some(metrics) = metrics {
+            writer.voip_metrics(self.ssrc, metrics);
+        }
         if last {
             writer.bye(self.ssrc);
         }
+        writer.finish()
+    }
+
+    /// Writes what is said at once, about the stream `theirs`: `write` is told our SSRC and that one.
+    ///
+    /// # Source
+    /// RFC 4585 §3.1: feedback goes with a report and a name.
+    pub(crate) fn feedback<'a>(
+        &self,
+        theirs: u32,
+        write: impl FnOnce(&mut Writer<'_>, u32, u32),
+        buffer: &'a mut [u8],
+    ) -> &'a [u8] {
+        let mut writer = Writer::new(buffer);
+        writer.receiver_report(self.ssrc, &[]);
+        writer.cname(self.ssrc, self.cname.as_str());
+        write(&mut writer, self.ssrc, theirs);
         writer.finish()
     }
 
@@ -109,7 +172,7 @@ impl Reporter {
 
     fn block(&self, ssrc: u32, sequence: &mut Sequence, now: u64) -> ReportBlock {
         let (last_report, delay) = match self.heard {
-            Some((ntp, at)) => (ntp, (now.saturating_sub(at) << 16) / 1000),
+            Some((ntp, at)) => (ntp, since(at, now)),
             None => (0, 0),
         };
         ReportBlock {
@@ -119,7 +182,7 @@ impl Reporter {
             highest: sequence.extended_highest(),
             jitter: self.jitter.estimate(),
             last_report,
-            delay: delay as u32,
+            delay,
         }
     }
 
@@ -128,6 +191,12 @@ impl Reporter {
         let mixed = (self.ssrc ^ self.packets).wrapping_mul(0x9e37_79b9);
         2500 + u64::from(mixed >> 16) * 5000 / 65_536
     }
+}
+
+/// In 1/65536 seconds.
+fn since(at: u64, now: u64) -> u32 {
+    let delay = (u128::from(now.saturating_sub(at)) << 16) / 1000;
+    u32::try_from(delay).unwrap_or(u32::MAX)
 }
 
 /// Wall-clock time: seconds since 1900 and their fraction.
@@ -169,7 +238,7 @@ mod tests {
         [10, 11, 13].iter().for_each(|n| _ = sequence.update(*n));
 
         let mut buffer = [0; 256];
-        let bytes = reporter.write(Some((9, &mut sequence)), true, 1500, &mut buffer);
+        let bytes = reporter.write(Some((9, &mut sequence)), None, true, 1500, &mut buffer);
         let packets: Vec<_> = Packets::new(bytes).collect::<Result<_, _>>().unwrap();
         let [
             Packet::SenderReport(info, mut blocks),
@@ -191,7 +260,7 @@ mod tests {
     fn who_sends_nothing_reports_as_receiver() {
         let mut buffer = [0; 256];
         let mut reporter = reporter();
-        let bytes = reporter.write(None, false, 0, &mut buffer);
+        let bytes = reporter.write(None, None, false, 0, &mut buffer);
         let first = Packets::new(bytes).next().unwrap().unwrap();
         assert!(matches!(first, Packet::ReceiverReport { ssrc: 7, .. }));
     }
@@ -201,5 +270,50 @@ mod tests {
         let mut reporter = reporter();
         reporter.hear(&[0x80, 200, 0, 99, 1, 2, 3], 0);
         assert_eq!(reporter.heard, None);
+    }
+
+    /// RFC 3611 §4.5, §4.7: a receiver's time is answered, and metrics are told to who tells some.
+    #[test]
+    fn rfc3611_4_5_extended_reports_are_answered_in_kind() {
+        let mut reporter = reporter();
+        let mut theirs = [0; 128];
+        let mut writer = Writer::new(&mut theirs);
+        writer.receiver_report(9, &[]);
+        writer.voip_metrics(9, &VoipMetrics::default());
+        reporter.hear(writer.finish(), 400);
+        assert!(reporter.is_extended());
+        let time = [
+            0x80, 207, 0, 4, 0, 0, 0, 9, 4, 0, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8,
+        ];
+        reporter.hear(&time, 500);
+
+        let mut buffer = [0; 256];
+        let metrics = VoipMetrics {
+            ssrc: 9,
+            listening_mos: 44,
+            ..VoipMetrics::default()
+        };
+        let bytes = reporter.write(None, Some(&metrics), false, 1500, &mut buffer);
+        let packets: Vec<_> = Packets::new(bytes).collect::<Result<_, _>>().unwrap();
+        let [
+            _,
+            _,
+            Packet::Other { bytes: times, .. },
+            Packet::Other { bytes: told, .. },
+        ] = packets[..]
+        else {
+            panic!("{packets:?}");
+        };
+        let mut blocks = xr::Blocks::new(times);
+        let Some(xr::Block::Delays(mut delays)) = blocks.next() else {
+            panic!("{times:?}");
+        };
+        let expected = xr::Delay {
+            ssrc: 9,
+            last_report: 0x0304_0506,
+            delay: 65_536,
+        };
+        assert_eq!(delays.next(), Some(expected));
+        assert_eq!(xr::Blocks::new(told).next(), Some(xr::Block::Voip(metrics)));
     }
 }

@@ -227,6 +227,26 @@ fn nobody_there_is_a_failure_in_the_end() {
     assert_eq!(world.endpoints[0].deadline(), None);
 }
 
+/// RFC 5763 §5: it may have answered where it is long before it answers the call.
+#[test]
+fn rfc5763_5_who_rings_for_two_minutes_before_it_listens_gets_keys() {
+    let mut world = World::new();
+    let end = world.now + Duration::from_secs(120);
+    let mut last = world.now;
+    while world.now < end {
+        (0..2).for_each(|n| world.poll(n));
+        if !world.wires[1].is_empty() {
+            assert!(world.now < last + Duration::from_secs(5));
+            last = world.now;
+        }
+        world.wires[1].clear();
+        world.wait();
+    }
+    assert_eq!(world.news[0], []);
+    world.run_until(1);
+    world.assert_same_keys();
+}
+
 #[test]
 fn bytes_that_mean_nothing_do_no_harm() {
     let mut world = World::new();

@@ -13,7 +13,7 @@ use common::{PATIENCE, Phone, V4, World, is_quiet, receive};
 use ice::Credentials;
 use ice::stun::attribute::{PRIORITY, USE_CANDIDATE, USERNAME, XOR_MAPPED_ADDRESS};
 use ice::stun::{BINDING, Class, Key, Message, TransactionId, Writer};
-use media::{Config, Side};
+use media::{Config, Ice, Side};
 
 fn world() -> World {
     World::new(Config {
@@ -74,7 +74,7 @@ fn rfc8445_7_3_1_5_media_go_where_the_party_nominates() {
     // Browsers hide their address: what SDP says is of no use.
     let mut remote =
         media::Remote::plain("0.0.0.0:9".parse().unwrap(), "0.0.0.0:9".parse().unwrap());
-    remote.ice = Some(ours.clone());
+    remote.ice = Some(Ice::lite(ours.clone()));
     world.connect(&call, Side::Caller, 0, Some(remote.clone()));
     world.connect(&call, Side::Callee, 0, Some(callee.remote()));
     world.settle();
@@ -99,7 +99,7 @@ fn rfc8445_7_3_1_5_media_go_where_the_party_nominates() {
     receive(&elsewhere);
     // A restart leaves media where they are until there is a new nomination.
     let new = Credentials::mint(2, [2; 24]);
-    remote.ice = Some(new.clone());
+    remote.ice = Some(Ice::lite(new.clone()));
     world.connect(&call, Side::Caller, 0, Some(remote));
     world.settle();
     callee.send(call.rtp(Side::Callee, 0), 1);
@@ -117,7 +117,7 @@ fn rfc8445_7_3_nobody_else_moves_the_stream() {
     let ours = Credentials::mint(1, [1; 24]);
     let mut remote =
         media::Remote::plain("0.0.0.0:9".parse().unwrap(), "0.0.0.0:9".parse().unwrap());
-    remote.ice = Some(ours);
+    remote.ice = Some(Ice::lite(ours));
     world.connect(&call, Side::Caller, 0, Some(remote));
     world.connect(&call, Side::Callee, 0, Some(callee.remote()));
     world.settle();

@@ -172,6 +172,7 @@ fn a_served_call_without_a_caller_is_silent_too() {
     world.submit(Command::Serve {
         session: call.session,
         stream: 0,
+        side: Side::Caller,
         source: Source::Tone(1004.0),
         format: Format {
             codec: Codec::Pcmu,

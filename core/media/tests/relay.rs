@@ -12,7 +12,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use common::{Call, PATIENCE, Phone, V4, V6, World, is_quiet, receive};
-use media::{Config, Remote, Side};
+use media::{Command, Config, Event, Remote, Side};
 
 fn world(first: u16) -> World {
     World::new(Config {
@@ -59,6 +59,8 @@ fn relays_between(hosts: [&str; 2], ports: u16) {
             (side.packets, side.octets, side.lost, side.rejected),
             (50, 50 * 172, 0, 0)
         );
+        assert_eq!(side.rtcp_packets, 1);
+        assert!(side.rtcp_octets > 8);
     }
 }
 
@@ -121,6 +123,13 @@ fn each_stream_has_its_own_ports() {
     let sent = video[0].send(call.rtp(Side::Caller, 1), 5);
     assert_eq!(receive(&video[1].rtp), (sent, call.rtp(Side::Callee, 1)));
     assert!(is_quiet(&audio[1].rtp));
+    let session = call.session;
+    world.submit(Command::Count { session });
+    let counted = world.event(|event| match event {
+        Event::Counted { session: s, stats } if *s == session => Some(**stats),
+        _ => None,
+    });
+    assert_eq!(counted.map(|side| side.packets), [1, 0]);
     assert_eq!(world.close(&call)[0].packets, 1);
 }
 
@@ -362,4 +371,38 @@ fn the_other_side_is_answered_where_it_says_before_it_speaks() {
     world.settle();
     let sent = caller.send(call.rtp(Side::Caller, 0), 1);
     assert_eq!(receive(&callee.rtp).0, sent);
+}
+
+/// RFC 5168 §3: what a party says of pictures of one that takes no feedback is told, but not again and again.
+#[test]
+fn rfc5168_3_feedback_to_who_takes_none_is_told() {
+    let mut world = world(43_400);
+    let [mut caller, callee] = [Phone::new(V4, 1), Phone::new(V4, 2)];
+    let call = world.call(&caller, &callee);
+    let remote = Remote {
+        asked_aside: true,
+        ..caller.remote()
+    };
+    world.connect(&call, Side::Caller, 0, Some(remote));
+    world.settle();
+    caller.send(call.rtp(Side::Caller, 0), 1);
+    receive(&callee.rtp);
+    for _ in 0..5 {
+        let mut buffer = [0; 64];
+        let mut writer = rtp::rtcp::Writer::new(&mut buffer);
+        writer.receiver_report(2, &[]);
+        writer.picture_loss(2, 1);
+        let to = call.rtcp(Side::Callee, 0);
+        callee.rtcp.send_to(writer.finish(), to).unwrap();
+        receive(&caller.rtcp);
+    }
+    let session = call.session;
+    let wanted = Event::PictureWanted {
+        session,
+        stream: 0,
+        side: Side::Caller,
+    };
+    world.event(|event| (*event == wanted).then_some(()));
+    let stats = world.close(&call);
+    assert_eq!(stats[1].rtcp_packets, 5);
 }

@@ -44,6 +44,7 @@ fn serve(world: &World, call: &Call, source: Source, format: Format) {
     world.submit(Command::Serve {
         session: call.session,
         stream: 0,
+        side: Side::Caller,
         source,
         format,
     });
@@ -51,7 +52,12 @@ fn serve(world: &World, call: &Call, source: Source, format: Format) {
 
 fn finished(world: &mut World, call: &Call) {
     let session = call.session;
-    world.event(|e| (*e == Event::Finished { session }).then_some(()));
+    let over = Event::Finished {
+        session,
+        stream: 0,
+        side: Side::Caller,
+    };
+    world.event(|e| (*e == over).then_some(()));
 }
 
 /// The next RTP packet's header and payload.
@@ -224,13 +230,7 @@ fn the_stream_goes_on_when_the_source_changes() {
     phone.send(call.rtp(Side::Caller, 0), 0);
     headers.push(heard(&phone).0);
 
-    for pair in headers.windows(2) {
-        assert_eq!(pair[1].ssrc, pair[0].ssrc);
-        assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));
-        let step = pair[1].timestamp.wrapping_sub(pair[0].timestamp);
-        // Not less than a packet, and no jump beyond what a slow machine explains.
-        assert!((160..8000 * 20).contains(&step), "{step}");
-    }
+    assert_continued(&headers);
     world.close(&call);
 }
 
@@ -262,6 +262,60 @@ fn a_served_caller_hears_no_one_else() {
     let [_, stats] = world.close(&call);
     assert_eq!(stats.packets, 1);
     assert!(common::is_quiet(&callee.rtp));
+}
+
+/// Continues what a party hears: the same SSRC, the next sequence number, time that goes on.
+fn assert_continued(headers: &[rtp::Header]) {
+    for pair in headers.windows(2) {
+        assert_eq!(pair[1].ssrc, pair[0].ssrc);
+        assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));
+        let step = pair[1].timestamp.wrapping_sub(pair[0].timestamp);
+        assert!((160..8000 * 20).contains(&step), "{step}");
+    }
+}
+
+/// RFC 3550 §5.1: one source, whose numbers go on.
+#[test]
+fn rfc3550_5_1_a_party_is_served_and_hears_the_other_again_in_one_stream() {
+    let mut world = world();
+    for side in [Side::Caller, Side::Callee] {
+        let mut phones = [Phone::new(V4, 1), Phone::new(V4, 2)];
+        let call = world.call(&phones[0], &phones[1]);
+        let (own, other) = (side.index(), side.other().index());
+        let command = Command::Serve {
+            session: call.session,
+            stream: 0,
+            side,
+            source: Source::Tone(440.0),
+            format: format(Codec::Pcmu, 20),
+        };
+        let mut headers = Vec::new();
+        for _ in 0..2 {
+            world.submit(command.clone());
+            world.settle();
+            headers.extend((0..5).map(|_| heard(&phones[own]).0));
+            // Who is served is heard by the other, and does not hear the other.
+            phones[other].send(call.rtp(side.other(), 0), 9);
+            let sent = phones[own].send(call.rtp(side, 0), 8);
+            assert_eq!(receive(&phones[other].rtp).0, sent);
+            world.submit(Command::Unserve {
+                session: call.session,
+                stream: 0,
+                side,
+            });
+            world.settle();
+            let played = waiting(&phones[own]).into_iter();
+            headers.extend(played.inspect(|(_, p)| assert_ne!(p[0], 9)).map(|(h, _)| h));
+            for n in 10..15 {
+                phones[other].send(call.rtp(side.other(), 0), n);
+                let (header, payload) = heard(&phones[own]);
+                assert_eq!(payload, [n; 160]);
+                headers.push(header);
+            }
+        }
+        assert_continued(&headers);
+        world.close(&call);
+    }
 }
 
 #[test]

@@ -7,15 +7,14 @@
 
 mod common;
 
-use std::net::SocketAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use codec::Codec;
-use common::PATIENCE;
+use common::handshake::{IDENTITY, by_dtls, shake};
 use common::talker::{Guard, Talker};
-use common::{Call, Phone, V4, World, is_quiet, receive};
-use media::dtls::{self, Endpoint, Fingerprint, Identity, Output, Setup};
+use common::{Call, PATIENCE, Phone, V4, World, is_quiet, receive};
+use media::dtls::{self, Endpoint, Output, Setup};
 use media::{
     Command, Config, Event, Format, Insecurity, MasterKey, Profile, Remote, Security, Side, Source,
 };
@@ -302,6 +301,7 @@ fn echo_and_tones_are_protected() {
     let serve = |source| Command::Serve {
         session: call.session,
         stream: 0,
+        side: Side::Caller,
         source,
         format: Format {
             codec: Codec::Pcmu,
@@ -316,7 +316,7 @@ fn echo_and_tones_are_protected() {
         caller.hear();
     }
     caller.check(1004.0);
-    (caller.headers, caller.pcm) = (Vec::new(), Vec::new());
+    caller.hear_again();
     world.submit(serve(Source::Tone(440.0)));
     (0..30).for_each(|_| _ = caller.hear());
     caller.check(440.0);
@@ -328,49 +328,46 @@ fn echo_and_tones_are_protected() {
     assert!(matches!(packets[0], Ok(rtcp::Packet::SenderReport(..))));
 }
 
-static IDENTITY: LazyLock<Arc<Identity>> =
-    LazyLock::new(|| Arc::new(Identity::generate().unwrap()));
-
-/// What signalling tells of a party that does DTLS; `setup` is the plane's side.
-fn by_dtls(talker: &Talker, fingerprint: Fingerprint, setup: Setup) -> Remote {
-    let mut remote = talker.remote();
-    (remote.rtcp, remote.mux) = (remote.rtp, true);
-    remote.security = Security::Dtls { fingerprint, setup };
-    remote
-}
-
-/// Shakes hands with the plane at `to` until there are keys, or the handshake has failed.
-fn shake(talker: &mut Talker, endpoint: &mut Endpoint, to: SocketAddr) -> Option<dtls::Error> {
-    let socket = &talker.phone.rtp;
-    socket
-        .set_read_timeout(Some(Duration::from_millis(20)))
-        .unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    let mut result = None;
-    while result.is_none() {
-        assert!(Instant::now() < deadline, "no keys in time");
-        endpoint.handle_timeout(Instant::now());
-        while let Some(output) = endpoint.poll() {
-            match output {
-                Output::Packet(packet) => _ = socket.send_to(&packet, to).unwrap(),
-                Output::Keys(keys) => result = Some(Ok(Guard::of(&keys))),
-                Output::Failed(error) => result = Some(Err(error)),
-                Output::Closed => {}
-            }
+#[test]
+fn a_served_party_is_protected_and_stays_so_when_it_hears_the_other_again() {
+    let mut world = world();
+    let profile = Some(Profile::AeadAes128Gcm);
+    // Once with the same codec on both sides, once with what has to be transcoded.
+    for codec in [Codec::Pcmu, Codec::G722] {
+        let mut caller = party(1, Codec::Pcmu, 0, None);
+        let mut callee = party(2, codec, 9, profile);
+        let call = call(&mut world, &caller, &callee);
+        talk(&call, &mut caller, &mut callee);
+        callee.hear_again();
+        world.submit(Command::Serve {
+            session: call.session,
+            stream: 0,
+            side: Side::Callee,
+            source: Source::Tone(700.0),
+            format: Format {
+                codec,
+                payload_type: 9,
+                ptime: 20,
+            },
+        });
+        (0..30).for_each(|_| _ = callee.hear());
+        callee.check(700.0);
+        let served = callee.headers.last().unwrap().ssrc;
+        world.submit(Command::Unserve {
+            session: call.session,
+            stream: 0,
+            side: Side::Callee,
+        });
+        world.settle();
+        while !is_quiet(&callee.phone.rtp) {}
+        callee.hear_again();
+        for _ in 0..30 {
+            caller.speak(call.rtp(Side::Caller, 0));
+            assert_eq!(callee.hear().ssrc, served);
         }
-        let mut datagram = [0; 2048];
-        if result.is_none()
-            && let Ok((len, _)) = socket.recv_from(&mut datagram)
-        {
-            endpoint.handle(&datagram[..len], Instant::now());
-        }
+        callee.check(1004.0);
+        world.close(&call);
     }
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    match result? {
-        Ok(guard) => talker.guard = Some(guard),
-        Err(error) => return Some(error),
-    }
-    None
 }
 
 fn secured(world: &mut World, call: &Call) -> (Side, Profile) {
@@ -390,7 +387,7 @@ fn secured(world: &mut World, call: &Call) -> (Side, Profile) {
 #[test]
 fn rfc5763_5_dtls_keys_a_party_that_begins_or_waits() {
     let mut world = world();
-    let ours = world.plane.fingerprint().unwrap();
+    let ours = world.plane.handle().fingerprint().unwrap();
     for (setup, theirs) in [
         (Setup::Active, Setup::Passive),
         (Setup::Passive, Setup::Active),
@@ -430,7 +427,7 @@ fn rfc5763_5_dtls_keys_a_party_that_begins_or_waits() {
 #[test]
 fn rfc5763_5_a_party_with_another_certificate_is_not_heard() {
     let mut world = world();
-    let ours = world.plane.fingerprint().unwrap();
+    let ours = world.plane.handle().fingerprint().unwrap();
     let mut caller = party(1, Codec::Pcmu, 0, None);
     let call = world.allocate([Some(V4), Some(V4)], 1).unwrap();
     // Ours instead of the party's.
@@ -475,7 +472,7 @@ fn rfc5763_5_a_party_with_another_certificate_is_not_heard() {
 #[test]
 fn a_lost_flight_of_the_handshake_is_sent_again() {
     let mut world = world();
-    let ours = world.plane.fingerprint().unwrap();
+    let ours = world.plane.handle().fingerprint().unwrap();
     let mut caller = party(1, Codec::Pcmu, 0, None);
     let callee = party(2, Codec::Pcmu, 0, None);
     let call = world.allocate([Some(V4), Some(V4)], 1).unwrap();

@@ -380,6 +380,18 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_a_later_release_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("messages");
+        let mut bytes = Vec::new();
+        crate::journal::frame::put(&mut bytes, &[record::VERSION + 1, 7, 7]);
+        std::fs::write(&file, &bytes).unwrap();
+        let error = Messages::open(&file, UnixTime(100), Arc::new(|_| ())).unwrap_err();
+        assert!(error.to_string().contains("record version 2"), "{error}");
+        assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    }
+
+    #[test]
     fn what_is_settled_survives_in_order_and_what_was_taken_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("messages");

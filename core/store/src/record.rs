@@ -4,7 +4,9 @@
 //! Numbers are little-endian; texts and lists carry their length in 32 bits. The first byte is the
 //! version; a reader refuses versions that it doesn't know, and a new field makes a new version.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use base::UnixTime;
 use sip::{Flow, Protocol, TlsPeer};
@@ -54,8 +56,28 @@ pub enum RecordError {
     Malformed,
 }
 
+impl RecordError {
+    /// What is wrong with a file that holds a record of a later release than this one, whose newest version
+    /// is `newest`. Such a file is to be left alone: what is not understood would be lost with the next
+    /// snapshot.
+    pub(crate) fn of_later(record: &[u8], newest: u8) -> Option<Self> {
+        let version = *record.first()?;
+        (version > newest).then_some(Self::Version(version))
+    }
+
+    /// The refusal to read that file.
+    pub(crate) fn refusal(self, file: &Path) -> io::Error {
+        let file = file.display();
+        let remedy = "start the release that wrote it, or a later one";
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{file}: {self}; {remedy}"),
+        )
+    }
+}
+
 /// What is written: since version 2 a contact has the number of its flow.
-const VERSION: u8 = 2;
+pub(crate) const VERSION: u8 = 2;
 
 /// The oldest that is read.
 const FIRST: u8 = 1;

@@ -74,6 +74,34 @@ pub struct User {
     pub forward: Forward,
     /// Encryption and codecs of the user's phones.
     pub media: Arc<Policy>,
+    /// Whether they are browsers; none: those are that speak SIP over WebSockets.
+    pub webrtc: Option<bool>,
+    /// How the user's phones are told of keys; [`media`](Self::media) is to [agree](crate::sound::telling).
+    pub dtmf: Dtmf,
+}
+
+/// How a party is told of the keys that the other one presses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Dtmf {
+    /// As telephone events (RFC 4733) if it has agreed to them; else as tones, and INFO goes to whoever takes
+    /// it. Its own tones are keys if it has agreed to no events.
+    #[default]
+    Auto,
+    /// As telephone events, which it is offered whatever the other party has, or as tones if it has agreed to
+    /// none. Its own tones are mere sound.
+    Rfc4733,
+    /// By INFO. It is offered no telephone events; its own tones are keys.
+    Info,
+    /// As tones. It is offered no telephone events; its own tones are keys.
+    Inband,
+}
+
+impl Dtmf {
+    /// Whether the party may agree to telephone events.
+    #[must_use]
+    pub const fn has_events(self) -> bool {
+        matches!(self, Self::Auto | Self::Rfc4733)
+    }
 }
 
 /// Where calls to a user go instead; numbers are looked up in the dial plan.
@@ -129,6 +157,9 @@ pub struct Network {
     /// Whether requests over 1300 octets are tried over TCP with peers in these networks (RFC 3261
     /// §18.1.1); those behind a NAT take no connections.
     pub long_by_tcp: bool,
+    /// Whether we look for ways to those who do ICE, or only answer: enough where they reach us at the address
+    /// that they are told (RFC 8445 §2.5).
+    pub ice: sdp::bridge::ice::Mode,
 }
 
 /// Registration rules (RFC 3261 §10.3).
@@ -159,4 +190,6 @@ pub struct CallConfig {
     pub redirects: Redirects,
     /// Calls at once over all slots; more are answered 503.
     pub max_calls: usize,
+    /// Whoever is put on hold hears the server's music instead of the other party.
+    pub music: bool,
 }

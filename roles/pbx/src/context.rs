@@ -2,21 +2,24 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use base::{Clock, Mint, Token};
 use engine::{Out, Server};
 use media::{SessionId, Side};
+use sdp::bridge::Fingerprint;
 use sip::{
     ClientKey, Dialog, Flow, HeaderName, Message, Method, Protocol, ServerKey, StatusCode, TlsPeer,
     Transactions, Writer,
 };
 use store::{Bindings, Guesses, Lines, Mailboxes, Messages, Publications, Watchers};
 
+use crate::call::digits::Press;
 use crate::locate::{Locator, Search};
 use crate::orbits::Orbits;
+use crate::rooms::Rooms;
 use crate::stir::Notary;
 use crate::trunk::{Errand, Proof};
 use crate::{CallRecord, Config, Event};
@@ -38,6 +41,8 @@ pub struct Services {
     pub watchers: Arc<Watchers>,
     /// Where calls are parked.
     pub orbits: Arc<Orbits>,
+    /// Who is in which conference room.
+    pub rooms: Arc<Rooms>,
     /// Who sends wrong passwords.
     pub guesses: Arc<Guesses>,
     /// How many calls there are in all slots.
@@ -48,7 +53,13 @@ pub struct Services {
     pub calls_open: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Our own address on the way to a peer that we have not heard of yet.
     pub way_out: WayOut,
+    /// What the media workers' certificate is known by; none: they have none, and keys by DTLS pass from
+    /// end to end. Whoever asks waits while the certificate is being made, in a server's first milliseconds.
+    pub fingerprint: Arc<Promised<Fingerprint>>,
 }
+
+/// Something that is made while others work already, or can't be made.
+pub type Promised<T> = LazyLock<Option<T>, Box<dyn FnOnce() -> Option<T> + Send>>;
 
 /// Tells our own address, never an unspecified one, on the way to a peer by a transport; none if we
 /// don't speak that transport or nothing leads there. Answers at once.
@@ -188,6 +199,19 @@ pub(crate) enum Owner {
         /// The party that it was sent to.
         to: Side,
         pending: Box<Pending>,
+    },
+    /// INFO that tells a party of a key.
+    Key {
+        call: Token,
+        /// The party.
+        to: Side,
+        press: Press,
+    },
+    /// INFO that asks a party for a picture.
+    Picture {
+        call: Token,
+        /// The party.
+        to: Side,
     },
     /// A request that was forwarded; its server transaction.
     Proxy { server: ServerKey },

@@ -1,6 +1,11 @@
 //! The dial plan: what happens to a dialled number. Data that a call steps through.
 
+use std::sync::Arc;
+
+use media::Cadence;
 use serde::Deserialize;
+
+use crate::RecordStep;
 
 /// An ordered list of extensions; the first that matches wins.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -166,11 +171,21 @@ pub enum Step {
     Echo,
     /// `{ tone = 1004.0 }`: a steady tone of so many hertz.
     Tone(f32),
-    /// `{ play = "welcome" }`: a built-in prompt.
+    /// `{ tone = "busy" }`: a tone of the country's networks, or of one's own.
+    #[serde(skip)]
+    Cadence(Arc<Cadence>),
+    /// `{ play = "welcome" }`: a built-in prompt, a file among the sounds, or one of the web.
     Play(String),
+    /// `{ tone = "busy", answer = false }`: what a step that is served sends is heard before the call is
+    /// answered, for as long as a phone would ring. What follows is another such step or a refusal.
+    Early(Box<Step>),
+    /// `{ record = "wav" }`: from its answer on the call is recorded.
+    Record(RecordStep),
     /// `{ park = "{number}" }`: a call that is transferred here waits in this orbit; whoever dials it
     /// fetches the call.
     Park(String),
+    /// `{ conference = "sales" }`: the caller joins a conference room.
+    Conference(Conference),
     /// `{ proxy = "{number}" }`: the call is forwarded to the phones of the user with this number, or to
     /// a `sip:` URI, and media does not go through the server. Stands alone. A call that the server is in
     /// already, because somebody is transferred or its caller was to be verified, is joined to the phones.
@@ -185,6 +200,10 @@ impl Step {
             Self::Dial(target) => Self::Dial(target.replace("{number}", number)),
             Self::Intercom(target) => Self::Intercom(target.replace("{number}", number)),
             Self::Pickup(target) => Self::Pickup(target.replace("{number}", number)),
+            Self::Conference(rules) => Self::Conference(Conference {
+                room: rules.room.replace("{number}", number),
+                ..rules.clone()
+            }),
             Self::Park(orbit) => Self::Park(orbit.replace("{number}", number)),
             Self::Proxy(target) => Self::Proxy(forwarded_to(target, number)),
             Self::Trunk {
@@ -195,6 +214,49 @@ impl Step {
                 number: target.replace("{number}", number),
             },
             other => other.clone(),
+        }
+    }
+}
+
+/// A conference room and who may come in.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Conference {
+    /// Its name; `{number}` stands for what was dialled.
+    pub room: String,
+    /// What callers have to dial; none: nothing.
+    pub pin: Option<String>,
+    /// What moderators dial.
+    pub moderator_pin: Option<String>,
+    /// A sound tells who is there when somebody comes or goes.
+    pub announce: bool,
+    /// Who comes is asked for its name, by which it is announced.
+    pub names: bool,
+    /// Only moderators are heard.
+    pub lecture: bool,
+    /// How many find room.
+    pub max: usize,
+    /// Pictures of who speaks are passed on.
+    pub video: bool,
+    /// Nobody but moderators may come, until one of them opens the room.
+    pub locked: bool,
+    /// What is said is recorded; of a room only whether it is compressed counts.
+    pub record: Option<RecordStep>,
+}
+
+impl Default for Conference {
+    fn default() -> Self {
+        Self {
+            room: String::new(),
+            pin: None,
+            moderator_pin: None,
+            announce: true,
+            names: false,
+            lecture: false,
+            max: 500,
+            video: true,
+            locked: false,
+            record: None,
         }
     }
 }

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base::{Token, UnixTime};
-use sip::StatusCode;
+use sip::{Message, StatusCode};
 
 use crate::Config;
+use crate::call::Caller;
+use crate::room_event::RoomEvent;
 use crate::stir::Verstat;
 
 /// Something that observers may want to know.
@@ -90,6 +92,26 @@ pub enum Event {
         /// When.
         at: UnixTime,
     },
+    /// How the call sounds so far; told every ten seconds.
+    CallSounds {
+        /// The call.
+        call: Token,
+        /// What came from each side of the media, indexed by [`media::Side::index`].
+        stats: Box<[media::SideStats; 2]>,
+    },
+    /// Something is wrong with the sound of a party; each thing once.
+    CallAlarm {
+        /// The call.
+        call: Token,
+        /// The party.
+        side: media::Side,
+        /// What, and what may help.
+        reason: Arc<str>,
+        /// When.
+        at: UnixTime,
+    },
+    /// Something has happened in a conference room.
+    Room(Box<RoomEvent>),
     /// The call is over. Exactly one for each [`CallStarted`](Self::CallStarted).
     CallEnded(Box<CallRecord>),
 }
@@ -121,6 +143,10 @@ pub struct CallRecord {
     pub trunk_out: Option<Arc<str>>,
     /// Whether somebody vouched for the caller's number, if that was looked at.
     pub verstat: Option<Verstat>,
+    /// The conference room that the caller was in last.
+    pub room: Option<Arc<str>>,
+    /// Files in which it was recorded, as they are named in the folder of recordings.
+    pub recordings: Vec<Arc<str>>,
     /// When the INVITE came.
     pub started: UnixTime,
     /// When the call was answered, if it was.
@@ -135,6 +161,53 @@ pub struct CallRecord {
     pub status: StatusCode,
     /// What came from each side of the media, indexed by [`media::Side::index`].
     pub media: [media::SideStats; 2],
+    /// What was wrong with the sound, in words; at most eight things.
+    pub alarms: Vec<Arc<str>>,
+}
+
+impl CallRecord {
+    /// Of a call that `caller` begins now by this INVITE.
+    pub(crate) fn begin(
+        call: Token,
+        request: &Message<'_>,
+        caller: &Caller,
+        number: &str,
+        started: UnixTime,
+    ) -> Self {
+        let trunk = caller.trunk.as_ref();
+        Self {
+            call,
+            call_id: request.call_id().into(),
+            caller: (&*caller.party.name).into(),
+            number: number.into(),
+            answered_by: None,
+            trunk_in: trunk.map(|leg| Arc::clone(&leg.trunk.name)),
+            trunk_out: None,
+            verstat: None,
+            room: None,
+            recordings: Vec::new(),
+            started,
+            answered: None,
+            ended: UnixTime(0),
+            duration_ms: 0,
+            cause: Cause::Refused,
+            status: StatusCode(200),
+            media: Default::default(),
+            alarms: Vec::new(),
+        }
+    }
+
+    /// The news that the call has begun.
+    pub(crate) fn started(&self, from: SocketAddr, proxied: bool) -> Event {
+        Event::CallStarted {
+            call: self.call,
+            caller: Arc::clone(&self.caller),
+            number: Arc::clone(&self.number),
+            from,
+            at: self.started,
+            proxied,
+        }
+    }
 }
 
 /// How a call ended.
@@ -156,6 +229,9 @@ pub enum Cause {
     Operator,
     /// No media came from either side and no phone answered when asked.
     MediaTimeout,
+    /// Keys could not be agreed on with a party that was answered: its certificate is another than it said,
+    /// or it broke off the handshake.
+    MediaInsecure,
     /// A phone did not refresh the session (RFC 4028), or does not answer within it.
     SessionTimeout,
     /// The longest duration was reached.
@@ -177,6 +253,7 @@ impl Cause {
             Self::Completed => "completed",
             Self::Operator => "operator",
             Self::MediaTimeout => "media-timeout",
+            Self::MediaInsecure => "media-insecure",
             Self::SessionTimeout => "session-timeout",
             Self::MaxDuration => "max-duration",
             Self::NoAck => "no-ack",
@@ -201,6 +278,13 @@ pub enum Command {
         who: media::Side,
         /// Where to.
         number: String,
+    },
+    /// Record this call, or stop.
+    Record {
+        /// The call.
+        call: Token,
+        /// What is to be done.
+        action: crate::RecordAction,
     },
     /// End every call of the slot: the server is stopping.
     HangupAll,

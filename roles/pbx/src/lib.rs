@@ -16,7 +16,7 @@
 //! - `events`: lamps, voice mail, presence: who watches what.
 //! - [`stir`]: whose word a trunk's callers are believed on.
 //! - `messages`: instant messages, kept for phones that are away.
-//! - [`event`]: what observers learn.
+//! - [`event`]: what observers learn; [`room_event`]: of conference rooms.
 //!
 //! It opens no socket and reads no clock: `engine` runs it, and so does the simulation.
 
@@ -35,14 +35,20 @@ mod orbits;
 mod outbound;
 mod proxy;
 mod registrar;
+pub mod room_event;
+mod rooms;
 pub mod sound;
 pub mod stir;
 pub mod trunk;
 
+pub use call::record::{RecordAction, RecordStep};
 pub use config::{Config, Network, User};
-pub use context::{Services, WayOut};
-pub use dialplan::{DialPlan, Extension, Step};
+pub use context::{Promised, Services, WayOut};
+pub use dialplan::{Conference, DialPlan, Extension, Step};
 pub use event::{CallRecord, Cause, Command, Event};
 pub use machine::{Load, Pbx};
+pub use network::contains;
 pub use orbits::Orbits;
+pub use room_event::{RoomChange, RoomEvent};
+pub use rooms::{Moderation, Room, Rooms, Seat};
 pub use trunk::{Trunk, TrunkSettings, Trunks};

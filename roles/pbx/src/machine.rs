@@ -398,6 +398,12 @@ impl Pbx {
             Owner::Relay { call, to, pending } => {
                 self.relay_answered(now, (call, to), *pending, Some(response), out);
             }
+            Owner::Key { call, to, press } => self.with_call(now, call, out, |call, ctx| {
+                call.key_answered(ctx, to, press, Some(response))
+            }),
+            Owner::Picture { call, to } => self.with_call(now, call, out, |call, ctx| {
+                call.picture_answered(ctx, to, Some(response))
+            }),
             Owner::Proxy { server } => self.with_proxy(now, out, |proxy, ctx| {
                 proxy.answered(ctx, server, key, response, flow);
             }),
@@ -491,6 +497,12 @@ impl Pbx {
             Owner::Trunk(errand) => self.with_trunks(now, out, |trunks, ctx| {
                 trunks.answered(ctx, key, &errand, None);
             }),
+            Owner::Key { call, to, press } => self.with_call(now, call, out, |call, ctx| {
+                call.key_answered(ctx, to, press, None)
+            }),
+            Owner::Picture { call, to } => self.with_call(now, call, out, |call, ctx| {
+                call.picture_answered(ctx, to, None)
+            }),
             Owner::Abandoned(_) | Owner::Parting(_) | Owner::Nobody => {}
         }
     }
@@ -568,6 +580,11 @@ impl Pbx {
             Command::Transfer { call, who, number } => {
                 self.with_call(now, call, out, |call, ctx| call.transfer(ctx, who, &number));
             }
+            Command::Record { call, action } => {
+                self.with_call(now, call, out, |call, ctx| {
+                    call.control_recording(ctx, action)
+                });
+            }
             Command::HangupAll => {
                 // In a fixed order, so that a replay sends the same messages.
                 let mut calls: Vec<_> = self.calls.keys().copied().collect();
@@ -612,9 +629,31 @@ impl Pbx {
             media::Event::Refused { session, .. } => call.ports_refused(ctx, session),
             media::Event::Silent { .. } => call.silent(ctx),
             media::Event::Finished { .. } => call.finished(ctx),
-            // Calls agree on no encryption yet that could fail.
+            media::Event::Talking { talking, .. } => call.talking(ctx, talking),
+            media::Event::ActiveSpeaker { .. } => call.leads(ctx),
+            media::Event::Digit {
+                session,
+                side,
+                digit,
+                duration_ms,
+                ..
+            } => call.digit_heard(ctx, (session, side), digit, duration_ms),
+            media::Event::PictureWanted { session, side, .. } => {
+                call.picture_wanted(ctx, (session, side))
+            }
+            media::Event::SecurityFailed { session, .. } => call.insecure(ctx, session),
+            media::Event::Alarm {
+                session,
+                stream,
+                side,
+                alarm,
+            } => call.alarmed(ctx, (session, side), stream, alarm),
+            media::Event::Recorded { name, error, .. } => {
+                call.room_recorded(ctx, &name, error.is_some())
+            }
+            media::Event::Quality { session, stats } => call.judged(ctx, session, stats),
             media::Event::Secured { .. }
-            | media::Event::SecurityFailed { .. }
+            | media::Event::Counted { .. }
             | media::Event::Closed { .. } => Some(call),
         });
     }

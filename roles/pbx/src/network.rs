@@ -21,7 +21,9 @@ impl Network {
     /// Our address for SDP towards the peer of `flow`.
     #[must_use]
     pub fn media_address(&self, flow: &Flow) -> IpAddr {
-        let public = self.media.filter(|_| !self.is_local(flow));
+        let public = self
+            .media
+            .filter(|_| !self.is_local(flow) || is_proxied(flow));
         public.unwrap_or(flow.local.ip())
     }
 
@@ -40,6 +42,25 @@ impl Network {
                 .iter()
                 .any(|(network, length)| contains(*network, *length, peer))
     }
+}
+
+/// Whether the browser is likely to be somewhere else than its WebSocket comes from: a web server of this
+/// machine passes it on. Its media go past that.
+fn is_proxied(flow: &Flow) -> bool {
+    flow.protocol.is_websocket() && flow.remote.ip() == flow.local.ip()
+}
+
+/// Whether a browser is at the other end: it speaks SIP over WebSockets, to us or to a proxy before us.
+///
+/// # Source
+/// RFC 7118 §5
+pub(crate) fn is_browser(dialog: &Dialog) -> bool {
+    let asks = |target: &str| {
+        let uri = Uri::parse(target).ok();
+        let protocol = uri.and_then(|uri| uri.protocol());
+        protocol.is_some_and(Protocol::is_websocket)
+    };
+    dialog.flow.protocol.is_websocket() || asks(&dialog.remote_target)
 }
 
 /// How a peer is reached whose Contact is `uri`, from whom `message` came by `source`.
@@ -210,7 +231,8 @@ pub(crate) fn contact(user: &str, address: SocketAddr, protocol: Protocol) -> St
 }
 
 /// Whether an address is in a network with this prefix length.
-pub(crate) fn contains(network: IpAddr, length: u8, address: IpAddr) -> bool {
+#[must_use]
+pub fn contains(network: IpAddr, length: u8, address: IpAddr) -> bool {
     match (network, address) {
         (IpAddr::V4(network), IpAddr::V4(address)) => {
             let mask = u32::MAX
@@ -252,6 +274,7 @@ mod tests {
                 ("fd00::".parse().unwrap(), 8),
             ],
             long_by_tcp: true,
+            ice: sdp::bridge::ice::Mode::Lite,
         };
         assert_eq!(
             network.signalling_address(&flow("192.168.7.7:5060")),
@@ -282,13 +305,34 @@ mod tests {
     }
 
     #[test]
+    fn a_browser_behind_a_web_server_of_this_machine_is_told_the_public_address() {
+        let mut network = Network {
+            media: Some("203.0.113.10".parse().unwrap()),
+            local: vec![("192.168.0.0".parse().unwrap(), 16)],
+            ..Network::default()
+        };
+        let here = Flow {
+            protocol: Protocol::Ws,
+            ..flow("192.168.1.2:40000")
+        };
+        assert_eq!(network.media_address(&here).to_string(), "203.0.113.10");
+        let near = Flow {
+            protocol: Protocol::Ws,
+            ..flow("192.168.1.7:40000")
+        };
+        assert_eq!(network.media_address(&near).to_string(), "192.168.1.2");
+        network.media = None;
+        assert_eq!(network.media_address(&here).to_string(), "192.168.1.2");
+    }
+
+    #[test]
     fn a_phone_behind_a_translator_is_reached_where_it_came_from() {
         let source = flow("198.51.100.1:40000");
         assert_eq!(reach("sip:a@192.168.0.5:5060", source), source);
         assert_eq!(reach("sip:a@phone.invalid", source), source);
         assert_eq!(
             reach("sip:a@198.51.100.1:5062", source).remote,
-            "198.51.100.1:5062".parse().unwrap()
+            "198.51.100.1:5062".parse::<SocketAddr>().unwrap()
         );
         assert_eq!(
             reach("sip:a@198.51.100.1;transport=tcp", source).protocol,

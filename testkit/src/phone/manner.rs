@@ -67,6 +67,8 @@ pub struct Manner {
     /// It plays a provider's switch: it registers nowhere, and challenges requests, so that each proof
     /// is good for so many of them.
     pub challenges: Option<u32>,
+    /// It does not know INFO.
+    pub refuses_info: bool,
     /// Messages that begin so are never sent, though the phone believes that they were.
     pub withholds: Vec<&'static str>,
 }
@@ -115,6 +117,7 @@ impl Default for Manner {
             refers_silently: false,
             redirects_to: "1003",
             challenges: None,
+            refuses_info: false,
             withholds: Vec::new(),
         }
     }

@@ -41,6 +41,7 @@ impl Phone {
             Method::Update if self.line.manner.update => {
                 self.peer_changes(now, call, pending, request);
             }
+            Method::Info if self.line.manner.refuses_info => self.plain(now, pending, 405),
             Method::Info | Method::Options => self.plain(now, pending, 200),
             _ => self.plain(now, pending, 405),
         }

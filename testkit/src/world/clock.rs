@@ -155,8 +155,10 @@ impl World {
             events.push(event);
         }
         for event in events {
-            self.server.media_event(self.now, event);
-            self.drain_server();
+            if self.down_until.is_none() {
+                self.server.media_event(self.now, event);
+                self.drain_server();
+            }
         }
     }
 }

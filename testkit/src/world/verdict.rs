@@ -23,12 +23,22 @@ impl World {
         }
         self.check_registrations();
         let idle = |world: &Self| world.server.deadline().is_none() && world.next().is_none();
-        let mut rests = self.run_until(Duration::from_secs(4000), idle);
+        let mut rests = self.run_until(Duration::from_secs(1000), idle);
+        let said = self.tap.all().len();
+        rests = rests || self.run_until(Duration::from_secs(3000), idle);
         let ledger = self.server.ledger();
         // Nobody tells the server of the end of a forwarded call whose phones cannot say BYE.
         let silent = |call| ledger.proxied.contains(call);
         if !rests && ledger.open().iter().all(silent) {
             rests = self.run_until(LONGEST_SILENCE, idle);
+        }
+        // Two ends of the server's own that phones have put together, such as an orbit and an echo, have
+        // nobody who hangs up. No phone has a part in it: sessions with one are refreshed, and nothing
+        // whatever has been said to any, or by any.
+        let nobody = self.phones().all(|phone| self.at(phone).lines().is_empty());
+        if !rests && nobody && self.tap.all().len() == said {
+            self.operate(&pbx::Command::HangupAll);
+            rests = self.run_until(Duration::from_secs(4000), idle);
         }
         if !rests {
             self.fault("the server or a phone never comes to rest".to_owned());
@@ -119,6 +129,9 @@ impl World {
         }
         if !self.server.orbits().is_empty() {
             left.push(format!("calls are parked: {:?}", self.server.orbits()));
+        }
+        if !self.server.rooms().is_empty() {
+            left.push(format!("somebody confers: {:?}", self.server.rooms()));
         }
         if !self.server.media.is_idle() {
             let ports = self.server.media.ports_in_use();

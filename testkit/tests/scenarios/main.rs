@@ -2,13 +2,16 @@
 
 mod ends;
 mod operating;
+mod pictures;
 mod proxy;
 mod reaching;
 mod registration;
 mod ringing;
+mod rooms;
 mod serving;
 mod talking;
 mod transfers;
+mod trickle;
 
 use std::time::Duration;
 

@@ -514,3 +514,70 @@ fn rfc3891_3_phones_stop_ringing_when_a_pickup_stands() {
         assert_eq!(ending(world, carol), Ending::PeerHungUp);
     });
 }
+
+/// RFC 3891 §3, RFC 3262 §3: who has not confirmed what it was told can't be answered yet, and so nobody takes its
+/// place, nor that of who has answered it.
+#[test]
+fn rfc3891_3_nobody_enters_a_call_whose_answer_waits_for_a_confirmation() {
+    let starting = |heard: &[String], start: &str| {
+        let mut matching = heard.iter().filter(|text| text.starts_with(start));
+        matching.next_back().cloned()
+    };
+    let line = |text: &str, name: &str| {
+        let mut lines = text.lines();
+        let line = lines.find(|line| line.starts_with(name));
+        line.expect("a header field").to_owned()
+    };
+    let value = |line: String| line.split_once(": ").expect("a value").1.to_owned();
+    let tag = |line: &str| line.split_once(";tag=").expect("a tag").1.to_owned();
+    calm(|world| {
+        let uri = "sip:1002@192.0.2.1";
+        let mut caller = Peer::new("1001");
+        let mut callee = Peer::new("1002").at(([198, 51, 100, 8], 5062).into());
+        let mut newcomer = Peer::new("1003").at(([198, 51, 100, 9], 5062).into());
+        let address = "To: <sip:1002@192.0.2.1>";
+        callee.ask_as_user(world, "REGISTER", "sip:192.0.2.1", &[address], "");
+        caller.ask_as_user(world, "INVITE", uri, &["Supported: 100rel"], OFFER);
+        let invite = starting(&callee.heard(world), "INVITE ").expect("a call");
+        callee.answer_with(world, &invite, 183, &[], OFFER);
+        let told = starting(&caller.heard(world), "SIP/2.0 183").expect("how it goes on");
+        callee.answer_with(world, &invite, 200, &[], OFFER);
+        let heard = caller.heard(world);
+        assert_eq!(starting(&heard, "SIP/2.0 200"), None, "{heard:?}");
+        let places = [
+            (
+                value(line(&told, "Call-ID:")),
+                tag(&line(&told, "To:")),
+                "peer".to_owned(),
+            ),
+            (
+                value(line(&invite, "Call-ID:")),
+                tag(&line(&invite, "From:")),
+                "peer".to_owned(),
+            ),
+        ];
+        for (call, ours, theirs) in &places {
+            let replaces = format!("Replaces: {call};to-tag={ours};from-tag={theirs}");
+            newcomer.begin();
+            let answers = newcomer.ask_as_user(world, "INVITE", uri, &[&replaces], OFFER);
+            let last = answers.last().expect("an answer");
+            assert!(last.starts_with("SIP/2.0 491"), "{last}");
+        }
+        // What was missing comes, and the call is as if nobody had asked.
+        let to = line(&told, "To:");
+        let rack = format!(
+            "RAck: {} {}",
+            value(line(&told, "RSeq:")),
+            value(line(&told, "CSeq:"))
+        );
+        let answers = caller.ask(world, "PRACK", uri, &[&to, &rack], "");
+        let accepted = |text: &&String| text.starts_with("SIP/2.0 200") && text.contains(" INVITE");
+        let accepted = answers.iter().find(accepted).expect("the answer").clone();
+        let cseq = line(&accepted, "CSeq:").replace("INVITE", "ACK");
+        caller.ask(world, "ACK", uri, &[&to, &cseq], "");
+        caller.ask(world, "BYE", uri, &[&to], "");
+        let bye = starting(&callee.heard(world), "BYE ").expect("the end");
+        callee.answer(world, &bye, 200);
+        world.run(secs(90));
+    });
+}

@@ -67,21 +67,68 @@ fn a_caller_without_an_offer_is_served() {
     in_rough_weather(story);
 }
 
-/// RFC 6086.
+fn infos(world: &World) -> usize {
+    let sent = world.tap().all();
+    sent.iter().filter(|sent| sent.name() == "INFO").count()
+}
+
+/// RFC 4733, and INFO as it was before RFC 6086.
 #[test]
-fn info_is_passed_on() {
+fn a_key_sent_by_info_is_pressed_where_telephone_events_are_agreed() {
     calm(|world| {
         let (alice, bob) = talking(world, Manner::default(), Manner::default());
         world.tell(alice, Command::Info);
+        world.tell(alice, Command::Info);
         world.run(secs(1));
-        let infos = world
-            .tap()
-            .all()
-            .iter()
-            .filter(|sent| sent.name() == "INFO");
-        assert_eq!(infos.count(), 2);
+        assert_eq!(infos(world), 2);
+        let heard = world.at(bob).lines()[0].rtp;
+        assert_eq!(world.server.media.pressed_at(heard), "55");
+        world.tell(alice, Command::HangUp);
+        world.run(secs(40));
+    });
+}
+
+/// RFC 6086.
+#[test]
+fn info_is_passed_on_to_whom_it_is_configured_for() {
+    calm(|world| {
+        let alice = registered(world, "1001", Manner::default());
+        let bob = registered(world, "1003", Manner::default());
+        dial(world, alice, "1003");
+        up(world, &[alice, bob]);
+        world.run(secs(1));
+        world.tell(alice, Command::Info);
+        world.run(secs(1));
+        assert_eq!(infos(world), 2);
         world.kill(bob, false);
         world.tell(alice, Command::Info);
+        world.tell(alice, Command::HangUp);
+        world.run(secs(40));
+    });
+}
+
+/// RFC 3261 §21.4.6: who does not know INFO gets keys in its RTP, this one and all that follow.
+#[test]
+fn rfc3261_21_4_6_a_key_is_pressed_where_info_is_refused() {
+    calm(|world| {
+        let alice = registered(world, "1001", Manner::default());
+        let refuses = Manner {
+            refuses_info: true,
+            ..Manner::default()
+        };
+        let bob = registered(world, "1003", refuses);
+        dial(world, alice, "1003");
+        up(world, &[alice, bob]);
+        world.run(secs(1));
+        let heard = world.at(bob).lines()[0].rtp;
+        world.tell(alice, Command::Info);
+        world.run(secs(1));
+        assert_eq!(infos(world), 2);
+        assert_eq!(world.server.media.pressed_at(heard), "5");
+        world.tell(alice, Command::Info);
+        world.run(secs(1));
+        assert_eq!(infos(world), 3);
+        assert_eq!(world.server.media.pressed_at(heard), "55");
         world.tell(alice, Command::HangUp);
         world.run(secs(40));
     });

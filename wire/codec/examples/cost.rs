@@ -34,6 +34,8 @@ fn main() -> Result<(), Error> {
         (Codec::Gsm, "", None),
         (Codec::G7231, "bitrate=6.3", None),
         (Codec::G7231, "bitrate=5.3", None),
+        (Codec::Ilbc, "mode=20", None),
+        (Codec::Ilbc, "mode=30", None),
         (Codec::G729, "annexb=no", None),
         (Codec::AmrNb, "mode-set=7", None),
         (Codec::AmrWb, "mode-set=2", None),
@@ -44,7 +46,12 @@ fn main() -> Result<(), Error> {
         }
         let mut parameters = Parameters::from_fmtp(codec, fmtp);
         parameters.rate = rate;
-        let (encode, decode) = coding(codec, &parameters)?;
+        let ptime = if fmtp == "mode=30" {
+            30
+        } else {
+            codec.ptime(20)
+        };
+        let (encode, decode) = coding(codec, &parameters, ptime)?;
         let rate = rate.map_or(String::new(), |rate| format!(", sound at {rate} Hz"));
         println!("| {codec} {fmtp}{rate} | {encode:.1} | {decode:.1} |");
     }
@@ -67,8 +74,7 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-fn coding(codec: Codec, parameters: &Parameters) -> Result<(f64, f64), Error> {
-    let ptime = codec.ptime(20);
+fn coding(codec: Codec, parameters: &Parameters, ptime: u8) -> Result<(f64, f64), Error> {
     let mut encoder = Encoder::new(codec, parameters)?;
     let rate = encoder.sample_rate();
     let sound = speech(rate)?;

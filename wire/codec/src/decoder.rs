@@ -5,7 +5,7 @@ use crate::amr;
 use crate::conceal::Concealer;
 #[cfg(feature = "g729")]
 use crate::g729;
-use crate::{Codec, Error, Parameters, g711, g722, g7231, gsm, l16, opus};
+use crate::{Codec, Error, Parameters, g711, g722, g7231, gsm, ilbc, l16, opus};
 
 /// Decodes one stream.
 #[derive(Debug)]
@@ -20,12 +20,13 @@ pub struct Decoder {
 
 #[derive(Debug)]
 enum Kind {
-    Law(fn(u8) -> i16),
+    Law(&'static [i16; 256]),
     G722(Box<g722::Decoder>),
     Opus(opus::Decoder),
     L16(u8),
     Gsm(gsm::Decoder),
     G7231(g7231::Decoder),
+    Ilbc(Box<ilbc::Decoder>),
     #[cfg(feature = "g729")]
     G729(g729::Decoder),
     #[cfg(feature = "amr")]
@@ -146,16 +147,15 @@ impl Decoder {
 
 impl Kind {
     fn new(codec: Codec, rate: u32, parameters: &Parameters) -> Result<Self, Error> {
-        // Only AMR asks them.
-        let _ = parameters;
         Ok(match codec {
-            Codec::Pcmu => Self::Law(g711::decode_mu),
-            Codec::Pcma => Self::Law(g711::decode_a),
+            Codec::Pcmu => Self::Law(&g711::MU),
+            Codec::Pcma => Self::Law(&g711::A),
             Codec::G722 => Self::G722(Box::default()),
             Codec::Opus => Self::Opus(opus::Decoder::new(rate)?),
             Codec::L16 { channels, .. } => Self::L16(channels),
             Codec::Gsm => Self::Gsm(gsm::Decoder::new()?),
             Codec::G7231 => Self::G7231(g7231::Decoder::new()?),
+            Codec::Ilbc => Self::Ilbc(Box::new(ilbc::Decoder::new(parameters.ilbc_mode()))),
             #[cfg(feature = "g729")]
             Codec::G729 => Self::G729(g729::Decoder::new()?),
             #[cfg(feature = "amr")]
@@ -183,7 +183,7 @@ impl Kind {
             Self::Law(law) => {
                 fits(payload.len())?;
                 let pairs = pcm.iter_mut().zip(payload);
-                pairs.for_each(|(sample, code)| *sample = law(*code));
+                pairs.for_each(|(sample, code)| *sample = law[usize::from(*code)]);
                 Ok(payload.len())
             }
             Self::G722(decoder) => {
@@ -197,6 +197,7 @@ impl Kind {
             }
             Self::Gsm(decoder) => decoder.decode(payload, pcm),
             Self::G7231(decoder) => decoder.decode(payload, pcm),
+            Self::Ilbc(decoder) => decoder.decode(payload, pcm),
             #[cfg(feature = "g729")]
             Self::G729(decoder) => decoder.decode(payload, pcm),
             #[cfg(feature = "amr")]
@@ -209,6 +210,7 @@ impl Kind {
             Self::Opus(decoder) => decoder.conceal(pcm),
             Self::Gsm(decoder) => decoder.conceal(pcm),
             Self::G7231(decoder) => decoder.conceal(pcm),
+            Self::Ilbc(decoder) => Ok(decoder.conceal(pcm)),
             #[cfg(feature = "g729")]
             Self::G729(decoder) => decoder.conceal(pcm),
             #[cfg(feature = "amr")]

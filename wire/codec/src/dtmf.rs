@@ -189,6 +189,26 @@ impl Detector {
         }
     }
 
+    /// Whether a key may have begun: it takes 20 ms to think so, and 40 ms to be certain.
+    #[must_use]
+    pub fn suspects(&self) -> bool {
+        let [last, before, ..] = self.last;
+        self.pressed.is_some() || last.is_some() && last == before
+    }
+
+    /// Ends the key that is pressed, as nothing more will be heard of it: it, and for how many milliseconds it
+    /// was pressed, to within 15.
+    pub fn release(&mut self) -> Option<(Key, u32)> {
+        let (key, windows) = self.pressed.take()?;
+        Some((key, self.duration(windows)))
+    }
+
+    /// How long so many windows are, in milliseconds; the first one is two steps long.
+    fn duration(&self, windows: u32) -> u32 {
+        let samples = u64::from(windows + 1) * self.step as u64;
+        (samples * 1000 / u64::from(self.rate)) as u32
+    }
+
     fn listen(&mut self, pcm: &[i16]) {
         for filter in &mut self.filters {
             filter.listen(pcm);
@@ -243,10 +263,7 @@ impl Detector {
                     return None;
                 }
                 self.pressed = None;
-                // The first window is two steps long.
-                let samples = u64::from(windows + 1) * self.step as u64;
-                let ms = samples * 1000 / u64::from(self.rate);
-                Some(Event::Released(pressed, ms as u32))
+                Some(Event::Released(pressed, self.duration(windows)))
             }
             None => {
                 let key = key.filter(|key| before == [Some(*key); HITS - 1])?;

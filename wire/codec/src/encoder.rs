@@ -4,7 +4,7 @@
 use crate::amr;
 #[cfg(feature = "g729")]
 use crate::g729;
-use crate::{Codec, Error, Parameters, g711, g722, g7231, gsm, l16, opus};
+use crate::{Codec, Error, Parameters, g711, g722, g7231, gsm, ilbc, l16, opus};
 
 /// Encodes one stream.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ enum Kind {
     L16(u8),
     Gsm(gsm::Encoder),
     G7231(g7231::Encoder),
+    Ilbc(Box<ilbc::Encoder>),
     #[cfg(feature = "g729")]
     G729(g729::Encoder),
     #[cfg(feature = "amr")]
@@ -47,6 +48,7 @@ impl Encoder {
                 let encoder = g7231::Encoder::new(!parameters.low_rate, describe)?;
                 Kind::G7231(encoder)
             }
+            Codec::Ilbc => Kind::Ilbc(Box::new(ilbc::Encoder::new(parameters.ilbc_mode()))),
             #[cfg(feature = "g729")]
             Codec::G729 => Kind::G729(g729::Encoder::new(describe)?),
             #[cfg(feature = "amr")]
@@ -79,7 +81,9 @@ impl Encoder {
     /// is; 0: nothing is to be sent for this time, because the peer agreed to hear no silence.
     ///
     /// `pcm` is whole frames of the codec: any number of samples of G.711 and L16, an even number
-    /// of G.722, and 2.5, 5, 10, 20, 40 or 60 ms of Opus. [`Codec::ptime`] finds a length.
+    /// of G.722, and 2.5, 5, 10, 20, 40 or 60 ms of Opus. [`Codec::ptime`] finds a length. Of iLBC,
+    /// the frames are those that the peer wishes if `pcm` is whole ones, else those of the other
+    /// length.
     ///
     /// # Errors
     /// [`Error::Parameters`]: `pcm` has another length, or `out` is too small.
@@ -106,6 +110,7 @@ impl Encoder {
             }
             Kind::Gsm(encoder) => encoder.encode(pcm, out),
             Kind::G7231(encoder) => encoder.encode(pcm, out),
+            Kind::Ilbc(encoder) => encoder.encode(pcm, out),
             #[cfg(feature = "g729")]
             Kind::G729(encoder) => encoder.encode(pcm, out),
             #[cfg(feature = "amr")]

@@ -69,6 +69,25 @@ const MU_BIAS: u16 = 0x84;
 /// The largest magnitude that the bias does not push past 15 bits.
 const MU_CLIP: u16 = 32_635;
 
+/// What each code of µ-law means.
+pub(crate) static MU: [i16; 256] = table(true);
+
+/// What each code of A-law means.
+pub(crate) static A: [i16; 256] = table(false);
+
+const fn table(mu: bool) -> [i16; 256] {
+    let mut table = [0; 256];
+    let mut code = 0;
+    while code < table.len() {
+        table[code] = match mu {
+            true => decode_mu(code as u8),
+            false => decode_a(code as u8),
+        };
+        code += 1;
+    }
+    table
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

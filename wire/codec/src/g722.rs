@@ -70,21 +70,25 @@ impl Decoder {
 /// The quadrature mirror filter, in both directions [TRANSMIT QMF, RECEIVE QMF].
 #[derive(Clone, Debug, Default)]
 struct SplitFilter {
-    /// Twelve pairs of samples, oldest first.
-    history: [[i32; 2]; 12],
+    /// The last twelve pairs of samples, twice, so that from wherever they begin they lie in a row.
+    history: [[i32; 2]; 24],
+    /// Where the oldest pair is, below 12.
+    oldest: usize,
 }
 
 impl SplitFilter {
     /// Takes two samples in; the sums over the second and over the first samples of the pairs.
     fn pass(&mut self, first: i32, second: i32) -> (i32, i32) {
-        self.history.rotate_left(1);
-        self.history[11] = [first, second];
-        let seconds = self.history.iter().zip(MIRROR.iter().rev());
-        let firsts = self.history.iter().zip(&MIRROR);
-        (
-            seconds.map(|(pair, c)| pair[1] * c).sum(),
-            firsts.map(|(pair, c)| pair[0] * c).sum(),
-        )
+        self.history[self.oldest] = [first, second];
+        self.history[self.oldest + 12] = [first, second];
+        self.oldest = (self.oldest + 1) % 12;
+        let (mut firsts, mut seconds) = (0, 0);
+        let window = &self.history[self.oldest..][..12];
+        for (n, pair) in window.iter().enumerate() {
+            firsts += pair[0] * MIRROR[n];
+            seconds += pair[1] * MIRROR[11 - n];
+        }
+        (seconds, firsts)
     }
 }
 
@@ -235,14 +239,15 @@ impl Predictor {
         self.adapt_zeros(difference);
         self.samples = [sample, self.samples[0]]; // [DELAYA]
         self.partial = [partial, self.partial[0]];
-        self.differences.rotate_right(1);
-        self.differences[0] = difference;
+        let [a, b, c, d, e, _] = self.differences;
+        self.differences = [difference, a, b, c, d, e];
         self.predict();
     }
 
     /// UPPOL2 and UPPOL1.
     fn adapt_poles(&mut self, partial: i32) {
-        let same = self.partial.map(|p| (p < 0) == (partial < 0));
+        let alike = |old: i32| (old < 0) == (partial < 0);
+        let same = [alike(self.partial[0]), alike(self.partial[1])];
         let [first, second] = self.poles;
         let steep = saturate(first << 2);
         let pull = if same[0] { -steep } else { steep }.min(32_767);
@@ -259,18 +264,21 @@ impl Predictor {
     /// UPZERO.
     fn adapt_zeros(&mut self, difference: i32) {
         let push = if difference == 0 { 0 } else { 128 };
-        for (zero, old) in self.zeros.iter_mut().zip(&self.differences) {
-            let same = (*old < 0) == (difference < 0);
+        for n in 0..6 {
+            let same = (self.differences[n] < 0) == (difference < 0);
             let push = if same { push } else { -push };
-            *zero = saturate(push + ((*zero * 32_640) >> 15));
+            self.zeros[n] = saturate(push + ((self.zeros[n] * 32_640) >> 15));
         }
     }
 
     /// [FILTEP, FILTEZ, PREDIC]
     fn predict(&mut self) {
-        let weigh = |(weight, value): (&i32, &i32)| (weight * saturate(value * 2)) >> 15;
-        let poles: i32 = self.poles.iter().zip(&self.samples).map(weigh).sum();
-        let zeros: i32 = self.zeros.iter().zip(&self.differences).map(weigh).sum();
+        let weigh = |weight: i32, value: i32| (weight * saturate(value * 2)) >> 15;
+        let poles = weigh(self.poles[0], self.samples[0]) + weigh(self.poles[1], self.samples[1]);
+        let mut zeros = 0;
+        for n in 0..6 {
+            zeros += weigh(self.zeros[n], self.differences[n]);
+        }
         self.from_zeros = saturate(zeros);
         self.prediction = saturate(saturate(poles) + self.from_zeros);
     }

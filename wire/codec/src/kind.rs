@@ -18,6 +18,8 @@ pub enum Codec {
     Gsm,
     /// G.723.1, 8 kHz (RFC 3551 §4.5.3).
     G7231,
+    /// iLBC, 8 kHz, in frames of 20 or 30 ms (RFC 3952).
+    Ilbc,
     /// G.729 with Annex A, 8 kHz (RFC 3551 §4.5.6). Only with the feature `g729`.
     G729,
     /// AMR, 8 kHz (RFC 4867). Only with the feature `amr`.
@@ -89,6 +91,7 @@ impl Codec {
             Self::Opus => "opus",
             Self::Gsm => "GSM",
             Self::G7231 => "G723",
+            Self::Ilbc => "iLBC",
             Self::G729 => "G729",
             Self::AmrNb => "AMR",
             Self::AmrWb => "AMR-WB",
@@ -131,12 +134,13 @@ impl Codec {
     }
 
     /// Milliseconds of one frame: what is encoded at once is a multiple. 1 where any time will do.
-    /// Opus also has frames of 40 and 60 ms, but not of every multiple.
+    /// Opus also has frames of 40 and 60 ms, but not of every multiple. iLBC has frames of 20 or of
+    /// 30 ms: 10 and 50 are no multiples of either.
     #[must_use]
     pub const fn frame_ms(self) -> u8 {
         match self {
             Self::Pcmu | Self::Pcma | Self::G722 | Self::L16 { .. } => 1,
-            Self::G729 | Self::Opus => 10,
+            Self::G729 | Self::Opus | Self::Ilbc => 10,
             Self::Gsm | Self::AmrNb | Self::AmrWb => 20,
             Self::G7231 => 30,
         }
@@ -149,9 +153,9 @@ impl Codec {
         let frame = self.frame_ms();
         let wished = if wished > 60 { 60 } else { wished };
         match (self, wished / frame * frame) {
+            (Self::Opus, 30) | (Self::Ilbc, 0..=10) => 20,
             (_, 0) if frame > 1 => frame,
-            (Self::Opus, 30) => 20,
-            (Self::Opus, 50) => 40,
+            (Self::Opus | Self::Ilbc, 50) => 40,
             (_, most) if most < 10 => 10,
             (_, most) => most,
         }
@@ -170,7 +174,7 @@ impl Codec {
             Self::Gsm => Some(3),
             Self::G7231 => Some(4),
             Self::G729 => Some(18),
-            Self::Opus | Self::L16 { .. } | Self::AmrNb | Self::AmrWb => None,
+            Self::Opus | Self::Ilbc | Self::L16 { .. } | Self::AmrNb | Self::AmrWb => None,
         }
     }
 }
@@ -187,7 +191,7 @@ impl fmt::Display for Codec {
 }
 
 /// The better ones first.
-const NAMED: [Codec; 9] = [
+const NAMED: [Codec; 10] = [
     Codec::Opus,
     Codec::AmrWb,
     Codec::G722,
@@ -195,6 +199,7 @@ const NAMED: [Codec; 9] = [
     Codec::Pcmu,
     Codec::AmrNb,
     Codec::G729,
+    Codec::Ilbc,
     Codec::Gsm,
     Codec::G7231,
 ];
@@ -235,6 +240,7 @@ mod tests {
         assert_eq!(ptimes(Codec::Opus), [10, 10, 20, 20, 40, 60, 60]);
         assert_eq!(ptimes(Codec::Gsm), [20, 20, 20, 20, 40, 60, 60]);
         assert_eq!(ptimes(Codec::G7231), [30, 30, 30, 30, 30, 60, 60]);
+        assert_eq!(ptimes(Codec::Ilbc), [20, 20, 20, 30, 40, 60, 60]);
     }
 
     /// RFC 3551 §6.

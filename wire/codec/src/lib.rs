@@ -32,14 +32,15 @@
 //! - [`Codec`]: which codec; [`Parameters`]: what SDP says beyond its name.
 //! - [`Encoder`], [`Decoder`]: every codec behind one face. No panic of a codec gets through.
 //! - [`g711`]: µ-law and A-law, a sample at a time.
-//! - [`g722`]: G.722 at 64 kbit/s.
+//! - [`g722`]: G.722 at 64 kbit/s; [`ilbc`]: iLBC.
 //! - [`gsm`], [`g7231`], `g729`, [`amr`]: the codecs of others behind our interface.
 //! - [`l16`]: samples as they are.
 //! - [`opus`]: Opus; [`ogg_opus`]: Opus in its file format.
 //! - [`tone`]: making a tone and finding one.
 //! - [`dtmf`]: keys pressed, as tones; [`indication`]: dial tone, ringback, busy of many countries.
 //! - [`conceal`]: lost sound made up; [`comfort_noise`]: silence described instead of sent.
-//! - [`resample`]: changing the sampling rate.
+//! - [`resample`]: changing the sampling rate; [`stretch`]: changing the pace, not the pitch.
+//! - [`mix`]: many voices in one.
 //!
 //! Jitter buffers are in `rtp`.
 
@@ -58,13 +59,16 @@ pub mod g7231;
 #[cfg(feature = "g729")]
 pub mod g729;
 pub mod gsm;
+pub mod ilbc;
 pub mod indication;
 mod kind;
 pub mod l16;
+pub mod mix;
 pub mod ogg_opus;
 pub mod opus;
 mod parameters;
 pub mod resample;
+pub mod stretch;
 pub mod tone;
 
 pub use decoder::Decoder;

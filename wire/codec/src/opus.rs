@@ -1,28 +1,22 @@
-//! Opus, mono.
+//! Opus: streams of one channel, and files of two.
 //!
 //! # Source
 //! RFC 6716; RFC 7587 for its RTP clock, 48 kHz at every sampling rate.
 
-#![allow(unsafe_code, reason = "the library is C translated to Rust")]
+use std::fmt;
 
-use std::ptr::NonNull;
-
-use unsafe_libopus as unsafe_opus;
+use opusic_c::{
+    Application, Bandwidth, Bitrate, Channels, ErrorCode, InbandFec, SampleRate, Signal,
+};
 
 use crate::Error;
-use crate::contain::contain;
 
 /// Encodes one stream of speech.
-#[derive(Debug)]
 pub struct Encoder {
-    state: NonNull<unsafe_opus::OpusEncoder>,
+    state: opusic_c::Encoder,
     rate: u32,
     dtx: bool,
-    failed: bool,
 }
-
-// SAFETY: the state is a plain block of memory that only this value points to.
-unsafe impl Send for Encoder {}
 
 impl Encoder {
     /// A stream of `rate` samples a second (8, 12, 16, 24 or 48 kHz) at about `bit_rate` bits a
@@ -31,30 +25,29 @@ impl Encoder {
     /// # Errors
     /// The rates are not ones that Opus has.
     pub fn new(rate: u32, bit_rate: u32) -> Result<Self, Error> {
-        let state = contain(|| {
-            // SAFETY: the library checks its arguments; a null pointer for the error is allowed.
-            unsafe {
-                unsafe_opus::opus_encoder_create(
-                    rate as i32,
-                    1,
-                    unsafe_opus::OPUS_APPLICATION_VOIP,
-                    std::ptr::null_mut(),
-                )
-            }
-        })?;
-        let mut encoder = Self {
-            state: NonNull::new(state).ok_or(Error::Parameters)?,
+        Self::with_channels(rate, bit_rate, Channels::Mono)
+    }
+
+    /// As [`new`](Self::new), for two channels whose samples take turns.
+    ///
+    /// # Errors
+    /// The rates are not ones that Opus has.
+    pub fn stereo(rate: u32, bit_rate: u32) -> Result<Self, Error> {
+        Self::with_channels(rate, bit_rate, Channels::Stereo)
+    }
+
+    fn with_channels(rate: u32, bit_rate: u32, channels: Channels) -> Result<Self, Error> {
+        let state = opusic_c::Encoder::new(channels, sampling(rate)?, Application::Voip);
+        let mut state = state.map_err(told)?;
+        let bit_rate = Bitrate::Value(bit_rate);
+        state.set_bitrate(bit_rate).map_err(told)?;
+        state.set_complexity(COMPLEXITY).map_err(told)?;
+        state.set_signal(Signal::Voice).map_err(told)?;
+        Ok(Self {
+            state,
             rate,
             dtx: false,
-            failed: false,
-        };
-        encoder.set(unsafe_opus::OPUS_SET_BITRATE_REQUEST, bit_rate as i32)?;
-        encoder.set(unsafe_opus::OPUS_SET_COMPLEXITY_REQUEST, COMPLEXITY)?;
-        encoder.set(
-            unsafe_opus::OPUS_SET_SIGNAL_REQUEST,
-            unsafe_opus::OPUS_SIGNAL_VOICE,
-        )?;
-        Ok(encoder)
+        })
     }
 
     /// Adds to each packet something of the one before (`useinbandfec`), as soon as loss is
@@ -63,7 +56,11 @@ impl Encoder {
     /// # Errors
     /// The library has failed.
     pub fn use_fec(&mut self, on: bool) -> Result<(), Error> {
-        self.set(unsafe_opus::OPUS_SET_INBAND_FEC_REQUEST, on.into())
+        let fec = match on {
+            true => InbandFec::Mode1,
+            false => InbandFec::Off,
+        };
+        self.state.set_inband_fec(fec).map_err(told)
     }
 
     /// Sends next to nothing in silence (`usedtx`).
@@ -72,7 +69,7 @@ impl Encoder {
     /// The library has failed.
     pub fn use_dtx(&mut self, on: bool) -> Result<(), Error> {
         self.dtx = on;
-        self.set(unsafe_opus::OPUS_SET_DTX_REQUEST, on.into())
+        self.state.set_dtx(on).map_err(told)
     }
 
     /// Makes all packets alike in length (`cbr`).
@@ -80,7 +77,7 @@ impl Encoder {
     /// # Errors
     /// The library has failed.
     pub fn use_constant_rate(&mut self, on: bool) -> Result<(), Error> {
-        self.set(unsafe_opus::OPUS_SET_VBR_REQUEST, (!on).into())
+        self.state.set_vbr(!on).map_err(told)
     }
 
     /// Expects this share of packets to be lost, in percent.
@@ -88,8 +85,7 @@ impl Encoder {
     /// # Errors
     /// The library has failed.
     pub fn expect_loss(&mut self, percent: u8) -> Result<(), Error> {
-        let percent = percent.min(100).into();
-        self.set(unsafe_opus::OPUS_SET_PACKET_LOSS_PERC_REQUEST, percent)
+        self.state.set_packet_loss(percent.min(100)).map_err(told)
     }
 
     /// Encodes nothing that a player of `rate` samples a second could not play
@@ -99,13 +95,13 @@ impl Encoder {
     /// The library has failed.
     pub fn limit_bandwidth(&mut self, rate: u32) -> Result<(), Error> {
         let bandwidth = match rate {
-            0..12_000 => unsafe_opus::OPUS_BANDWIDTH_NARROWBAND,
-            12_000..16_000 => unsafe_opus::OPUS_BANDWIDTH_MEDIUMBAND,
-            16_000..24_000 => unsafe_opus::OPUS_BANDWIDTH_WIDEBAND,
-            24_000..48_000 => unsafe_opus::OPUS_BANDWIDTH_SUPERWIDEBAND,
-            _ => unsafe_opus::OPUS_BANDWIDTH_FULLBAND,
+            0..12_000 => Bandwidth::Narrow,
+            12_000..16_000 => Bandwidth::Medium,
+            16_000..24_000 => Bandwidth::Wide,
+            24_000..48_000 => Bandwidth::Superwide,
+            _ => Bandwidth::Full,
         };
-        self.set(unsafe_opus::OPUS_SET_MAX_BANDWIDTH_REQUEST, bandwidth)
+        self.state.set_max_bandwidth(bandwidth).map_err(told)
     }
 
     /// Samples a second.
@@ -119,45 +115,21 @@ impl Encoder {
     /// with [`use_dtx`](Self::use_dtx) nothing is to be sent.
     ///
     /// # Errors
-    /// The frame has another length, `out` is too small, or the library has failed before.
+    /// The frame has another length, or `out` is too small.
     pub fn encode(&mut self, pcm: &[i16], out: &mut [u8]) -> Result<usize, Error> {
-        if self.failed {
-            return Err(Error::Failed);
-        }
-        if !is_frame(pcm.len(), self.rate) || out.is_empty() {
+        let channels = self.state.channels() as usize;
+        let samples = pcm.len() / channels;
+        if samples * channels != pcm.len() || !is_frame(samples, self.rate) || out.is_empty() {
             return Err(Error::Parameters);
         }
-        let state = self.state.as_ptr();
-        let written = contain(|| {
-            // SAFETY: the state is alive, `pcm` is as long as its length says and mono, and no more
-            // than `out` can hold is written.
-            unsafe {
-                unsafe_opus::opus_encode(
-                    state,
-                    pcm.as_ptr(),
-                    pcm.len() as i32,
-                    out.as_mut_ptr(),
-                    out.len().min(MAX_PACKET) as i32,
-                )
-            }
-        });
-        self.failed = written.is_err();
-        match usize::try_from(written?).map_err(|_| Error::Parameters)? {
+        let space = out.len().min(MAX_PACKET);
+        let written = self
+            .state
+            .encode_to_slice(bytemuck::cast_slice(pcm), &mut out[..space]);
+        match written.map_err(told)? {
             // RFC 6716 §3.2.1: a packet without frames, which the library leaves to us to drop.
             0..=2 if self.dtx => Ok(0),
             len => Ok(len),
-        }
-    }
-
-    fn set(&mut self, request: i32, value: i32) -> Result<(), Error> {
-        let state = self.state.as_ptr();
-        let result = contain(|| {
-            // SAFETY: the state is alive and these requests take one integer.
-            unsafe { unsafe_opus::opus_encoder_ctl!(state, request, value) }
-        })?;
-        match result {
-            unsafe_opus::OPUS_OK => Ok(()),
-            _ => Err(Error::Parameters),
         }
     }
 
@@ -166,39 +138,23 @@ impl Encoder {
     /// # Errors
     /// The library has failed.
     pub fn delay(&mut self) -> Result<u32, Error> {
-        let state = self.state.as_ptr();
-        let mut delay = 0;
-        contain(|| {
-            // SAFETY: the state is alive and this request takes one reference.
-            unsafe {
-                unsafe_opus::opus_encoder_ctl!(
-                    state,
-                    unsafe_opus::OPUS_GET_LOOKAHEAD_REQUEST,
-                    &mut delay
-                )
-            }
-        })?;
-        u32::try_from(delay).map_err(|_| Error::Failed)
+        self.state.get_look_ahead().map_err(told)
     }
 }
 
-impl Drop for Encoder {
-    fn drop(&mut self) {
-        // SAFETY: the state came from the library and is destroyed once.
-        unsafe { unsafe_opus::opus_encoder_destroy(self.state.as_ptr()) }
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder")
+            .field("rate", &self.rate)
+            .finish_non_exhaustive()
     }
 }
 
 /// Decodes one stream.
-#[derive(Debug)]
 pub struct Decoder {
-    state: NonNull<unsafe_opus::OpusDecoder>,
+    state: opusic_c::Decoder,
     rate: u32,
-    failed: bool,
 }
-
-// SAFETY: the state is a plain block of memory that only this value points to.
-unsafe impl Send for Decoder {}
 
 impl Decoder {
     /// Decodes to `rate` samples a second (8, 12, 16, 24 or 48 kHz), whatever was encoded.
@@ -206,37 +162,30 @@ impl Decoder {
     /// # Errors
     /// Opus does not have this rate.
     pub fn new(rate: u32) -> Result<Self, Error> {
-        let state = contain(|| {
-            // SAFETY: the library checks its arguments; a null pointer for the error is allowed.
-            unsafe { unsafe_opus::opus_decoder_create(rate as i32, 1, std::ptr::null_mut()) }
-        })?;
-        Ok(Self {
-            state: NonNull::new(state).ok_or(Error::Parameters)?,
-            rate,
-            failed: false,
-        })
+        let state = opusic_c::Decoder::new(Channels::Mono, sampling(rate)?).map_err(told)?;
+        Ok(Self { state, rate })
     }
 
     /// Decodes one packet into the start of `pcm` and returns how many samples that is; 120 ms are
     /// enough for any packet.
     ///
     /// # Errors
-    /// The packet is damaged, `pcm` is too short, or the library has failed before.
+    /// The packet is damaged, or `pcm` is too short.
     pub fn decode(&mut self, packet: &[u8], pcm: &mut [i16]) -> Result<usize, Error> {
         if packet.is_empty() || packet.len() > MAX_FILE_PACKET {
             return Err(Error::Damaged);
         }
-        self.run(Some(packet), pcm, false)
+        self.run(packet, pcm, false)
     }
 
     /// Makes up the sound of a lost packet: fills `pcm`, in steps of 2.5 ms, and returns how many
     /// samples that is.
     ///
     /// # Errors
-    /// `pcm` is shorter than a step, or the library has failed before.
+    /// `pcm` is shorter than a step.
     pub fn conceal(&mut self, pcm: &mut [i16]) -> Result<usize, Error> {
         let space = self.steps(pcm.len());
-        self.run(None, &mut pcm[..space], false)
+        self.run(&[], &mut pcm[..space], false)
     }
 
     /// Decodes the redundancy in `next`, the packet after a lost one: fills `pcm`, as long as the
@@ -244,7 +193,7 @@ impl Decoder {
     /// this conceals.
     ///
     /// # Errors
-    /// `next` is damaged, `pcm` is shorter than a step, or the library has failed before.
+    /// `next` is damaged, or `pcm` is shorter than a step.
     ///
     /// # Source
     /// RFC 6716 §2.1.7
@@ -253,7 +202,7 @@ impl Decoder {
             return Err(Error::Damaged);
         }
         let space = self.steps(pcm.len());
-        self.run(Some(next), &mut pcm[..space], true)
+        self.run(next, &mut pcm[..space], true)
     }
 
     /// The longest time of up to `samples` that the library can make up at once.
@@ -263,43 +212,44 @@ impl Decoder {
         samples.min(most) / step * step
     }
 
-    fn run(&mut self, packet: Option<&[u8]>, pcm: &mut [i16], fec: bool) -> Result<usize, Error> {
-        if self.failed {
-            return Err(Error::Failed);
-        }
+    /// No packet: it was lost.
+    fn run(&mut self, packet: &[u8], pcm: &mut [i16], fec: bool) -> Result<usize, Error> {
         if pcm.is_empty() {
             return Err(Error::Parameters);
         }
-        let state = self.state.as_ptr();
-        let (bytes, len) = packet.map_or((std::ptr::null(), 0), |p| (p.as_ptr(), p.len()));
         let space = pcm.len().min(MAX_FRAME_MS as usize * 48);
-        let decoded = contain(|| {
-            // SAFETY: the state is alive and mono, the packet is as long as its length says or
-            // null, which means loss, and there are `space` samples at the place written to.
-            unsafe {
-                unsafe_opus::opus_decode(
-                    state,
-                    bytes,
-                    len as i32,
-                    pcm.as_mut_ptr(),
-                    space as i32,
-                    fec.into(),
-                )
-            }
-        });
-        self.failed = decoded.is_err();
-        match decoded? {
-            unsafe_opus::OPUS_BUFFER_TOO_SMALL => Err(Error::Parameters),
-            ..=0 => Err(Error::Damaged),
-            samples => Ok(samples as usize),
+        let pcm = bytemuck::cast_slice_mut(&mut pcm[..space]);
+        match self.state.decode_to_slice(packet, pcm, fec) {
+            Err(ErrorCode::BufferTooSmall) => Err(Error::Parameters),
+            Ok(0) | Err(_) => Err(Error::Damaged),
+            Ok(samples) => Ok(samples),
         }
     }
 }
 
-impl Drop for Decoder {
-    fn drop(&mut self) {
-        // SAFETY: the state came from the library and is destroyed once.
-        unsafe { unsafe_opus::opus_decoder_destroy(self.state.as_ptr()) }
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder")
+            .field("rate", &self.rate)
+            .finish_non_exhaustive()
+    }
+}
+
+fn sampling(rate: u32) -> Result<SampleRate, Error> {
+    Ok(match rate {
+        8000 => SampleRate::Hz8000,
+        12_000 => SampleRate::Hz12000,
+        16_000 => SampleRate::Hz16000,
+        24_000 => SampleRate::Hz24000,
+        48_000 => SampleRate::Hz48000,
+        _ => return Err(Error::Parameters),
+    })
+}
+
+fn told(code: ErrorCode) -> Error {
+    match code {
+        ErrorCode::BadArg | ErrorCode::BufferTooSmall => Error::Parameters,
+        _ => Error::Failed,
     }
 }
 
@@ -309,7 +259,7 @@ fn is_frame(samples: usize, rate: u32) -> bool {
 }
 
 /// Half of the best: speech at these rates gains nothing above.
-const COMPLEXITY: i32 = 5;
+const COMPLEXITY: u8 = 5;
 /// Three frames of 20 ms at the highest bit rate.
 const MAX_PACKET: usize = 3 * 1275 + 7;
 /// RFC 7845 §6: what a decoder should be able to take, for mono.
@@ -431,8 +381,37 @@ mod tests {
         assert_eq!(decoder.conceal(&mut pcm), Ok(160));
         let level = tone::level(&pcm, 440.0, 8000);
         assert!(level > -30.0, "{level}");
+        let whole = crate::mix::level(&pcm);
+        assert!(whole < 3.0 + tone::ZERO_DBM0, "{whole}");
         assert_eq!(decoder.conceal(&mut pcm[..19]), Err(Error::Parameters));
         assert_eq!(decoder.conceal(&mut pcm[..39]), Ok(20));
+    }
+
+    /// What a browser sends while nothing is said, at first and after that.
+    const QUIET: [&str; 4] = [
+        "780be4c136ecc58d8c49469904c5aaed92e7634a3a1898ee62cb60ff6c1b2900",
+        "7807c97227e144ea55f1f0c0d5de1e6060fc2ce0504912f0b8b07e31f783cdcd8300",
+        "7807c979c8c957c0a21223faef67f32ee3d3d5e9ecdb400fa0b6552ab78c83cd83cd00",
+        "7807c979c8c957c0a21223faef67f32ee3d3d5e9ecdb3ebc80b66e2ab78c83cd83cd00",
+    ];
+
+    #[test]
+    fn a_packet_lost_in_silence_is_silent() {
+        for before in 1..8 {
+            let mut decoder = Decoder::new(48_000).unwrap();
+            let mut pcm = [0; 960];
+            for n in 0..before {
+                let packet = QUIET[n.min(3)].as_bytes().chunks(2);
+                let octet = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16);
+                let packet: Vec<u8> = packet.map(|pair| octet(pair).unwrap()).collect();
+                assert_eq!(decoder.decode(&packet, &mut pcm), Ok(960));
+            }
+            for lost in 0..4 {
+                assert_eq!(decoder.conceal(&mut pcm), Ok(960));
+                let level = crate::mix::level(&pcm);
+                assert!(level < -80.0, "{before} {lost}: {level}");
+            }
+        }
     }
 
     /// RFC 7587 §3.1.3.

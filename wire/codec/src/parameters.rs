@@ -1,6 +1,6 @@
 //! What SDP says about a codec beyond its name.
 
-use crate::Codec;
+use crate::{Codec, ilbc};
 
 /// How to code one direction of a stream. An encoder takes what the *peer* wrote in its `a=fmtp`
 /// line, because it says what the peer wishes to receive; a decoder takes what we wrote.
@@ -22,6 +22,8 @@ pub struct Parameters {
     pub constant: bool,
     /// The lower one of two rates is wished (5.3 kbit/s of G.723.1, by `bitrate`).
     pub low_rate: bool,
+    /// Frames of 20 ms are wished instead of 30 (`mode=20` of iLBC).
+    pub short_frames: bool,
     /// The peer understands descriptions of silence: Annex B of G.729 (`annexb`), Annex A of
     /// G.723.1 (`annexa`). They are sent if [`dtx`](Self::dtx) is set as well.
     pub silence: bool,
@@ -52,6 +54,7 @@ impl Default for Parameters {
             dtx: false,
             constant: false,
             low_rate: false,
+            short_frames: false,
             silence: true,
             octet_aligned: false,
             modes: u16::MAX,
@@ -69,7 +72,7 @@ impl Parameters {
     ///
     /// # Source
     /// RFC 8866 §6.15; RFC 7587 §6.1 for Opus, RFC 4867 §8.1 for AMR, RFC 4856 §2.1.4 and §2.1.9 for
-    /// G.723.1 and G.729
+    /// G.723.1 and G.729, RFC 3952 §5 for iLBC
     #[must_use]
     pub fn from_fmtp(codec: Codec, fmtp: &str) -> Self {
         let mut parameters = Self::default();
@@ -82,6 +85,7 @@ impl Parameters {
                 Codec::G729 if name == "annexb" => parameters.silence = !is_no(value),
                 Codec::G7231 if name == "annexa" => parameters.silence = !is_no(value),
                 Codec::G7231 if name == "bitrate" => parameters.low_rate = value == "5.3",
+                Codec::Ilbc if name == "mode" => parameters.short_frames = value == "20",
                 _ => {}
             }
         }
@@ -103,9 +107,50 @@ impl Parameters {
                 let silence = if self.silence { "yes" } else { "no" };
                 vec![format!("bitrate={rate}"), format!("annexa={silence}")]
             }
+            Codec::Ilbc if self.short_frames => vec!["mode=20".to_owned()],
+            Codec::Ilbc => vec!["mode=30".to_owned()],
             _ => Vec::new(),
         };
         pairs.join(";")
+    }
+
+    /// Encodes at about `bits` a second, or less if the peer wishes so, where the codec leaves a choice.
+    ///
+    /// # Source
+    /// TS 26.071 §4, TS 26.171 §4 for the rates of AMR
+    pub fn limit_rate(&mut self, codec: Codec, bits: u32) {
+        let mode = |rates: &[u32]| rates.iter().rposition(|rate| *rate <= bits).unwrap_or(0);
+        let mode = match codec {
+            Codec::Opus => {
+                let bits = bits.clamp(6000, 510_000);
+                self.bit_rate = Some(self.bit_rate.map_or(bits, |most| most.min(bits)));
+                return;
+            }
+            Codec::G7231 => {
+                self.low_rate |= bits < 6300;
+                return;
+            }
+            Codec::AmrNb => mode(&[4750, 5150, 5900, 6700, 7400, 7950, 10_200, 12_200]),
+            Codec::AmrWb => mode(&[
+                6600, 8850, 12_650, 14_250, 15_850, 18_250, 19_850, 23_050, 23_850,
+            ]),
+            _ => return,
+        };
+        // The best mode up to this one that may be used; the lowest of all if none is so low.
+        let allowed = self.modes & ((2 << mode) - 1);
+        let lowest = self.modes & self.modes.wrapping_neg();
+        self.modes = match allowed {
+            0 => lowest,
+            some => 1 << (u16::BITS - 1 - some.leading_zeros()),
+        };
+    }
+
+    /// The length of iLBC's frames: 30 ms unless 20 are asked for.
+    pub(crate) const fn ilbc_mode(&self) -> ilbc::Mode {
+        match self.short_frames {
+            true => ilbc::Mode::Ms20,
+            false => ilbc::Mode::Ms30,
+        }
     }
 
     fn opus_pairs(&self) -> Vec<String> {
@@ -234,6 +279,40 @@ mod tests {
         let parameters = Parameters::from_fmtp(Codec::G7231, "bitrate=5.3;annexa=no");
         assert!(parameters.low_rate && !parameters.silence);
         assert_eq!(parameters.fmtp(Codec::G7231), "bitrate=5.3;annexa=no");
+    }
+
+    /// RFC 3952 §5.
+    #[test]
+    fn rfc3952_5_mode_of_ilbc() {
+        for (fmtp, ours) in [
+            ("mode=20", "mode=20"),
+            ("mode=30", "mode=30"),
+            ("", "mode=30"),
+        ] {
+            let parameters = Parameters::from_fmtp(Codec::Ilbc, fmtp);
+            assert_eq!(parameters.fmtp(Codec::Ilbc), ours);
+        }
+    }
+
+    /// TS 26.071 §4: a rate picks the mode that comes nearest from below.
+    #[test]
+    fn a_bit_rate_is_kept_to() {
+        let limited = |codec, fmtp, bits| {
+            let mut parameters = Parameters::from_fmtp(codec, fmtp);
+            parameters.limit_rate(codec, bits);
+            parameters
+        };
+        assert_eq!(limited(Codec::AmrNb, "", 7400).modes, 1 << 4);
+        assert_eq!(limited(Codec::AmrNb, "", 1).modes, 1);
+        assert_eq!(limited(Codec::AmrNb, "mode-set=2,7", 7400).modes, 1 << 2);
+        assert_eq!(limited(Codec::AmrNb, "mode-set=5,7", 4750).modes, 1 << 5);
+        assert_eq!(limited(Codec::AmrWb, "", 99_999).modes, 1 << 8);
+        let fmtp = "maxaveragebitrate=20000";
+        assert_eq!(limited(Codec::Opus, "", 64_000).bit_rate, Some(64_000));
+        assert_eq!(limited(Codec::Opus, fmtp, 64_000).bit_rate, Some(20_000));
+        assert!(limited(Codec::G7231, "bitrate=6.3", 5300).low_rate);
+        let pcmu = limited(Codec::Pcmu, "", 1);
+        assert_eq!(pcmu, Parameters::default());
     }
 
     #[test]

@@ -45,13 +45,29 @@ impl Resampler {
             let first = self.position / self.up;
             let filter = &self.filters[self.position % self.up * self.taps..][..self.taps];
             let window = &self.history[first..first + self.taps];
-            let sum: f32 = filter.iter().zip(window).map(|(a, b)| a * b).sum();
-            out.push(sum.round() as i16);
+            out.push(dot(filter, window).round() as i16);
             self.position += self.down;
         }
         self.position -= last * self.up;
         self.history.drain(..last);
     }
+}
+
+/// The sum of products, added up in lanes so that it takes vector instructions. Both are as long as a
+/// filter, which is a multiple of the lanes.
+fn dot(filter: &[f32], window: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let pairs = filter
+        .as_chunks::<LANES>()
+        .0
+        .iter()
+        .zip(window.as_chunks::<LANES>().0);
+    for (a, b) in pairs {
+        for lane in 0..LANES {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
+    lanes.iter().sum()
 }
 
 /// The coefficients of all phases. The prototype runs at `up` times the input rate and passes what
@@ -100,6 +116,8 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
+/// Sums that are kept apart.
+const LANES: usize = 8;
 /// Coefficients a phase at the lower of both rates.
 const TAPS: usize = 48;
 /// 90 dB of attenuation beyond the transition.

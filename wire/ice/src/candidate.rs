@@ -147,6 +147,18 @@ impl Candidate {
         Self::new(Kind::Host, address, address, preference)
     }
 
+    /// The same for another component, 1 to 256: the address and port are to be those of it.
+    ///
+    /// # Source
+    /// RFC 8445 §5.1.2.1.
+    #[must_use]
+    pub fn for_component(mut self, component: u16) -> Self {
+        let least = 256_u32.saturating_sub(u32::from(component));
+        self.priority = self.priority & !0xff | least;
+        self.component = component;
+        self
+    }
+
     /// Reads the value of `a=candidate`, with or without the word `candidate:` in front.
     ///
     /// # Errors
@@ -361,6 +373,13 @@ mod tests {
         ] {
             assert_eq!(Candidate::parse(line), Err(error), "{line}");
         }
+    }
+
+    #[test]
+    fn rfc8445_5_1_2_1_rtcp_comes_after_rtp() {
+        let rtp = Candidate::host("192.0.2.1:5000".parse().unwrap(), 65_535);
+        let rtcp = Candidate::host("192.0.2.1:5001".parse().unwrap(), 65_535).for_component(2);
+        assert_eq!((rtp.priority - rtcp.priority, rtcp.component), (1, 2));
     }
 
     #[test]

@@ -39,7 +39,9 @@ impl Credentials {
     /// RFC 8839 §5.4.
     pub fn parse(ufrag: &str, password: &str) -> Result<Self, Error> {
         let fits = |text: &str, least| {
-            (least..=256).contains(&text.len()) && text.bytes().all(is_ice_char)
+            // Hyphen, underscore and equals sign are no ice-char, yet some write them.
+            let used = |byte| is_ice_char(byte) || matches!(byte, b'-' | b'_' | b'=');
+            (least..=256).contains(&text.len()) && text.bytes().all(used)
         };
         if !fits(ufrag, 4) {
             return Err(Error::Ufrag);
@@ -175,7 +177,9 @@ mod tests {
             Credentials::parse("abcd", &password[1..]),
             Err(Error::Password)
         );
-        assert!(Credentials::parse("abcd", password).is_ok());
+        for ufrag in ["abcd", "a-b_c="] {
+            assert!(Credentials::parse(ufrag, password).is_ok());
+        }
     }
 
     #[test]

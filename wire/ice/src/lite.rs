@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::check::{Check, Secret, conflict, succeed};
 use crate::credentials::Credentials;
+use crate::stun::attribute::USERNAME;
 use crate::stun::{BINDING, Class, Message};
 use crate::{Event, Pair};
 
@@ -32,8 +33,10 @@ use crate::{Event, Pair};
 #[derive(Debug)]
 pub struct Lite {
     local: Secret,
-    /// Before a restart.
-    previous: Option<Secret>,
+    /// Before a restart: our credentials, and the peer's user fragment.
+    previous: Option<(Secret, Box<str>)>,
+    /// The peer's user fragment, as its last nomination has it.
+    peer: Box<str>,
     selected: Option<Selected>,
 }
 
@@ -50,6 +53,7 @@ impl Lite {
         Self {
             local: Secret::new(local),
             previous: None,
+            peer: Box::default(),
             selected: None,
         }
     }
@@ -73,7 +77,7 @@ impl Lite {
     /// RFC 8445 §9, RFC 8839 §4.4.1.1.1.
     pub fn restart(&mut self, local: Credentials) {
         let old = std::mem::replace(&mut self.local, Secret::new(local));
-        self.previous = Some(old);
+        self.previous = Some((old, std::mem::take(&mut self.peer)));
     }
 
     /// Takes a STUN message that came from `from` to `local`. What is to be sent back is appended to
@@ -99,12 +103,16 @@ impl Lite {
             local,
             remote: from,
         };
-        if let Some(old) = &self.previous
-            && Check::read(&request, old).is_ok()
+        let peer = peer_of(&request);
+        if let Some((old, old_peer)) = &self.previous
+            && let Ok(check) = Check::read(&request, old)
         {
             succeed(to, from, old, answer);
+            // Chromium goes on with our former credentials where our address is the same as before: by its
+            // own fragment it has begun anew.
+            let anew = check.nominates && peer != &**old_peer;
             self.refresh(now, pair);
-            return None;
+            return anew.then(|| self.select(now, pair)).flatten();
         }
         let check = match Check::read(&request, &self.local) {
             Ok(check) => check,
@@ -120,7 +128,15 @@ impl Lite {
         }
         succeed(to, from, &self.local, answer);
         self.refresh(now, pair);
-        check.nominates.then(|| self.select(now, pair)).flatten()
+        if !check.nominates {
+            return None;
+        }
+        // A session of the peer that only checks may be its next one, ahead of our restart.
+        if *self.peer != *peer {
+            self.peer = peer.into();
+        }
+        self.previous = None;
+        self.select(now, pair)
     }
 
     /// When [`Lite::wake`] is due.
@@ -149,11 +165,16 @@ impl Lite {
     }
 
     fn select(&mut self, now: Instant, pair: Pair) -> Option<Event> {
-        self.previous = None;
         let before = self.selected.replace(Selected { pair, heard: now });
         let is_new = before.is_none_or(|before| before.pair != pair);
         is_new.then_some(Event::Selected(pair))
     }
+}
+
+/// The sender's user fragment.
+fn peer_of<'a>(check: &Message<'a>) -> &'a str {
+    let user = check.text(USERNAME).unwrap_or_default();
+    user.split_once(':').map_or("", |(_, peer)| peer)
 }
 
 /// How long silence is taken for consent.
@@ -161,3 +182,49 @@ impl Lite {
 /// # Source
 /// RFC 7675 §5.1.
 pub(crate) const CONSENT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stun::attribute::{ICE_CONTROLLING, PRIORITY, USE_CANDIDATE};
+    use crate::stun::{Key, TransactionId, Writer};
+
+    fn nomination(to: &Credentials, by: &str) -> Vec<u8> {
+        let mut datagram = Vec::new();
+        let user = format!("{}:{by}", to.ufrag());
+        Writer::new(
+            &mut datagram,
+            Class::Request,
+            BINDING,
+            TransactionId([7; 12]),
+        )
+        .put(USERNAME, user.as_bytes())
+        .put(PRIORITY, &1_u32.to_be_bytes())
+        .put(ICE_CONTROLLING, &9_u64.to_be_bytes())
+        .put(USE_CANDIDATE, &[])
+        .sign(&Key::short_term(to.password()))
+        .fingerprint();
+        datagram
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn rfc8445_9_after_a_restart_a_new_session_of_the_peer_counts_even_with_our_old_credentials() {
+        let (old, new) = (Credentials::mint(1, [1; 24]), Credentials::mint(1, [2; 24]));
+        let mut agent = Lite::new(old.clone());
+        let local = "198.51.100.1:3478".parse().unwrap();
+        let now = Instant::now();
+        let check = |agent: &mut Lite, to: &Credentials, by: &str, from: &str| {
+            let from = from.parse().unwrap();
+            agent.handle(now, &nomination(to, by), from, local, &mut Vec::new());
+            agent.selected().map(|pair| pair.remote.port())
+        };
+        assert_eq!(check(&mut agent, &old, "aaaa", "192.0.2.1:1"), Some(1));
+        agent.restart(new.clone());
+        // What keeps the old way open moves nothing.
+        assert_eq!(check(&mut agent, &old, "aaaa", "192.0.2.1:2"), Some(1));
+        assert_eq!(check(&mut agent, &old, "bbbb", "192.0.2.1:3"), Some(3));
+        assert_eq!(check(&mut agent, &old, "aaaa", "192.0.2.1:1"), Some(3));
+        assert_eq!(check(&mut agent, &new, "bbbb", "192.0.2.1:4"), Some(4));
+    }
+}

@@ -4,9 +4,10 @@
 
 mod world;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use ice::{Candidate, Event, Pair, Role};
+use ice::{Agent, Candidate, Event, Lite, Pair, Role};
 use world::{Host, Nat, World, secret};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -142,7 +143,7 @@ fn rfc8445_7_3_1_1_both_want_to_control_or_neither() {
 
 #[test]
 fn rfc8445_7_3_1_1_a_lite_agent_never_controls() {
-    let mut lite = ice::Lite::new(secret(1));
+    let mut lite = Lite::new(secret(1));
     let mut asked = Host::full("192.0.2.1:5000", Role::Controlled, 2);
     let now = world::any_time();
     asked.candidates(now);
@@ -319,4 +320,29 @@ fn rfc8445_7_2_5_nobody_but_the_peer_moves_an_agent() {
     assert!(answer.len() <= forged.len(), "an amplifier");
     assert_eq!(agent.selected(), selected);
     assert_eq!(agent.poll_transmit(&mut answer), None);
+}
+
+#[test]
+fn rfc8445_4_each_component_has_its_own_candidates_and_tag() {
+    let now = world::any_time();
+    let here = |port: u16| SocketAddr::from(([192, 0, 2, 1], port));
+    let mut agent = Agent::new(Role::Controlling, secret(1), [1; 32])
+        .for_component(2)
+        .tagged(0x0102_0304);
+    agent.add_local(now, Candidate::host(here(5001), 65_535).for_component(2));
+    agent.set_remote(now, secret(2), false);
+    agent.add_remote(now, &Candidate::host(here(6000), 65_535));
+    assert_eq!(agent.deadline(), Some(now + Duration::from_secs(30)));
+    agent.add_remote(now, &Candidate::host(here(6001), 65_535).for_component(2));
+    agent.wake(now);
+    let mut check = Vec::new();
+    let path = agent.poll_transmit(&mut check).unwrap();
+    assert_eq!((path.local, path.remote), (here(5001), here(6001)));
+    assert_eq!(ice::agent::answered(&check), None, "it is a question");
+
+    let mut peer = Lite::new(secret(2));
+    let mut answer = Vec::new();
+    peer.handle(now, &check, here(5001), here(6001), &mut answer);
+    assert_eq!(ice::agent::answered(&answer), Some(0x0102_0304));
+    assert_eq!(ice::agent::answered(&answer[..9]), None);
 }

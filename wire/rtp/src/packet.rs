@@ -109,6 +109,39 @@ pub struct Extension<'a> {
     pub data: &'a [u8],
 }
 
+impl<'a> Extension<'a> {
+    /// The data of the element with this number, in the one-byte and the two-byte form.
+    ///
+    /// # Source
+    /// RFC 8285 §4.2, §4.3
+    #[must_use]
+    pub fn element(&self, number: u8) -> Option<&'a [u8]> {
+        let long = self.profile & 0xfff0 == 0x1000;
+        if !long && self.profile != 0xbede {
+            return None;
+        }
+        let mut rest = self.data;
+        while let Some((&first, after)) = rest.split_first() {
+            let (found, len, data) = match (first, long) {
+                (0, _) => {
+                    rest = after;
+                    continue;
+                }
+                (_, true) => (first, usize::from(*after.first()?), &after[1..]),
+                // Reserved: nothing behind it counts.
+                (0xf0.., false) => return None,
+                (_, false) => (first >> 4, usize::from(first & 15) + 1, after),
+            };
+            let (data, after) = data.split_at_checked(len)?;
+            if found == number {
+                return Some(data);
+            }
+            rest = after;
+        }
+        None
+    }
+}
+
 /// The fields of the fixed header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Header {

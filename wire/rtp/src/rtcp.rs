@@ -302,7 +302,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes a header and returns the space for `len` bytes, a multiple of 4, after it.
-    fn packet(&mut self, count: u8, packet_type: u8, len: usize) -> Option<&mut [u8]> {
+    pub(crate) fn packet(&mut self, count: u8, packet_type: u8, len: usize) -> Option<&mut [u8]> {
         let space = self.buffer.get_mut(self.len..self.len + 4 + len)?;
         let (head, body) = space.split_at_mut(4);
         let words = (len / 4) as u16;

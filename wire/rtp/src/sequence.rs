@@ -58,6 +58,27 @@ impl Sequence {
         }
     }
 
+    /// Somebody else has counted `received` packets in, up to the extended number `highest`.
+    pub fn advance(&mut self, highest: u64, received: u64) {
+        self.highest = self.highest.max(highest);
+        self.received += received;
+        self.restart = None;
+    }
+
+    /// The highest number of this run, extended by the count of cycles: what [`advance`](Self::advance) goes on
+    /// from.
+    #[must_use]
+    pub const fn highest(&self) -> u64 {
+        self.highest
+    }
+
+    /// Whether a packet with this number would be a [`Jump`](Arrival::Jump).
+    #[must_use]
+    pub const fn is_far(&self, sequence: u16) -> bool {
+        let ahead = sequence.wrapping_sub(self.highest as u16);
+        ahead >= MAX_DROPOUT && ahead <= u16::MAX - MAX_MISORDER
+    }
+
     /// Begins a new run whose next number is `first`: the source has another SSRC.
     pub fn restart(&mut self, first: u16) {
         let lost_before = self.lost();
@@ -134,6 +155,22 @@ pub struct Jitter {
 }
 
 impl Jitter {
+    /// Goes on from sixteen times an estimate, as [`scaled`](Self::scaled) tells it. The next packet is compared with
+    /// none.
+    #[must_use]
+    pub const fn resumed(scaled: u32) -> Self {
+        Self {
+            transit: None,
+            scaled,
+        }
+    }
+
+    /// Sixteen times the estimate.
+    #[must_use]
+    pub const fn scaled(&self) -> u32 {
+        self.scaled
+    }
+
     /// Counts a packet in. `arrival` and `timestamp` are in units of the RTP clock.
     pub fn update(&mut self, arrival: u32, timestamp: u32) {
         let transit = arrival.wrapping_sub(timestamp);

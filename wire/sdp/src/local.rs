@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use crate::anchor::{Origin, encode_connection, encode_head};
+use crate::levels::Levels;
 use crate::media::{Direction, Media};
 use crate::payload::{Codec, RtpMap};
-use crate::rewrite::{Origin, encode_connection, encode_head};
+use crate::pictures::Pictures;
 use crate::session::{Sdp, value};
 
 /// Our side of a stream.
@@ -34,6 +36,8 @@ pub struct Agreed {
     pub direction: Direction,
     /// The party can take RTCP on its RTP port; so can we.
     pub mux: bool,
+    /// Header extensions that say how loud it is; none without an [`Endpoint`](crate::bridge::Endpoint).
+    pub levels: Levels,
 }
 
 /// Telephone events as both sides can send them.
@@ -56,7 +60,10 @@ pub fn agree(party: &Sdp<'_>, supported: &[Codec]) -> Option<Agreed> {
         let media = party.media_at(stream);
         media.is_some_and(|media| matches!(media.proto(), "RTP/AVP" | "RTP/AVPF"))
     };
-    agree_where(party, supported, plain)
+    agree_where(party, supported, plain).map(|agreed| Agreed {
+        levels: Levels::default(),
+        ..agreed
+    })
 }
 
 /// As [`agree`], among the streams for which `usable` holds.
@@ -86,6 +93,7 @@ fn agree_stream(stream: usize, media: &Media<'_, '_>, supported: &[Codec]) -> Op
         ptime: ptime(media),
         direction: media.direction().mirrored(),
         mux: media.mux(),
+        levels: Levels::agree(media),
     })
 }
 
@@ -113,11 +121,24 @@ fn ptime(media: &Media<'_, '_>) -> u8 {
 /// # Source
 /// RFC 3264 §6
 pub fn answer(offer: &Sdp<'_>, agreed: &Agreed, local: &Local, out: &mut String) {
+    answer_with(offer, agreed, None, local, out);
+}
+
+/// As [`answer`], with a stream of pictures that is received at an address.
+pub(crate) fn answer_with(
+    offer: &Sdp<'_>,
+    agreed: &Agreed,
+    pictures: Option<(&Pictures, SocketAddr)>,
+    local: &Local,
+    out: &mut String,
+) {
     let time = value(offer.session_lines(), b't').unwrap_or("0 0");
     encode_session(local, time, out);
     for (index, media) in offer.media().enumerate() {
         if index == agreed.stream {
             encode_stream(&media, agreed, local, out);
+        } else if let Some((pictures, rtp)) = pictures.filter(|(p, _)| p.stream == index) {
+            pictures.encode(&media, rtp, out);
         } else {
             encode_head(&media, 0, out);
         }
@@ -147,6 +168,7 @@ fn encode_stream(media: &Media<'_, '_>, agreed: &Agreed, local: &Local, out: &mu
     if agreed.mux {
         out.push_str("a=rtcp-mux\r\n");
     }
+    agreed.levels.encode(out);
     let _ = write!(out, "a={}\r\n", agreed.direction.as_str());
 }
 

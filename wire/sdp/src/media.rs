@@ -98,8 +98,14 @@ impl<'s, 'a> Media<'s, 'a> {
         attributes(self.lines, name).next()
     }
 
+    /// The values of all of the section's attributes `name`, in order.
+    pub fn attributes(&self, name: &'static str) -> impl Iterator<Item = &'a str> {
+        attributes(self.lines, name)
+    }
+
     /// The value of the attribute that holds for the section: its own, else the session's.
-    pub(crate) fn inherited(&self, name: &'static str) -> Option<&'a str> {
+    #[must_use]
+    pub fn inherited(&self, name: &'static str) -> Option<&'a str> {
         let session = || attributes(self.sdp.session_lines(), name).next();
         self.attribute(name).or_else(session)
     }

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::header::HeaderName;
-use crate::{Flow, Message, Method, StatusCode};
+use crate::{Flow, Message, Method, StatusCode, Uri};
 
 /// Appends one message to a buffer, header by header.
 ///
@@ -23,13 +23,16 @@ pub struct Writer<'b> {
 }
 
 impl<'b> Writer<'b> {
-    /// Begins a request.
+    /// Begins a request. Headers that the URI has are left out, as they have no place here.
+    ///
+    /// # Source
+    /// RFC 3261 §19.1.1
     pub fn request(bytes: &'b mut Vec<u8>, method: Method<'_>, uri: &str) -> Self {
         let mut writer = Self { bytes };
         writer
             .put(method.as_str())
             .put(" ")
-            .put(uri)
+            .put(Uri::without_headers(uri))
             .put(" SIP/2.0\r\n");
         writer
     }

@@ -140,6 +140,23 @@ impl<'a> Uri<'a> {
         })
     }
 
+    /// The text of a URI but for its headers.
+    ///
+    /// ```
+    /// assert_eq!(sip::Uri::without_headers("sip:a?b@c;lr?Subject=x"), "sip:a?b@c;lr");
+    /// ```
+    #[must_use]
+    pub fn without_headers(text: &str) -> &str {
+        // Few have a question mark at all.
+        let marked = memchr(b'?', text.as_bytes()).and_then(|_| Uri::parse(text).ok());
+        let headers = marked.map_or("", |uri| uri.headers);
+        let rest = text.strip_suffix(headers).unwrap_or(text);
+        match headers {
+            "" => text,
+            _ => rest.strip_suffix('?').unwrap_or(rest),
+        }
+    }
+
     fn parse_sip(scheme: Scheme, rest: &'a str) -> Result<Self, ParseError> {
         // The user part may hold ';' and '?', so the last '@' before the host counts first.
         let (user, rest) = match memrchr(b'@', rest.as_bytes()) {

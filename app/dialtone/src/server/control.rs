@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use api::{
-    Call, Health, Lines, Party, Phone, Reachability, Refusal, Reloaded, Status, TraceFilter,
-    Transfer, VoiceMessages, Waiting,
+    Call, Health, Lines, Party, Phone, Reachability, RecordAction, Refusal, Reloaded, Status,
+    TraceFilter, Transfer, VoiceMessages, Waiting,
 };
 use arc_swap::ArcSwap;
 use base::Token;
@@ -22,6 +22,8 @@ use tokio::sync::Notify;
 use super::delivery::Delivery;
 use super::mailroom::Mailroom;
 use super::observer::Observed;
+use super::public::Public;
+use super::rooms;
 use super::tls;
 use super::trace::Hub;
 use crate::folder::Folder;
@@ -46,9 +48,12 @@ pub(super) struct Control {
     pub(super) bindings: Arc<Bindings>,
     pub(super) journal: Arc<Journal>,
     pub(super) observed: Arc<Observed>,
+    pub(super) rooms: Arc<pbx::Rooms>,
     pub(super) trace: Hub,
     /// None if it is off.
-    pub(super) turn: Option<::turn::Turn>,
+    pub(super) turn: Option<super::turn::Turn>,
+    pub(super) media: media::Handle,
+    pub(super) public: Public,
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) stop: Notify,
 }
@@ -73,6 +78,22 @@ impl Control {
 }
 
 impl Control {
+    /// Lets the machines run by the settings of the moment.
+    pub(super) fn publish(&self) {
+        let before = self.config.load_full();
+        let secrets = snapshot::Secrets {
+            nonces: before.nonce_secret,
+            routes: before.route_secret,
+        };
+        let (settings, tls) = (self.settings.load(), self.tls.load());
+        let learnt = self.public.address();
+        let config = snapshot::snapshot(&settings, secrets, &before.trunks, Some(&tls), learnt);
+        let config = Arc::new(config);
+        self.config.store(Arc::clone(&config));
+        self.delivery
+            .broadcast(|| Command::Reload(Arc::clone(&config)));
+    }
+
     /// All addresses that are listened on, for people to read.
     pub(super) fn addresses(&self) -> Vec<String> {
         let sip = self.listening.iter().map(ToString::to_string);
@@ -145,6 +166,19 @@ impl api::Server for Control {
         Ok(())
     }
 
+    fn record(&self, id: &str, action: RecordAction) -> Result<(), Refusal> {
+        let call = self.call(id)?;
+        let action = match action {
+            RecordAction::Start => pbx::RecordAction::Start,
+            RecordAction::Pause => pbx::RecordAction::Pause,
+            RecordAction::Resume => pbx::RecordAction::Resume,
+            RecordAction::Stop => pbx::RecordAction::Stop,
+        };
+        let command = Command::Record { call, action };
+        self.delivery.command(call.slot(), command);
+        Ok(())
+    }
+
     fn transfer(&self, id: &str, transfer: &Transfer) -> Result<(), Refusal> {
         let call = self.call(id)?;
         let number = transfer.to.clone();
@@ -159,6 +193,23 @@ impl api::Server for Control {
         };
         let command = Command::Transfer { call, who, number };
         self.delivery.command(call.slot(), command);
+        Ok(())
+    }
+
+    fn rooms(&self) -> Vec<api::Room> {
+        rooms::list(&self.rooms)
+    }
+
+    fn moderate(
+        &self,
+        room: &str,
+        moderation: api::Moderation,
+        concerned: &api::Concerned,
+    ) -> Result<(), Refusal> {
+        let slots = rooms::moderate(&self.rooms, room, moderation, concerned)?;
+        for slot in slots {
+            self.delivery.command(slot, Command::Look);
+        }
         Ok(())
     }
 
@@ -190,22 +241,14 @@ impl api::Server for Control {
         let traced = self.trace.configure(&loaded.settings.server.trace);
         traced.map_err(|error| Refusal::new(format!("messages can't be exported: {error}")))?;
         if let Some(turn) = &self.turn {
-            turn.configure(super::turn::clients(&loaded.settings.server));
+            super::turn::reload(turn, &loaded.settings.server);
         }
+        self.media.tune(loaded.settings.server.sound.music());
         let restart = needs_restart(&self.settings.load().server, &loaded.settings.server);
-        let before = self.config.load_full();
-        let secrets = snapshot::Secrets {
-            nonces: before.nonce_secret,
-            routes: before.route_secret,
-        };
-        let tls = self.tls.load();
-        let config = snapshot::snapshot(&loaded.settings, secrets, &before.trunks, Some(&tls));
-        self.config.store(Arc::new(config));
         let users = loaded.settings.users.len();
         self.settings.store(Arc::new(loaded.settings));
-        let config = self.config.load_full();
-        self.delivery
-            .broadcast(|| Command::Reload(Arc::clone(&config)));
+        self.public.ask_again();
+        self.publish();
         tracing::info!(users, "configuration reloaded");
         Ok(Reloaded {
             users,
@@ -308,6 +351,11 @@ fn needs_restart(old: &Server, new: &Server) -> Vec<String> {
         ("media.ports", old.media.ports != new.media.ports),
         ("media.timeout", old.media.timeout != new.media.timeout),
         ("media.workers", old.media.workers != new.media.workers),
+        ("media.kernel", old.media.kernel != new.media.kernel),
+        (
+            "media.interfaces",
+            old.media.interfaces != new.media.interfaces,
+        ),
         ("turn.listen", old.turn.listen != new.turn.listen),
         ("turn.ports", old.turn.ports != new.turn.ports),
         ("turn.advertise", old.turn.advertise != new.turn.advertise),

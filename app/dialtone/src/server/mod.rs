@@ -2,10 +2,11 @@
 //!
 //! - [`network`]: addresses of this machine. - [`delivery`]: what waits for a busy signalling thread.
 //! - [`observer`]: what becomes of events: log, read model, call records.
+//! - [`parts`]: what is opened before it is put together. - [`public`]: our address out there.
 //! - [`tls`]: the certificate. - [`web`]: HTTP and WebSockets.
 //! - [`trace`]: messages as they come and go. - [`mailroom`]: what waits for users.
 //! - [`record`]: call records. - [`secret`]: random numbers, and those that are kept.
-//! - [`turn`]: relays for browsers.
+//! - [`turn`]: relays for browsers. - [`mod@relay`]: the other role, media for a SIP proxy.
 //! - [`control`]: what the API asks. - [`welcome`]: what a newcomer is told.
 
 mod control;
@@ -13,16 +14,21 @@ mod delivery;
 mod mailroom;
 mod network;
 mod observer;
+mod parts;
+mod public;
 mod record;
+pub(crate) mod relay;
+mod rooms;
 mod secret;
 mod tls;
 mod trace;
+#[cfg_attr(not(feature = "turn"), path = "no_turn.rs")]
 mod turn;
 mod web;
 mod welcome;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -30,7 +36,8 @@ use arc_swap::ArcSwap;
 use base::{Clock, Mint, SLOTS, Slot, UnixTime};
 use engine::Engine;
 use pbx::{Command, Pbx};
-use store::{Bindings, CallLog, Journal, Lines, Publications};
+use store::Journal;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
@@ -39,10 +46,9 @@ use crate::log::Logging;
 use crate::seed;
 use crate::settings::{self, Override, Settings, snapshot};
 use control::Control;
-use delivery::Delivery;
-use mailroom::Mailroom;
 use observer::{Observed, Observer};
-use trace::Hub;
+use parts::Parts;
+use public::Public;
 use web::Web;
 
 /// Runs the server until it is told to stop.
@@ -79,6 +85,26 @@ struct Running {
     resolver: resolver::Task,
     observer: Observer,
     journal: Arc<Journal>,
+    runtime: Runtime,
+    asked: Asked,
+}
+
+/// What people ask for by signals.
+struct Asked {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+impl Asked {
+    fn listen(runtime: &Runtime) -> Result<Self> {
+        let _inside = runtime.enter();
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
 }
 
 impl Running {
@@ -88,115 +114,65 @@ impl Running {
         settings: Settings,
         logging: Logging,
     ) -> Result<Self> {
-        let tls = tls::load(folder, &settings.server.tls, None)?;
-        let bound = engine::bind::<Command>(network::engine_config(&settings.server, tls.clone()))?;
-        let web = Web::bind(&settings.server.http, network::has_ipv6())?;
-        let (bindings, journal) = recover(folder)?;
-        // Phones that were registered before are no strangers.
-        bindings.for_each(|_, contacts| {
-            let flows = contacts.iter().map(|contact| &contact.flow);
-            flows.for_each(|flow| bound.handle().vouch(flow));
-        });
-        let call_log = CallLog::open(&folder.call_records(), settings.server.calls.max_calls)
-            .context("call records can't be kept")?;
-        let observer = Observer::start(call_log)?;
-        let delivery = Arc::new(Delivery::new(bound.handle().clone()));
-        let mailroom = Arc::new(Mailroom::open(folder, Arc::clone(&delivery))?);
-        let plane = {
-            let delivery = Arc::clone(&delivery);
-            media::Plane::start(
-                network::media_config(&settings.server),
-                Arc::new(move |event| delivery.media(event)),
-            )
-            .context("media ports can't be had")?
-        };
-        let (desk, resolver) = {
-            let delivery = Arc::clone(&delivery);
-            let deliver = Arc::new(move |answer| delivery.answer(answer));
-            resolver::resolver(settings.server.dns.clone(), deliver)
-        };
-        let legs = Arc::clone(&observer.observed().legs);
-        let trace = Hub::start(bound.handle().clone(), legs)?;
-        trace.configure(&settings.server.trace)?;
-        let turn = turn::start(&settings.server)?;
-        let secrets = snapshot::Secrets {
-            nonces: secret::random()?,
-            routes: secret::routes(folder)?,
-        };
-        let config = Arc::new(ArcSwap::from_pointee(snapshot::snapshot(
-            &settings,
-            secrets,
-            &pbx::Trunks::default(),
-            Some(&tls),
-        )));
+        // Whoever sees the server answer may ask it to stop.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let asked = Asked::listen(&runtime)?;
+        let parts = Parts::open(folder, &settings.server)?;
+        let config = configuration(folder, &settings, &parts.tls)?;
         let stopping = Arc::new(AtomicBool::new(false));
+        let services = parts.services(&stopping);
         let control = Arc::new(Control {
             folder: folder.clone(),
             overrides,
             settings: ArcSwap::from_pointee(settings),
-            tls: ArcSwap::from_pointee(tls),
+            tls: ArcSwap::from_pointee(parts.tls),
             config: Arc::clone(&config),
             logging,
-            listening: bound.listening().to_vec(),
-            web: web.listening(),
+            listening: parts.bound.listening().to_vec(),
+            web: parts.web.listening(),
             started: now(),
-            delivery,
-            mailroom: Arc::clone(&mailroom),
-            bindings: Arc::clone(&bindings),
-            journal: Arc::clone(&journal),
-            observed: observer.observed(),
-            trace,
-            turn,
-            stopping: Arc::clone(&stopping),
+            delivery: parts.delivery,
+            mailroom: parts.mailroom,
+            bindings: parts.bindings,
+            journal: Arc::clone(&parts.journal),
+            observed: parts.observer.observed(),
+            rooms: Arc::clone(&services.rooms),
+            trace: parts.trace,
+            turn: parts.turn,
+            media: parts.plane.handle(),
+            public: Public::default(),
+            stopping,
             stop: Notify::new(),
         });
-        let listening = bound.listening().to_vec();
-        let services = services(
-            bindings,
-            Arc::clone(&journal),
-            &observer,
-            stopping,
-            listening,
-            &mailroom,
-        );
-        let engine = bound.start(
-            machines(
-                Arc::clone(&config),
-                services,
-                observer.observed(),
-                secret::random()?,
-            ),
-            ways_out(
-                Arc::clone(&journal),
-                plane.handle(),
-                desk,
-                &observer,
-                config,
-            ),
-        )?;
+        let observed = parts.observer.observed();
+        let machines = machines(Arc::clone(&config), services, observed, secret::random()?);
+        let observed = parts.observer.observed();
+        let journal = Arc::clone(&parts.journal);
+        let ways_out = ways_out(journal, parts.plane.handle(), parts.desk, observed, config);
         Ok(Self {
             control,
-            engine,
-            web,
-            plane,
-            resolver,
-            observer,
-            journal,
+            engine: parts.bound.start(machines, ways_out)?,
+            web: parts.web,
+            plane: parts.plane,
+            resolver: parts.resolver,
+            observer: parts.observer,
+            journal: parts.journal,
+            runtime,
+            asked,
         })
     }
 
     /// Answers the API and signals until the end is asked for, then ends.
     fn serve(self) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()?;
-        runtime.spawn(self.resolver.run());
-        runtime.block_on(async {
+        self.runtime.spawn(self.resolver.run());
+        self.runtime.block_on(async {
             self.web.serve(&self.control)?;
-            attend(&self.control).await
+            attend(&self.control, self.asked).await
         })?;
-        drop(runtime);
+        drop(self.runtime);
         // A phone may still say something; then the workers fall silent; then the last records go.
         self.engine.stop();
         drop(self.plane);
@@ -209,29 +185,42 @@ impl Running {
     }
 }
 
-async fn attend(control: &Arc<Control>) -> Result<()> {
+async fn attend(control: &Arc<Control>, asked: Asked) -> Result<()> {
+    let Asked {
+        mut terminate,
+        mut interrupt,
+        mut reload,
+    } = asked;
     let path = control.folder.socket();
     let listener = api::socket::bind(&path)
         .with_context(|| format!("the control socket can't be made at {}", path.display()))?;
     let router = api::router(Arc::clone(control) as _);
     let api = async { axum::serve(listener, router).await };
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
     tracing::info!(listen = %control.addresses().join(" "), "ready");
-    tokio::select! {
-        served = api => served.context("the control socket broke")?,
-        () = control.delivery.retry() => {}
-        () = control.stop.notified() => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = reload_on(&mut hangup, control) => {}
-    }
-    tokio::select! {
-        () = finish(control) => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let stun = || public::wanted(&control.settings.load().server);
+    let serve = async {
+        tokio::select! {
+            served = api => served.context("the control socket broke"),
+            () = control.delivery.retry() => Ok(()),
+            () = public::learn(&control.public, stun, || control.publish()) => Ok(()),
+            () = reload_on(&mut reload, control) => Ok(()),
+        }
+    };
+    let leave = async {
+        // Whoever asks once more does not want to wait for what is going on.
+        let mut asked = async || {
+            tokio::select! {
+                () = control.stop.notified() => {}
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        asked().await;
+        control.stopping.store(true, Relaxed);
+        tokio::select! { () = drain(control) => {}, () = asked() => {} }
+        tokio::select! { () = finish(control) => {}, () = asked() => {} }
+    };
+    tokio::select! { served = serve => served?, () = leave => {} }
     // Whoever looks for the server now shall not find it.
     let _ = std::fs::remove_file(&path);
     Ok(())
@@ -244,9 +233,22 @@ async fn reload_on(hangup: &mut Signal, control: &Control) {
     }
 }
 
+/// Waits for the end of the calls that there are, as long as the settings say; new ones are refused.
+async fn drain(control: &Control) {
+    let patience = control.settings.load().server.calls.drain;
+    let calls = control.observed.calls.len();
+    if calls == 0 || patience.is_zero() {
+        return;
+    }
+    tracing::info!(calls, seconds = patience.as_secs(), "waiting for calls");
+    let end = tokio::time::Instant::now() + patience;
+    while !control.observed.calls.is_empty() && tokio::time::Instant::now() < end {
+        tokio::time::sleep(TICK).await;
+    }
+}
+
 /// Ends all calls, and waits until the phones have been told, but not for ever.
 async fn finish(control: &Control) {
-    control.stopping.store(true, Relaxed);
     let calls = control.observed.calls.len();
     tracing::info!(calls, "stopping");
     control.delivery.broadcast(|| Command::HangupAll);
@@ -261,46 +263,19 @@ async fn finish(control: &Control) {
     }
 }
 
-fn recover(folder: &Folder) -> Result<(Arc<Bindings>, Arc<Journal>)> {
-    let path = folder.state();
-    let (journal, records) =
-        Journal::open(&path).with_context(|| format!("{} can't be used", path.display()))?;
-    let bindings = Arc::new(Bindings::new());
-    let strange = bindings.restore(&records, UnixTime(now()));
-    if strange > 0 {
-        tracing::warn!(records = strange, "some registrations were not understood");
-    }
-    if !bindings.is_empty() {
-        tracing::info!(users = bindings.len(), "registrations restored");
-    }
-    journal.maintain(Arc::clone(&bindings))?;
-    Ok((bindings, Arc::new(journal)))
-}
-
-/// What the machines share.
-fn services(
-    bindings: Arc<Bindings>,
-    journal: Arc<Journal>,
-    observer: &Observer,
-    stopping: Arc<AtomicBool>,
-    listening: Vec<engine::Listen>,
-    mailroom: &Mailroom,
-) -> pbx::Services {
-    let observed = observer.observed();
-    pbx::Services {
-        bindings,
-        lines: Arc::new(Lines::new()),
-        mailboxes: Arc::clone(&mailroom.mailboxes),
-        messages: Arc::clone(&mailroom.messages),
-        publications: Arc::new(Publications::new()),
-        watchers: Arc::clone(&mailroom.watchers),
-        orbits: Arc::default(),
-        guesses: Arc::new(store::Guesses::new()),
-        calls: Arc::new(AtomicUsize::new(0)),
-        registrations_open: Arc::new(move || journal.healthy()),
-        calls_open: Arc::new(move || observed.healthy() && !stopping.load(Relaxed)),
-        way_out: Arc::new(move |protocol, remote| network::way_out(&listening, protocol, remote)),
-    }
+/// What the machines run by at first.
+fn configuration(
+    folder: &Folder,
+    settings: &Settings,
+    tls: &engine::Tls,
+) -> Result<Arc<ArcSwap<pbx::Config>>> {
+    let secrets = snapshot::Secrets {
+        nonces: secret::random()?,
+        routes: secret::routes(folder)?,
+    };
+    let trunks = pbx::Trunks::default();
+    let config = snapshot::snapshot(settings, secrets, &trunks, Some(tls), None);
+    Ok(Arc::new(ArcSwap::from_pointee(config)))
 }
 
 /// Where the signalling threads put records, media commands, questions and events.
@@ -308,10 +283,9 @@ fn ways_out(
     journal: Arc<Journal>,
     media: media::Handle,
     desk: resolver::Desk,
-    observer: &Observer,
+    observed: Arc<Observed>,
     config: Arc<ArcSwap<pbx::Config>>,
 ) -> engine::Services<pbx::Event> {
-    let observed = observer.observed();
     engine::Services {
         records: Box::new(move |records| journal.append(records)),
         media: Box::new(move |commands| media.submit(commands)),

@@ -41,12 +41,33 @@ pub(super) fn media_config(server: &Server) -> media::Config {
     let cpus = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     media::Config {
         ports: server.media.ports.clone(),
+        shared: server.media.shared,
         workers: server
             .media
             .workers
             .unwrap_or_else(|| cpus().min(MOST_WORKERS)),
         timeout: server.media.timeout,
+        kernel: server.media.kernel,
+        interfaces: server.media.interfaces.clone(),
+        addresses: media_addresses(server),
+        sounds: Some(server.sound.folder.clone()),
+        copies: Some(server.sound.copies.clone()),
+        recordings: Some(server.sound.recordings.clone()),
         ..media::Config::default()
+    }
+}
+
+/// Where media may come to: where signalling does, or the relay is told to have them. None: anywhere.
+pub(super) fn media_addresses(server: &Server) -> Vec<IpAddr> {
+    let signalling = server.sip.listen.iter().map(|listen| listen.address.ip());
+    let relay = server.relay.interfaces.iter().map(|i| i.address);
+    let all: Vec<_> = match server.relay.interfaces.is_empty() {
+        true => signalling.collect(),
+        false => relay.collect(),
+    };
+    match all.iter().any(IpAddr::is_unspecified) {
+        true => Vec::new(),
+        false => all,
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use api::{Call, CallState};
 use base::{Pii, Slot, Token, UnixTime};
-use pbx::{CallRecord, Event};
+use media::Side;
+use pbx::{CallRecord, Event, RoomEvent};
 use store::CallLog;
 
 use super::record;
@@ -228,6 +229,7 @@ fn handle(observed: &Observed, refusals: &mut Throttle, event: Event) {
                 started: at.0,
                 answered: None,
                 proxied,
+                ..Call::default()
             });
         }
         Event::CallLeg { call, call_id } => observed.legs.joined(call, &call_id),
@@ -239,7 +241,41 @@ fn handle(observed: &Observed, refusals: &mut Throttle, event: Event) {
             tracing::debug!(%call, "answered");
             observed.calls.answered(call.as_str(), at.0);
         }
+        Event::CallSounds { call, stats } => {
+            let [caller, callee] = stats.map(record::sound);
+            observed.calls.sounds(call.as_str(), caller, callee);
+        }
+        Event::CallAlarm {
+            call, side, reason, ..
+        } => {
+            let leg = if side == Side::Caller {
+                "caller"
+            } else {
+                "callee"
+            };
+            // The addresses are shown: they are what is wrong.
+            tracing::warn!(%call, leg, %reason, "something is wrong with the sound");
+            observed.calls.alarmed(call.as_str(), &reason);
+        }
+        Event::Room(event) => in_room(&event),
         Event::CallEnded(record) => ended(observed, &record),
+    }
+}
+
+fn in_room(event: &RoomEvent) {
+    let RoomEvent { room, change, .. } = event;
+    let (call, name) = event.participant.clone().unzip();
+    let (call, participant) = (
+        call.map(|call| call.to_string()),
+        name.map(|name| Pii(name).to_string()),
+    );
+    let (call, participant) = (call.as_deref(), participant.as_deref());
+    let (what, file) = (change.as_str(), change.recording().map(AsRef::as_ref));
+    let file: Option<&str> = file;
+    if change.is_about_speech() {
+        tracing::debug!(%room, call, participant, what, "conference room");
+    } else {
+        tracing::info!(%room, call, participant, what, file, "conference room");
     }
 }
 
@@ -331,6 +367,8 @@ mod tests {
             answered_by: None,
             trunk_in: None,
             trunk_out: None,
+            room: None,
+            recordings: Vec::new(),
             verstat: None,
             started: UnixTime(1_795_236_356),
             answered: None,
@@ -339,6 +377,7 @@ mod tests {
             cause: pbx::Cause::NoAnswer,
             status: StatusCode(480),
             media: Default::default(),
+            alarms: Vec::new(),
         }))
     }
 

@@ -1,9 +1,11 @@
 //! Call records as lines of JSON.
 
-use api::Call;
+use std::sync::Arc;
+
+use api::{Call, Sound};
 use base::UnixTime;
 use pbx::CallRecord;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use store::calendar::Date;
 
 /// The line of `cdr/YYYY-MM.jsonl` for a call that ended.
@@ -17,6 +19,8 @@ pub(super) fn line(record: &CallRecord) -> String {
         answered_by: record.answered_by.as_deref(),
         trunk_in: record.trunk_in.as_deref(),
         trunk_out: record.trunk_out.as_deref(),
+        room: record.room.as_deref(),
+        recordings: record.recordings.iter().map(|name| &**name).collect(),
         verstat: record.verstat.map(pbx::stir::Verstat::name),
         started: time(record.started),
         answered: record.answered.map(time),
@@ -26,6 +30,7 @@ pub(super) fn line(record: &CallRecord) -> String {
         status: Some(record.status.0),
         from_caller: Some(side(media::Side::Caller)),
         from_callee: Some(side(media::Side::Callee)),
+        alarms: &record.alarms,
     })
 }
 
@@ -41,6 +46,8 @@ pub(super) fn line_of_lost(call: &Call, ended: UnixTime) -> String {
         answered_by: None,
         trunk_in: None,
         trunk_out: None,
+        room: None,
+        recordings: Vec::new(),
         verstat: None,
         started: time(UnixTime(call.started)),
         answered: answered.map(time),
@@ -50,6 +57,7 @@ pub(super) fn line_of_lost(call: &Call, ended: UnixTime) -> String {
         status: None,
         from_caller: None,
         from_callee: None,
+        alarms: &[],
     })
 }
 
@@ -74,6 +82,10 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     trunk_out: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    recordings: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     verstat: Option<&'static str>,
     started: String,
     answered: Option<String>,
@@ -83,23 +95,52 @@ struct Line<'a> {
     status: Option<u16>,
     from_caller: Option<Side>,
     from_callee: Option<Side>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "texts")]
+    alarms: &'a [Arc<str>],
+}
+
+fn texts<S: Serializer>(texts: &[Arc<str>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(texts.iter().map(|text| &**text))
 }
 
 #[derive(Serialize)]
 struct Side {
-    packets: u64,
     octets: u64,
-    lost: u64,
     rejected: u64,
+    /// Packets that the party says it misses of those that it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missed: Option<i32>,
+    worst_jitter_ms: f64,
+    #[serde(flatten)]
+    sound: Sound,
+}
+
+/// How what a party sends sounds, in numbers that people read.
+pub(super) fn sound(stats: media::SideStats) -> Sound {
+    let opinion = |mos: media::Mos| f64::from(mos.hundredths()) / 100.0;
+    Sound {
+        packets: stats.packets,
+        lost: stats.lost,
+        jitter_ms: milliseconds(stats.jitter_us),
+        round_trip_ms: stats.round_trip_ms,
+        mos: stats.mos.map(opinion),
+        worst_mos: stats.worst_mos.map(opinion),
+    }
+}
+
+/// To tenths.
+fn milliseconds(us: u32) -> f64 {
+    f64::from(us / 100) / 10.0
 }
 
 impl From<media::SideStats> for Side {
     fn from(stats: media::SideStats) -> Self {
         Self {
-            packets: stats.packets,
             octets: stats.octets,
-            lost: stats.lost,
             rejected: stats.rejected,
+            missed: stats.reported.map(|reported| reported.lost),
+            worst_jitter_ms: milliseconds(stats.worst_jitter_us),
+            sound: sound(stats),
         }
     }
 }

@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use anyhow::{Context, Result};
 use ice::turn::policy::{Policy, Rule, is_public};
 use ice::turn::{Config, Users};
-use turn::{Listen, Relays, Settings, Transport, Turn};
+pub(super) use turn::Turn;
+use turn::{Listen, Relays, Settings, Transport};
 
 use super::network::own_addresses;
 use crate::settings::Server;
@@ -52,8 +53,13 @@ pub(super) fn start(server: &Server) -> Result<Option<Turn>> {
     Ok(Some(turn))
 }
 
-/// Who may have relays, and where these lead: what can change while the server runs.
-pub(super) fn clients(server: &Server) -> Config {
+/// Takes over what can change while the server runs.
+pub(super) fn reload(turn: &Turn, server: &Server) {
+    turn.configure(clients(server));
+}
+
+/// Who may have relays, and where these lead.
+fn clients(server: &Server) -> Config {
     let wanted = &server.turn;
     let realm = wanted.realm.as_ref().unwrap_or(&server.sip.realm).clone();
     let mut users = Users::default();

@@ -1,16 +1,55 @@
 //! `etc/dialplan.toml`.
 
-use pbx::{DialPlan, Extension, Step, TrunkSettings};
+use std::path::Path;
+use std::sync::Arc;
 
+use media::sound::Unplayable;
+use media::{Cadence, Signal};
+use pbx::{DialPlan, Extension, RecordStep, Step, TrunkSettings};
+
+use super::conference;
 use super::document::{Key, Kind, Table, Value};
 use super::reader::{Section, expected, table};
 use super::report::{Fault, Report, similar};
+use super::sound::Sound;
 use super::trunks::check_known;
 use super::values::{self, boolean, list, text};
 
-/// Reads `[[extension]]` tables in order.
-pub(crate) fn read(file: Table, trunks: &[TrunkSettings], report: &Report) -> DialPlan {
+/// What the dial plan may refer to, and where odd things are told.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    trunks: &'a [TrunkSettings],
+    sound: &'a Sound,
+    rooms: &'a [conference::Named],
+    report: &'a Report,
+}
+
+/// Tones of networks by their names.
+const SIGNALS: [(&str, Signal); 6] = [
+    ("dial", Signal::Dial),
+    ("ringback", Signal::Ringback),
+    ("busy", Signal::Busy),
+    ("congestion", Signal::Congestion),
+    ("waiting", Signal::CallWaiting),
+    ("special", Signal::SpecialInformation),
+];
+
+/// Reads `[[extension]]` tables in order, behind the numbers of `[conference.NAME]` tables.
+pub(crate) fn read(
+    file: Table,
+    trunks: &[TrunkSettings],
+    sound: &Sound,
+    report: &Report,
+) -> DialPlan {
     let mut top = Section::new("", file, report);
+    let rooms = top.optional("conference", table);
+    let rooms = rooms.map_or(Vec::new(), |rooms| conference::named(rooms, report));
+    let known = Known {
+        trunks,
+        sound,
+        rooms: &rooms,
+        report,
+    };
     let extensions = top.read("extension", Vec::new(), |value| match &value.kind {
         Kind::List(list) => Ok(list.clone()),
         other => {
@@ -20,13 +59,16 @@ pub(crate) fn read(file: Table, trunks: &[TrunkSettings], report: &Report) -> Di
         }
     });
     top.finish();
-    let read = |value| extension(value, trunks, report);
+    let read = |value| extension(value, known);
+    // A room's own number is no pattern, so it goes before those that are.
+    let doors = rooms.iter().filter_map(conference::Named::extension);
     DialPlan {
-        extensions: extensions.iter().filter_map(read).collect(),
+        extensions: doors.chain(extensions.iter().filter_map(read)).collect(),
     }
 }
 
-fn extension(value: &Value, trunks: &[TrunkSettings], report: &Report) -> Option<Extension> {
+fn extension(value: &Value, known: Known<'_>) -> Option<Extension> {
+    let Known { trunks, report, .. } = known;
     let fields = table(value)
         .map_err(|fault| report.error("extension", &value.origin, fault))
         .ok()?;
@@ -40,7 +82,7 @@ fn extension(value: &Value, trunks: &[TrunkSettings], report: &Report) -> Option
     let strip = section.read("strip", 0, |value| {
         values::number(0..=63)(value).map(|n| n as usize)
     });
-    let steps = section.required("steps", remedy, |value| steps(value, trunks));
+    let steps = section.required("steps", remedy, |value| steps(value, known));
     let from = section.read("from", Vec::new(), list(1, |value| from(value, trunks)));
     let transit = section.read("transit", false, boolean);
     section.finish();
@@ -53,7 +95,7 @@ fn extension(value: &Value, trunks: &[TrunkSettings], report: &Report) -> Option
     })
 }
 
-fn check_pattern(pattern: &str) -> Result<(), Fault> {
+pub(super) fn check_pattern(pattern: &str) -> Result<(), Fault> {
     if pattern.is_empty() || pattern.len() > 64 {
         return Err(Fault::new("is empty or too long", "use 1 to 64 characters"));
     }
@@ -87,7 +129,7 @@ fn from(value: &Value, trunks: &[TrunkSettings]) -> Result<String, Fault> {
     Ok(name.to_owned())
 }
 
-fn steps(value: &Value, trunks: &[TrunkSettings]) -> Result<Vec<Step>, Fault> {
+fn steps(value: &Value, known: Known<'_>) -> Result<Vec<Step>, Fault> {
     let Kind::List(list) = &value.kind else {
         return Err(expected("a list of steps", &value.kind));
     };
@@ -100,10 +142,18 @@ fn steps(value: &Value, trunks: &[TrunkSettings]) -> Result<Vec<Step>, Fault> {
     let mut steps = Vec::with_capacity(list.len());
     let alone = list.len() == 1;
     for (place, value) in list.iter().enumerate() {
-        let step = step(value, trunks).map_err(|fault| fault.at(&value.origin))?;
+        let step = step(value, known).map_err(|fault| fault.at(&value.origin))?;
         if matches!(step, Step::Proxy(_)) && !alone {
             let message = "hands the whole call over, so nothing can happen before or after it";
             let remedy = "make it the only step, or use { dial = … }";
+            return Err(Fault::new(message, remedy).at(&value.origin));
+        }
+        let before = steps
+            .last()
+            .is_some_and(|step| matches!(step, Step::Early(_)));
+        if before && !matches!(step, Step::Early(_) | Step::Hangup(_)) {
+            let message = "comes after something that is heard before the call is answered";
+            let remedy = "end with { hangup = … }, or leave out answer = false";
             return Err(Fault::new(message, remedy).at(&value.origin));
         }
         let last = place + 1 == list.len();
@@ -118,16 +168,25 @@ fn steps(value: &Value, trunks: &[TrunkSettings]) -> Result<Vec<Step>, Fault> {
 }
 
 fn never_ends(step: &Step) -> bool {
-    matches!(step, Step::Echo | Step::Tone(_) | Step::Hangup(_))
+    matches!(
+        step,
+        Step::Echo | Step::Tone(_) | Step::Cadence(_) | Step::Conference(_) | Step::Hangup(_)
+    )
 }
 
-fn step(value: &Value, trunks: &[TrunkSettings]) -> Result<Step, Fault> {
+fn step(value: &Value, known: Known<'_>) -> Result<Step, Fault> {
     match &value.kind {
         Kind::Text(word) if word == "echo" => Ok(Step::Echo),
         Kind::Text(word) => Err(unknown_step(word)),
         Kind::Table(table) => match table.entries.as_slice() {
-            entries if entries.iter().any(|(key, _)| key.name == "trunk") => trunk(entries, trunks),
-            [(key, value)] => parameter(&key.name, value).map_err(|f| f.at(&value.origin)),
+            entries if entries.iter().any(|(key, _)| key.name == "trunk") => {
+                trunk(entries, known.trunks)
+            }
+            entries if entries.iter().any(|(key, _)| key.name == "answer") => early(entries, known),
+            entries if entries.iter().any(|(key, _)| key.name == "conference") => {
+                conference::step(entries, known.rooms)
+            }
+            [(key, value)] => parameter(&key.name, value, known).map_err(|f| f.at(&value.origin)),
             _ => Err(Fault::new(
                 "a step is one thing",
                 "put each step in its own braces",
@@ -137,15 +196,40 @@ fn step(value: &Value, trunks: &[TrunkSettings]) -> Result<Step, Fault> {
     }
 }
 
-fn parameter(name: &str, value: &Value) -> Result<Step, Fault> {
+/// `{ tone = "busy", answer = false }`.
+fn early(entries: &[(Key, Value)], known: Known<'_>) -> Result<Step, Fault> {
+    let mut answer = true;
+    let mut steps = Vec::new();
+    for (key, value) in entries {
+        if key.name == "answer" {
+            answer = boolean(value).map_err(|fault| fault.at(&value.origin))?;
+        } else {
+            let step = parameter(&key.name, value, known).map_err(|f| f.at(&value.origin))?;
+            steps.push(step);
+        }
+    }
+    match (steps.pop(), steps.is_empty()) {
+        (Some(step @ (Step::Tone(_) | Step::Cadence(_) | Step::Play(_))), true) => match answer {
+            true => Ok(step),
+            false => Ok(Step::Early(Box::new(step))),
+        },
+        _ => Err(Fault::new(
+            "nothing can be heard of it before the call is answered",
+            "use answer beside tone or play",
+        )),
+    }
+}
+
+fn parameter(name: &str, value: &Value, known: Known<'_>) -> Result<Step, Fault> {
     match name {
         "dial" => target(value).map(Step::Dial),
         "intercom" => target(value).map(Step::Intercom),
         "pickup" => target(value).map(Step::Pickup),
         "proxy" => proxy(value),
         "park" => target(value).map(Step::Park),
-        "tone" => tone(value),
-        "play" => play(value),
+        "record" => record(value),
+        "tone" => tone(value, known.sound),
+        "play" => play(value, known),
         "hangup" => hangup(value),
         "echo" => Err(Fault::new(
             "echo takes no value",
@@ -157,7 +241,18 @@ fn parameter(name: &str, value: &Value) -> Result<Step, Fault> {
 
 fn unknown_step(word: &str) -> Fault {
     const STEPS: &[&str] = &[
-        "dial", "trunk", "intercom", "pickup", "park", "proxy", "echo", "tone", "play", "hangup",
+        "dial",
+        "trunk",
+        "intercom",
+        "pickup",
+        "park",
+        "proxy",
+        "conference",
+        "echo",
+        "tone",
+        "play",
+        "hangup",
+        "record",
     ];
     let remedy = match similar(word, STEPS) {
         Some("echo") => "did you mean “echo”?".to_owned(),
@@ -231,11 +326,17 @@ fn from_trunk(value: &Value, trunks: &[TrunkSettings]) -> Result<String, Fault> 
     check_known(name, trunks).map(|()| name.to_owned())
 }
 
-fn tone(value: &Value) -> Result<Step, Fault> {
+fn tone(value: &Value, sound: &Sound) -> Result<Step, Fault> {
     let hertz = match &value.kind {
         Kind::Float(hertz) => *hertz,
         Kind::Integer(hertz) => *hertz as f64,
-        other => return Err(expected("a frequency in hertz", other)),
+        Kind::Text(name) => return cadence(name, sound),
+        other => {
+            return Err(expected(
+                "a frequency in hertz, or the name of a tone",
+                other,
+            ));
+        }
     };
     if (20.0..=3900.0).contains(&hertz) {
         return Ok(Step::Tone(hertz as f32));
@@ -246,17 +347,82 @@ fn tone(value: &Value) -> Result<Step, Fault> {
     ))
 }
 
-fn play(value: &Value) -> Result<Step, Fault> {
-    let prompt = text(value)?;
-    if media::prompt(prompt).is_some() {
-        return Ok(Step::Play(prompt.to_owned()));
+/// `{ record = "wav" }`, or `"wav mono"`, `"opus caller"`, …
+fn record(value: &Value) -> Result<Step, Fault> {
+    let mut step = RecordStep::default();
+    for word in text(value)?.split_whitespace() {
+        match word {
+            "wav" => step.opus = false,
+            "opus" => step.opus = true,
+            "stereo" => step.mono = false,
+            "mono" => step.mono = true,
+            "caller" => (step.mono, step.sides) = (true, [true, false]),
+            "callee" => (step.mono, step.sides) = (true, [false, true]),
+            other => {
+                let message = format!("a recording is not “{other}”");
+                let remedy = "use wav or opus, and stereo, mono, caller or callee: “opus mono”";
+                return Err(Fault::new(message, remedy));
+            }
+        }
     }
-    let known: Vec<_> = media::prompts().collect();
-    let remedy = match similar(prompt, &known) {
-        Some(meant) => format!("did you mean “{meant}”?"),
-        None => format!("there are {}", known.join(", ")),
+    Ok(Step::Record(step))
+}
+
+/// A tone of the country, or one that is spelt out.
+fn cadence(text: &str, sound: &Sound) -> Result<Step, Fault> {
+    let named = SIGNALS.iter().find(|(name, _)| *name == text);
+    let cadence = match named {
+        Some((_, signal)) => Cadence::of(&sound.country, *signal),
+        None => text.parse().ok(),
     };
-    Err(Fault::new(format!("there is no prompt “{prompt}”"), remedy))
+    if let Some(cadence) = cadence {
+        return Ok(Step::Cadence(Arc::new(cadence)));
+    }
+    let names = SIGNALS.map(|(name, _)| name);
+    let remedy = match similar(text, &names) {
+        Some(meant) => format!("did you mean “{meant}”?"),
+        None => format!(
+            "there are {}; or write frequencies and milliseconds: “425/480,0/480”",
+            names.join(", ")
+        ),
+    };
+    Err(Fault::new(format!("there is no tone “{text}”"), remedy))
+}
+
+fn play(value: &Value, known: Known<'_>) -> Result<Step, Fault> {
+    let name = text(value)?;
+    let step = || Ok(Step::Play(name.to_owned()));
+    if media::prompt(name).is_some() || media::sound::is_url(name) {
+        return step();
+    }
+    let folder = &known.sound.folder;
+    match media::sound::find(folder, name) {
+        Ok(_) => step(),
+        Err(Unplayable::Outside) => Err(Fault::new(
+            format!("“{name}” leads out of the folder of sounds"),
+            format!("put the file into {}", folder.display()),
+        )),
+        // It may come later.
+        Err(error) if Path::new(name).extension().is_some() => {
+            let remedy = format!("put it into {}", folder.display());
+            let fault = Fault::new(format!("“{name}” can't be played: {error}"), remedy);
+            known.report.warning("play", &value.origin, fault);
+            step()
+        }
+        Err(_) => Err(unknown_prompt(name)),
+    }
+}
+
+fn unknown_prompt(name: &str) -> Fault {
+    let known: Vec<_> = media::prompts().collect();
+    let remedy = match similar(name, &known) {
+        Some(meant) => format!("did you mean “{meant}”?"),
+        None => format!(
+            "there are {}; or name a file such as “hello.wav”, or a URL",
+            known.join(", ")
+        ),
+    };
+    Fault::new(format!("there is no prompt “{name}”"), remedy)
 }
 
 fn hangup(value: &Value) -> Result<Step, Fault> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::document::Value;
 use super::reader::Section;
 use super::report::Fault;
-use super::values::{duration, list, number, printable, text};
+use super::values::{choice, duration, list, network, number, printable, text};
 
 /// `[http]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,26 @@ pub(crate) struct Http {
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_peer: usize,
     pub(crate) header_timeout: Duration,
+    /// Reverse proxies that are believed who their clients are.
+    pub(crate) proxies: Vec<(IpAddr, u8)>,
+    pub(crate) proxies_say: Named,
+}
+
+/// Where a reverse proxy names its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// In X-Forwarded-For.
+    XForwardedFor,
+    /// In Forwarded (RFC 7239).
+    Forwarded,
+}
+
+impl Http {
+    /// Whether somebody is a reverse proxy of ours.
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
+        let mut proxies = self.proxies.iter();
+        proxies.any(|&(network, length)| pbx::contains(network, length, address))
+    }
 }
 
 /// An address to listen on.
@@ -42,10 +62,17 @@ pub(crate) fn read(mut http: Section<'_>) -> Http {
         max_connections: http.read("max_connections", 1024, count),
         max_connections_per_peer: http.read("max_connections_per_peer", 64, count),
         header_timeout: http.read("header_timeout", Duration::from_secs(10), duration(1..=600)),
+        proxies: http.read("proxies", Vec::new(), list(0, network)),
+        proxies_say: http.read("proxies_say", Named::XForwardedFor, choice(NAMED)),
     };
     http.finish();
     read
 }
+
+const NAMED: &[(&str, Named)] = &[
+    ("x-forwarded-for", Named::XForwardedFor),
+    ("forwarded", Named::Forwarded),
+];
 
 fn listen(value: &Value) -> Result<Listen, Fault> {
     const LIKE: &str = "write it like “http:0.0.0.0:8080” or “https:[::]:8443”";

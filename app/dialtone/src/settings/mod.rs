@@ -3,18 +3,21 @@
 //! - [`document`]: TOML whose values know their place.
 //! - [`report`]: what is wrong, where, and what to do.
 //! - [`reader`], [`values`]: keys and kinds of values.
-//! - [`server`], with [`tls`] and [`http`]; [`users`], [`trunks`], [`dialplan`]: the files.
+//! - [`server`], with [`tls`], [`http`] and [`sound`]; [`users`], [`trunks`], [`dialplan`]: the files.
 //! - [`overrides`]: `--set` and the environment.
 //! - [`snapshot`]: what the PBX gets of it all.
 
-pub(crate) mod dialplan;
+pub(crate) mod conference;
+mod dialplan;
 pub(crate) mod document;
 pub(crate) mod http;
 pub(crate) mod overrides;
 pub(crate) mod reader;
+mod relay;
 pub(crate) mod report;
 pub(crate) mod server;
 pub(crate) mod snapshot;
+pub(crate) mod sound;
 pub(crate) mod stir;
 pub(crate) mod tls;
 pub(crate) mod trunks;
@@ -34,7 +37,7 @@ use crate::seed;
 use document::{Source, Table};
 pub(crate) use overrides::Override;
 use report::{Fault, Report};
-pub(crate) use server::Server;
+pub(crate) use server::{Server, Stun};
 pub(crate) use tls::Tls;
 
 /// All settings.
@@ -88,7 +91,7 @@ pub(crate) fn load(folder: &Folder, overrides: &[Override]) -> Result<Loaded, In
     let trunks = trunks::read(trunks, &users, &report);
     let mut server = server;
     trunks::add_peers(&trunks, &mut server.tls, &report);
-    let dialplan = dialplan::read(dialplan, &trunks, &report);
+    let dialplan = dialplan::read(dialplan, &trunks, &server.sound, &report);
     let problems = report.into_problems();
     if problems.iter().any(|p| p.severity == Severity::Error) {
         return Err(Invalid(problems));

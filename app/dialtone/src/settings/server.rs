@@ -5,12 +5,18 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
+use media::Kernel;
 use pbx::config::{Algorithm, Redirects};
+use sdp::bridge::ice::Mode;
+
+use crate::folder::Folder;
 
 use super::document::Table;
 use super::http::{self, Http};
 use super::reader::Section;
+use super::relay::{self, Relay};
 use super::report::{Fault, Report};
+use super::sound::{self, Sound};
 use super::stir;
 use super::tls::{self, Tls};
 use super::turn::{self, Turn};
@@ -32,6 +38,8 @@ pub(crate) struct Server {
     pub(crate) log: Log,
     pub(crate) trace: Trace,
     pub(crate) turn: Turn,
+    pub(crate) relay: Relay,
+    pub(crate) sound: Sound,
 }
 
 /// `[sip]`
@@ -75,11 +83,28 @@ pub(crate) struct Tcp {
 #[derive(Clone, Debug)]
 pub(crate) struct Media {
     pub(crate) ports: RangeInclusive<u16>,
+    /// Each port serves many calls.
+    pub(crate) shared: bool,
     /// Public address; none: the one of signalling.
     pub(crate) advertise: Option<IpAddr>,
+    /// Who tells us our public address, by name or address; none: nobody.
+    pub(crate) stun: Option<Stun>,
+    /// Whether ways to those who do ICE are looked for, or only their checks answered.
+    pub(crate) ice: Mode,
     pub(crate) timeout: Duration,
     /// Media workers; none: as many as there are CPUs.
     pub(crate) workers: Option<usize>,
+    /// Whether streams pass in the kernel, and at which interfaces; none: where media addresses are.
+    pub(crate) kernel: Kernel,
+    pub(crate) interfaces: Vec<String>,
+}
+
+/// A STUN server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stun {
+    /// A name, or an address without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
 /// `[auth]`
@@ -112,6 +137,8 @@ pub(crate) struct Calls {
     pub(crate) max_duration: Duration,
     pub(crate) redirects: Redirects,
     pub(crate) max_calls: usize,
+    /// How long calls may go on when the server is told to stop.
+    pub(crate) drain: Duration,
 }
 
 /// `[log]`
@@ -177,6 +204,8 @@ pub(crate) fn read(table: Table, root: &Path, report: &Report) -> Server {
         log: log(top.section("log")),
         trace: trace(top.section("trace")),
         turn: turn::read(top.section("turn")),
+        relay: relay::read(top.section("relay")),
+        sound: sound::read(top.section("sound"), &Folder::new(root)),
     };
     top.finish();
     server
@@ -226,15 +255,27 @@ fn tcp(mut tcp: Section<'_>) -> Tcp {
 }
 
 fn media(mut media: Section<'_>) -> Media {
+    let shared = media.read("shared", false, values::boolean);
     let read = Media {
-        ports: media.read("ports", 10000..=19999, values::ports),
+        ports: media.read("ports", 10000..=19999, values::ports(shared)),
+        shared,
         advertise: media.read("advertise", None, values::address),
+        stun: media.read("stun", None, values::stun),
+        ice: media.read("ice", Mode::Lite, choice(ICE)),
         timeout: media.read("timeout", secs(60), duration(5..=DAY)),
         workers: media.read("workers", None, count_or_auto(1..=256)),
+        kernel: media.read("kernel", Kernel::Auto, choice(KERNEL)),
+        interfaces: media.read("interfaces", Vec::new(), list(0, printable(15))),
     };
     media.finish();
     read
 }
+
+const KERNEL: &[(&str, Kernel)] = &[
+    ("auto", Kernel::Auto),
+    ("off", Kernel::Off),
+    ("required", Kernel::Required),
+];
 
 fn auth(mut auth: Section<'_>) -> Auth {
     let read = Auth {
@@ -285,6 +326,7 @@ fn calls(mut calls: Section<'_>) -> Calls {
         max_calls: calls.read("max_calls", 10_000, |v| {
             number(1..=1_000_000)(v).map(|n| n as usize)
         }),
+        drain: calls.read("drain", Duration::ZERO, duration_or_never(1..=DAY)),
     };
     if !read.session_expires.is_zero() && read.session_expires < read.min_session_expires {
         let fault = Fault::new(
@@ -427,6 +469,8 @@ const REDIRECTS: &[(&str, Redirects)] = &[
     ("users", Redirects::Users),
     ("anywhere", Redirects::Anywhere),
 ];
+
+const ICE: &[(&str, Mode)] = &[("lite", Mode::Lite), ("full", Mode::Full)];
 
 const LEVELS: &[(&str, Level)] = &[
     ("off", Level::Off),

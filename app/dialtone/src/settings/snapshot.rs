@@ -1,6 +1,7 @@
 //! Settings as the PBX reads them.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use engine::Tls;
@@ -18,12 +19,14 @@ pub(crate) struct Secrets {
     pub(crate) routes: [u8; 32],
 }
 
-/// The snapshot for the PBX. Trunks that were there `before` keep their state.
+/// The snapshot for the PBX. Trunks that were there `before` keep their state. `learnt` is what a STUN server calls
+/// us.
 pub(crate) fn snapshot(
     settings: &Settings,
     secrets: Secrets,
     before: &Trunks,
     tls: Option<&Tls>,
+    learnt: Option<IpAddr>,
 ) -> Config {
     let server = &settings.server;
     let users: Vec<_> = settings.users.iter().cloned().map(Arc::new).collect();
@@ -46,9 +49,10 @@ pub(crate) fn snapshot(
         trunks: Trunks::new(numbered(&settings.trunks, tls), before),
         network: Network {
             signalling: server.sip.advertise,
-            media: server.media.advertise.or(server.sip.advertise),
+            media: server.media.advertise.or(learnt).or(server.sip.advertise),
             local: server.sip.local_networks.clone(),
             long_by_tcp: server.sip.long_by_tcp,
+            ice: server.media.ice,
         },
         registrar: RegistrarConfig {
             min_expires: server.registrar.min_expires,
@@ -63,6 +67,7 @@ pub(crate) fn snapshot(
             max_duration: server.calls.max_duration,
             redirects: server.calls.redirects,
             max_calls: server.calls.max_calls,
+            music: server.sound.plays_music(),
         },
         server: server.sip.server.as_str().into(),
     }

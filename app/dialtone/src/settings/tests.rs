@@ -116,8 +116,20 @@ fn every_wrong_setting_is_named_with_place_and_remedy() {
             "2:19: sip.tcp.max_connections: -1 is out of range; use",
         ),
         (
+            "[media]\nstun = \"stun.example.com:x\"",
+            "2:8: media.stun: “stun.example.com:x” is not a server; write it like",
+        ),
+        (
             "[media]\nports = \"20000\"",
             "2:9: media.ports: “20000” is not a range of ports; write it like",
+        ),
+        (
+            "[media]\nshared = true\nports = \"20000-\"",
+            "3:9: media.ports: “20000-” is not a range of ports; write it like “10000” or",
+        ),
+        (
+            "[media]\nports = \"20000-20002\"",
+            "2:9: media.ports: is too small for two calls, which need four ports each; use a",
         ),
         (
             "[media]\nports = \"200-300\"",
@@ -256,6 +268,46 @@ fn every_wrong_extension_is_named_with_place_and_remedy() {
             "3:19: extension.steps: a tone of 5 Hz doesn't get through a telephone; use 20",
         ),
         (
+            extension("[{ conference = \"a b\" }]"),
+            "3:25: extension.steps: “a b” is no name of a room; use letters",
+        ),
+        (
+            extension("[{ conference = \"a\", pin = \"12x\" }]"),
+            "3:36: extension.steps: is no PIN; use 1 to 16 digits",
+        ),
+        (
+            extension("[{ conference = \"a\", lecture = true }]"),
+            "3:10: extension.steps: a lecture has nobody who may speak; add moderator_pin",
+        ),
+        (
+            extension("[{ conference = \"a\", locked = true }]"),
+            "3:10: extension.steps: nobody may come in and open the room; add moderator_pin",
+        ),
+        (
+            extension("[{ conference = \"a\", record = \"mp3\" }]"),
+            "3:39: extension.steps: “mp3” is no format of a recording; use “wav”",
+        ),
+        (
+            "[conference.\"a b\"]\nnumber = \"800\"\n".to_owned(),
+            "1:13: conference.a b: “a b” is no name of a room; use letters",
+        ),
+        (
+            "[conference.sales]\nannounce = \"loud\"\n".to_owned(),
+            "2:12: conference.sales: “loud” is no announcement; use “tone”",
+        ),
+        (
+            "[conference.sales]\nsize = 3\n".to_owned(),
+            "2:1: conference.sales: a conference has no “size”; there are number, pin",
+        ),
+        (
+            extension("[{ tone = \"busy\", answer = false }, \"echo\"]"),
+            "3:45: extension.steps: comes after something that is heard before the call is",
+        ),
+        (
+            extension("[{ dial = \"1\", answer = false }]"),
+            "3:10: extension.steps: nothing can be heard of it before the call is answered; use",
+        ),
+        (
             extension("[{ hangup = 200 }]"),
             "3:21: extension.steps: 200 is no refusal; use a SIP status from 400",
         ),
@@ -386,7 +438,7 @@ fn options_override_files_and_are_checked_like_them() {
 
     for (set, expected) in [
         (
-            "media.ports=5",
+            "media.ports=true",
             "--set media.ports: media.ports: must be a string in quotes",
         ),
         (
@@ -466,6 +518,37 @@ fn missing_files_have_defaults_or_a_remedy() {
     );
 }
 
+/// RFC 8489 §6: what a STUN server tells goes before the address of signalling, and after that of media.
+#[test]
+fn a_learnt_address_is_that_of_media_if_none_is_set() {
+    let secrets = snapshot::Secrets {
+        nonces: [7; 32],
+        routes: [8; 32],
+    };
+    let learnt = "198.51.100.9".parse().ok();
+    let trunks = pbx::Trunks::default();
+    for (set, told) in [
+        (&["sip.advertise=203.0.113.7"][..], "198.51.100.9"),
+        (&["media.advertise=203.0.113.8"], "203.0.113.8"),
+        (&["media.stun=stun:[2001:db8::1]:5349"], "198.51.100.9"),
+    ] {
+        let loaded = load_files("", "", "", set).unwrap();
+        let config = snapshot::snapshot(&loaded.settings, secrets, &trunks, None, learnt);
+        assert_eq!(config.network.media, told.parse().ok());
+        assert_ne!(config.network.signalling, learnt);
+    }
+    for (text, host, port) in [
+        ("stun.example.com", "stun.example.com", 3478),
+        ("stun:192.0.2.1:19302", "192.0.2.1", 19_302),
+        ("2001:db8::1", "2001:db8::1", 3478),
+        ("[2001:db8::1]:99", "2001:db8::1", 99),
+    ] {
+        let loaded = load_files("", "", "", &[&format!("media.stun={text}")]).unwrap();
+        let stun = loaded.settings.server.media.stun.unwrap();
+        assert_eq!((&*stun.host, stun.port), (host, port));
+    }
+}
+
 #[test]
 fn the_snapshot_finds_users_by_name_and_number() {
     let users = "[user.zoe]\npassword = \"abcd-efgh-2345\"\nnumber = \"2000\"\nmax_contacts = 3\n\
@@ -476,7 +559,13 @@ fn the_snapshot_finds_users_by_name_and_number() {
         nonces: [7; 32],
         routes: [8; 32],
     };
-    let config = snapshot::snapshot(&loaded.settings, secrets, &pbx::Trunks::default(), None);
+    let config = snapshot::snapshot(
+        &loaded.settings,
+        secrets,
+        &pbx::Trunks::default(),
+        None,
+        None,
+    );
     assert_eq!(config.users["zoe"].number, "2000");
     assert_eq!(config.numbers["2000"].name, "zoe");
     assert_eq!(
@@ -488,4 +577,59 @@ fn the_snapshot_finds_users_by_name_and_number() {
     );
     assert_eq!(config.network.media, config.network.signalling);
     assert!(config.network.signalling.is_some());
+}
+
+#[test]
+fn a_room_of_the_file_has_a_number_and_lends_its_rules_to_steps() {
+    let plan = "[conference.sales]\nnumber = \"8000\"\npin = \"42\"\nmoderator_pin = \"4711\"\n\
+                locked = true\nrecord = \"opus\"\nannounce = \"none\"\n\
+                [[extension]]\nnumber = \"8XXX\"\nsteps = [{ conference = \"sales\", max = 3 }]\n\
+                [[extension]]\nnumber = \"9\"\nsteps = [{ conference = \"other\" }]\n";
+    let loaded = load_files("", USERS, plan, &[]).unwrap();
+    let rules: Vec<_> = loaded
+        .settings
+        .dialplan
+        .extensions
+        .iter()
+        .map(rules)
+        .collect();
+    assert_eq!(rules[0].0, "8000");
+    let sales = &rules[0].1;
+    assert!(sales.locked && !sales.announce && sales.record.unwrap().opus);
+    assert_eq!(sales.pin.as_deref(), Some("42"));
+    assert_eq!(
+        rules[1].1,
+        pbx::Conference {
+            max: 3,
+            ..sales.clone()
+        }
+    );
+    let other = pbx::Conference {
+        room: "other".to_owned(),
+        ..pbx::Conference::default()
+    };
+    assert_eq!(rules[2].1, other);
+}
+
+#[test]
+fn a_room_announces_by_a_sound_or_by_name() {
+    for (word, expected) in [
+        ("\"tone\"", (true, false)),
+        ("\"name\"", (true, true)),
+        ("\"none\"", (false, false)),
+        ("true", (true, false)),
+    ] {
+        let plan = format!("[conference.sales]\nnumber = \"8000\"\nannounce = {word}\n");
+        let loaded = load_files("", USERS, &plan, &[]).unwrap();
+        let sales = rules(&loaded.settings.dialplan.extensions[0]).1;
+        assert_eq!((sales.announce, sales.names), expected, "{word}");
+    }
+}
+
+/// The number of an extension that leads to a room, and the room's rules.
+fn rules(extension: &pbx::Extension) -> (String, pbx::Conference) {
+    let [pbx::Step::Conference(rules)] = &*extension.steps else {
+        panic!("{extension:?}");
+    };
+    (extension.number.clone(), rules.clone())
 }

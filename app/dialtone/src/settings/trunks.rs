@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use engine::tls::{Peer, Roots};
 use pbx::TrunkSettings;
+use pbx::config::Dtmf;
 use pbx::trunk::config::{From, IdentityHeader, IdentityPolicy, NumberPolicy, Proxy, Register};
 use pbx::trunk::countries::Country;
 use pbx::trunk::numbers::{Format, Rewrite};
-use sdp::bridge::{Encryption, Policy};
+use sdp::bridge::{Encryption, Keying, Policy};
 use sip::digest::Account;
 use sip::locate::Server;
 
@@ -75,7 +76,8 @@ fn trunk(
         trunk.tls_name = encrypted(&trunk.proxies);
     }
     trunk.peer = section.optional("peer", |value| peer(value, users));
-    trunk.media = sound(&mut section);
+    trunk.dtmf = dtmf(&mut section);
+    trunk.media = sound(&mut section, trunk.dtmf);
     trunk.identity = identity(&mut section);
     trunk.numbers = numbers(&mut section, country);
     trunk.stir = super::stir::policy(section.section("stir"));
@@ -374,18 +376,29 @@ fn peer(value: &Value, users: &[pbx::User]) -> Result<Box<str>, Fault> {
 }
 
 /// A codec by the name that it has in session descriptions.
-/// Codecs and encryption of a user or trunk.
-pub(super) fn sound(section: &mut Section<'_>) -> Arc<Policy> {
+/// Codecs and encryption of a user or trunk that is told of keys in this way.
+pub(super) fn sound(section: &mut Section<'_>, dtmf: Dtmf) -> Arc<Policy> {
     let codecs = section.read("codecs", Vec::new(), list(1, codec));
     let words = choice(&[
-        ("forbidden", Encryption::Forbidden),
-        ("optional", Encryption::Optional),
-        ("required", Encryption::Required),
+        ("forbidden", (Encryption::Forbidden, Keying::Both)),
+        ("optional", (Encryption::Optional, Keying::Both)),
+        ("required", (Encryption::Required, Keying::Both)),
+        ("dtls", (Encryption::Required, Keying::Dtls)),
     ]);
-    pbx::sound::with(
-        codecs,
-        section.read("encryption", Encryption::Follow, words),
-    )
+    let usual = (Encryption::Follow, Keying::Both);
+    let (encryption, keying) = section.read("encryption", usual, words);
+    pbx::sound::telling(pbx::sound::with(codecs, encryption, keying), dtmf)
+}
+
+/// How a user or trunk is told of keys.
+pub(super) fn dtmf(section: &mut Section<'_>) -> Dtmf {
+    let words = choice(&[
+        ("auto", Dtmf::Auto),
+        ("rfc4733", Dtmf::Rfc4733),
+        ("info", Dtmf::Info),
+        ("inband", Dtmf::Inband),
+    ]);
+    section.read("dtmf", Dtmf::default(), words)
 }
 
 fn codec(value: &Value) -> Result<Box<str>, Fault> {

@@ -49,7 +49,7 @@ pub(crate) fn read(mut turn: Section<'_>) -> Turn {
         realm: filled(turn.read("realm", String::new(), printable(128))),
         secret: filled(turn.read("secret", String::new(), printable(128))).or(in_file),
         users: turn.read("users", Vec::new(), list(0, user)),
-        ports: turn.read("ports", 20000..=29999, values::ports),
+        ports: turn.read("ports", 20000..=29999, values::ports(false)),
         advertise: turn.read("advertise", None, values::address),
         allow: turn.read("allow", Vec::new(), list(0, values::network)),
         max_relays: turn.read("max_relays", 1000, count),

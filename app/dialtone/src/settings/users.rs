@@ -8,7 +8,7 @@ use super::document::{Key, Origin, Table, Value};
 use super::reader::{Section, join, table};
 use super::report::{Fault, Report};
 use super::server;
-use super::trunks::sound;
+use super::trunks::{dtmf, sound};
 use super::values::{boolean, duration, printable, text};
 
 /// Reads `[user.NAME]` tables; users whose phones are not limited get `max_contacts`.
@@ -70,6 +70,7 @@ fn user(
         let number = text(value)?;
         check_number(number).map(|()| number.to_owned())
     });
+    let dtmf = dtmf(&mut section);
     let user = pbx::User {
         name: key.name.clone(),
         number,
@@ -79,7 +80,9 @@ fn user(
         do_not_disturb: section.read("do_not_disturb", false, boolean),
         call_waiting: section.read("call_waiting", true, boolean),
         forward: forward(section.section("forward")),
-        media: sound(&mut section),
+        media: sound(&mut section, dtmf),
+        webrtc: section.read("webrtc", None, |value| boolean(value).map(Some)),
+        dtmf,
     };
     section.finish();
     Some((user, number_origin))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::document::{Kind, Value};
 use super::reader::expected;
 use super::report::{Fault, similar};
+use super::server::Stun;
 
 /// A transport address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,6 +178,37 @@ pub(crate) fn address(value: &Value) -> Result<Option<IpAddr>, Fault> {
     }
 }
 
+/// A STUN server such as `stun.example.com:3478`; the port may be left out, and nothing is none.
+pub(crate) fn stun(value: &Value) -> Result<Option<Stun>, Fault> {
+    let text = text(value)?;
+    let text = text.strip_prefix("stun:").unwrap_or(text);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = || {
+        Fault::new(
+            format!("“{text}” is not a server"),
+            "write it like “stun.example.com”, “192.0.2.1:3478” or “[2001:db8::1]:3478”",
+        )
+    };
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let (host, port) = match (text.parse::<SocketAddr>(), bare.parse::<IpAddr>()) {
+        (Ok(address), _) => (address.ip().to_string(), address.port()),
+        (_, Ok(ip)) => (ip.to_string(), STUN_PORT),
+        _ => match text.split_once(':') {
+            Some((host, port)) => (host.to_owned(), port.parse().map_err(|_| wrong())?),
+            None => (text.to_owned(), STUN_PORT),
+        },
+    };
+    let named = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
+    let good = !host.is_empty() && host.len() < 254 && host.chars().all(named) && port != 0;
+    good.then_some(Some(Stun { host, port })).ok_or_else(wrong)
+}
+
+/// # Source
+/// RFC 8489 §18.6
+const STUN_PORT: u16 = 3478;
+
 /// A network such as `10.0.0.0/8`.
 pub(crate) fn network(value: &Value) -> Result<(IpAddr, u8), Fault> {
     let text = text(value)?;
@@ -253,30 +285,45 @@ pub(crate) fn capture_server(value: &Value) -> Result<Option<Listen>, Fault> {
     }
 }
 
-/// A range of UDP ports such as `10000-19999`, with room for at least two calls.
-pub(crate) fn ports(value: &Value) -> Result<RangeInclusive<u16>, Fault> {
-    const LIKE: &str = "write it like “10000-19999”";
-    let text = text(value)?;
-    let bounds = text.split_once('-').and_then(|(low, high)| {
-        let low: u16 = low.trim().parse().ok()?;
-        let high: u16 = high.trim().parse().ok()?;
-        Some((low, high))
-    });
-    let (low, high) =
-        bounds.ok_or_else(|| Fault::new(format!("“{text}” is not a range of ports"), LIKE))?;
-    if low < 1024 {
-        let message = format!("{low} is a port of system services");
-        return Err(Fault::new(message, "begin at 1024 or above"));
+/// UDP ports: a range such as `10000-19999` with room for at least two calls, or, where calls share
+/// them, any range or one port.
+pub(crate) fn ports(shared: bool) -> impl Fn(&Value) -> Result<RangeInclusive<u16>, Fault> {
+    move |value| {
+        let (low, high) = match &value.kind {
+            Kind::Integer(port) => bounds(&port.to_string(), shared)?,
+            _ => bounds(text(value)?, shared)?,
+        };
+        if low < 1024 {
+            let message = format!("{low} is a port of system services");
+            return Err(Fault::new(message, "begin at 1024 or above"));
+        }
+        if high < low {
+            let message = format!("{high} is below {low}");
+            return Err(Fault::new(message, format!("write “{high}-{low}”")));
+        }
+        if !shared && high - low < 7 {
+            let message = "is too small for two calls, which need four ports each";
+            let remedy = "use a range of at least 8 ports, or let calls share them: shared = true";
+            return Err(Fault::new(message, remedy));
+        }
+        Ok(low..=high)
     }
-    if high < low {
-        let message = format!("{high} is below {low}");
-        return Err(Fault::new(message, format!("write “{high}-{low}”")));
-    }
-    if high - low < 7 {
-        let message = "is too small for two calls, which need four ports each";
-        return Err(Fault::new(message, "use a range of at least 8 ports"));
-    }
-    Ok(low..=high)
+}
+
+fn bounds(text: &str, single: bool) -> Result<(u16, u16), Fault> {
+    let low_high = match text.split_once('-') {
+        Some(bounds) => Some(bounds),
+        None => single.then_some((text, text)),
+    };
+    let port = |text: &str| text.trim().parse().ok();
+    let read = low_high.and_then(|(low, high)| Some((port(low)?, port(high)?)));
+    read.ok_or_else(|| {
+        let like = match single {
+            true => "write it like “10000” or “10000-10009”",
+            false => "write it like “10000-19999”",
+        };
+        Fault::new(format!("“{text}” is not a range of ports"), like)
+    })
 }
 
 /// A list of at least `least` values.

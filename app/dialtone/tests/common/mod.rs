@@ -27,19 +27,7 @@ impl Server {
 
     /// Starts one on a folder that may hold a configuration, and waits until it is ready.
     pub fn start(data: TempDir) -> Self {
-        let child = command(data.path(), &["run"])
-            .args([
-                "--set",
-                "sip.listen=[\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\", \"tls:127.0.0.1:0\"]",
-            ])
-            .args([
-                "--set",
-                "http.listen=[\"http:127.0.0.1:0\", \"https:127.0.0.1:0\"]",
-            ])
-            .args(["--set", &format!("media.ports={}", ports())])
-            .args(["--set", "registrar.qualify=off"])
-            // The load comes from one address.
-            .args(["--set", "sip.limits.strangers=0"])
+        let child = run(data.path())
             .stdout(fs::File::create(data.path().join("stdout")).unwrap())
             .stderr(
                 fs::File::options()
@@ -132,6 +120,22 @@ impl Drop for Server {
     }
 }
 
+/// The server on a folder, at ports that are free.
+pub fn run(data: &Path) -> Command {
+    let mut command = command(data, &["run"]);
+    for setting in [
+        "sip.listen=[\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\", \"tls:127.0.0.1:0\"]",
+        "http.listen=[\"http:127.0.0.1:0\", \"https:127.0.0.1:0\"]",
+        &format!("media.ports={}", ports()),
+        "registrar.qualify=off",
+        // The load comes from one address.
+        "sip.limits.strangers=0",
+    ] {
+        command.args(["--set", setting]);
+    }
+    command
+}
+
 pub fn command(data: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dialtone"));
     command
@@ -139,7 +143,7 @@ pub fn command(data: &Path, args: &[&str]) -> Command {
         .arg("--data")
         .arg(data)
         .stdin(Stdio::null());
-    for variable in ["RUST_LOG", "SYSLOG_LEVEL"] {
+    for variable in ["RUST_LOG", "SYSLOG_LEVEL", "HOSTNAME"] {
         command.env_remove(variable);
     }
     command

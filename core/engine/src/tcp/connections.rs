@@ -78,7 +78,8 @@ impl Connections {
         tally: &Tally,
     ) -> io::Result<Result<(), Limit>> {
         let session = self.answering(protocol)?;
-        let admitted = self.admit(now, protocol, socket, session, poll, tally)?;
+        let flow = flow_of(protocol, &socket)?;
+        let admitted = self.admit(now, flow, socket, session, poll, tally)?;
         Ok(admitted.map(drop))
     }
 
@@ -94,20 +95,25 @@ impl Connections {
             Some(session) => (Protocol::Wss, Some(Session::new(*session))),
             None => (Protocol::Ws, None),
         };
-        self.admit(now, protocol, upgraded.socket.into(), session, poll, tally)
+        let socket = Socket::from(upgraded.socket);
+        let mut flow = flow_of(protocol, &socket)?;
+        if let Some(proxied) = upgraded.proxied {
+            flow.remote = proxied.client;
+            flow.local.set_ip(proxied.local);
+        }
+        self.admit(now, flow, socket, session, poll, tally)
     }
 
     fn admit(
         &mut self,
         now: Instant,
-        protocol: Protocol,
+        mut flow: Flow,
         socket: Socket,
         session: Option<Session>,
         poll: &Poll,
         tally: &Tally,
     ) -> io::Result<Result<ConnectionId, Limit>> {
         socket.set_nonblocking(true)?;
-        let mut flow = flow_of(protocol, &socket)?;
         let target = Target::of(&flow);
         let id = match self.directory.admit(target, self.thread) {
             Err(Limit::Total) if self.evict(poll, tally) => {

@@ -15,4 +15,4 @@ pub(crate) use connections::{Connections, Place};
 pub(crate) use directory::Directory;
 pub(crate) use listeners::Listeners;
 pub(crate) use reading::{Outcome, read};
-pub use upgraded::Upgraded;
+pub use upgraded::{Proxied, Upgraded};

@@ -15,7 +15,7 @@ use rtp::{Arrival, Header};
 
 pub(crate) use own::Own;
 use routes::Action;
-pub(crate) use routes::Routes;
+pub(crate) use routes::{Routes, at_rate};
 use transcode::{Heard, Transcoder};
 
 use crate::Payload;
@@ -72,9 +72,17 @@ struct Anchor {
 
 /// The routes of both directions between the parties of a stream, the first one's first; `None` if
 /// payloads are passed on untouched.
-pub(crate) fn routes(one: &[Payload], other: &[Payload]) -> Option<[Routes; 2]> {
+pub(crate) fn routes(
+    (one, one_ptime): (&[Payload], Option<u8>),
+    (other, other_ptime): (&[Payload], Option<u8>),
+) -> Option<[Routes; 2]> {
     let converts = !one.is_empty() && !other.is_empty();
-    converts.then(|| [Routes::between(one, other), Routes::between(other, one)])
+    converts.then(|| {
+        [
+            Routes::between(one, other, other_ptime),
+            Routes::between(other, one, one_ptime),
+        ]
+    })
 }
 
 /// Whether the streams between two parties have to be our own.
@@ -105,6 +113,14 @@ impl Converter {
     /// was not agreed.
     pub(crate) fn clock(&self, number: u8) -> Option<u32> {
         self.routes.find(number).map(|route| route.clock / 1000)
+    }
+
+    /// What the payload type becomes, if nothing else of its packets changes.
+    pub(crate) fn passes(&self, number: u8) -> Option<u8> {
+        match self.routes.find(number)?.action {
+            Action::Pass(new) => Some(new),
+            _ => None,
+        }
     }
 
     /// Rewrites the payload type of `packet`, which stays its sender's; false if it is not to be
@@ -151,6 +167,21 @@ impl Converter {
             // What is late has been concealed already.
             Action::Transcode if matches!(arrival, Arrival::Late | Arrival::Jump) => {}
             Action::Transcode => self.transcode(&buffer[..len], header, arrival, clock, way),
+        }
+    }
+
+    /// The stream that we send has been about something else: what comes next begins anew.
+    pub(crate) fn interrupt(&mut self) {
+        (self.anchor, self.event, self.pressed) = (None, None, None);
+        if let Some(transcoder) = &mut self.transcoder {
+            transcoder.clear();
+        }
+    }
+
+    /// Is told what share of the packets the receiver misses, in percent.
+    pub(crate) fn expect_loss(&mut self, percent: u8) {
+        if let Some(transcoder) = &mut self.transcoder {
+            transcoder.expect_loss(percent);
         }
     }
 
@@ -441,7 +472,7 @@ mod tests {
             if takes_events {
                 to.push(events(100, target.0.clock()));
             }
-            let [there, _] = routes(&from, &to).unwrap();
+            let [there, _] = routes((&from, None), (&to, None)).unwrap();
             let mut converter = Converter::new(there);
             let (mut own, mut scratch) = (own(), Scratch::new());
             let mut header = Header { ssrc: 9, ..Header::default() };
@@ -487,7 +518,7 @@ mod tests {
             events(97, 8000),
             events(98, 48_000),
         ];
-        let [there, back] = routes(&one, &other).unwrap();
+        let [there, back] = routes((&one, None), (&other, None)).unwrap();
         let action = |routes: &Routes, number| routes.find(number).map(|route| route.action);
         assert_eq!(action(&there, 0), Some(Action::Transcode));
         assert_eq!(action(&there, 111), Some(Action::Pass(96)));
@@ -500,8 +531,8 @@ mod tests {
         assert_eq!(action(&back, 96), Some(Action::Pass(111)));
         assert!(back.target.is_none() && is_transcoded(&[there, back]));
 
-        let [there, back] = routes(&other, &other).unwrap();
+        let [there, back] = routes((&other, None), (&other, None)).unwrap();
         assert!(!is_transcoded(&[there, back]));
-        assert!(routes(&one, &[]).is_none());
+        assert!(routes((&one, None), (&[], None)).is_none());
     }
 }

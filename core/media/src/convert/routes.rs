@@ -48,14 +48,16 @@ pub(crate) struct Target {
 }
 
 impl Routes {
-    /// The routes from a side that may send `from` to one that takes `to`.
-    pub(crate) fn between(from: &[Payload], to: &[Payload]) -> Self {
+    /// The routes from a side that may send `from` to one that takes `to`, in packets of `ptime`
+    /// milliseconds if that matters.
+    pub(crate) fn between(from: &[Payload], to: &[Payload], ptime: Option<u8>) -> Self {
         let from = &from[..from.len().min(MAX_PAYLOADS)];
         let to = &to[..to.len().min(MAX_PAYLOADS)];
         let mut routes = Self::default();
         let clock = main_clock(from, to);
         for payload in from {
-            let Some(action) = action(payload, to, clock) else {
+            let Some(action) = action(payload, to, clock).map(|a| repacked(a, payload, ptime))
+            else {
                 continue;
             };
             routes.routes.push(Route {
@@ -76,6 +78,9 @@ impl Routes {
             let main = main.or_else(|| from.iter().find_map(codec_of));
             let rate = main.map_or(NARROW, Codec::sample_rate);
             routes.target = to.iter().find_map(|payload| Target::of(payload, rate));
+            if let (Some(target), Some(ptime)) = (&mut routes.target, ptime) {
+                target.ptime = packet_time(target.codec, ptime);
+            }
         }
         routes
     }
@@ -139,6 +144,19 @@ fn action(payload: &Payload, to: &[Payload], clock: u32) -> Option<Action> {
             let same = to.iter().find(|p| p.kind == *kind);
             same.map(|p| Action::Pass(p.number))
         }
+    }
+}
+
+/// Instead of passing, a codec is encoded anew where its packets are to be of another length.
+fn repacked(action: Action, payload: &Payload, ptime: Option<u8>) -> Action {
+    let length = |codec: &Codec, ms| packet_time(*codec, ms);
+    match (action, &payload.kind, ptime) {
+        (Action::Pass(_), PayloadKind::Codec(codec, _), Some(ms))
+            if length(codec, payload.ptime) != length(codec, ms) =>
+        {
+            Action::Transcode
+        }
+        _ => action,
     }
 }
 

@@ -91,6 +91,12 @@ impl Transcoder {
         at
     }
 
+    /// Is told what share of the packets the receiver misses, in percent.
+    pub(super) fn expect_loss(&mut self, percent: u8) {
+        // An encoder that fails shows it when it encodes.
+        let _ = self.encoder.expect_loss(percent);
+    }
+
     /// Sends sound of our own making, at the encoder's rate, as [`hear`](Self::hear) does with a
     /// packet's. `make` fills the samples of `ms` milliseconds and says how many it has.
     pub(crate) fn insert(
@@ -137,6 +143,11 @@ impl Transcoder {
             self.waiting.resize(self.frame, 0);
             self.encode(way);
         }
+    }
+
+    /// Throws away what waits.
+    pub(crate) fn clear(&mut self) {
+        self.waiting.clear();
     }
 
     /// Fills a gap of `ticks` before the packet, or the first part of a long one.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::handshake::{Handshake, Step};
+use super::hello::Hello;
 use super::{Error, Fingerprint, Identity, Keys, Setup};
 
 /// Agrees on keys with a peer that has a certain certificate, and again when the peer wants new
@@ -22,6 +23,8 @@ pub struct Endpoint {
     pending: Option<Handshake>,
     /// At most one failure and one closure wait to be told.
     news: VecDeque<Output>,
+    /// How often we have begun without being heard.
+    attempts: u8,
 }
 
 /// What an endpoint wants done.
@@ -49,8 +52,9 @@ impl Endpoint {
             established: None,
             pending: None,
             news: VecDeque::new(),
+            attempts: 0,
         };
-        endpoint.begin(now);
+        endpoint.renew(now);
         endpoint
     }
 
@@ -70,7 +74,8 @@ impl Endpoint {
     /// then there is nothing to do.
     pub fn renew(&mut self, now: Instant) {
         if self.setup == Setup::Active {
-            self.begin(now);
+            let handshake = Handshake::connect(&self.identity, now);
+            self.begin(handshake);
         }
     }
 
@@ -80,14 +85,15 @@ impl Endpoint {
     /// # Source
     /// RFC 7983 §7; RFC 5763 §6.6 on a ClientHello within an association
     pub fn handle(&mut self, datagram: &[u8], now: Instant) {
-        let random = client_random(datagram).filter(|_| self.setup == Setup::Passive);
-        if let Some(random) = random
-            && !self.knows(&random)
+        let hello = Hello::read(datagram).filter(|_| self.setup == Setup::Passive);
+        // One with a random value of its own begins a handshake.
+        if let Some(hello) = hello
+            && !self.knows(&hello.random)
         {
-            self.greet(random, now);
+            let handshake = Handshake::accept(&self.identity, hello, now);
+            self.begin(handshake);
         }
         if let Some(pending) = &mut self.pending
-            && (self.setup == Setup::Active || pending.random.is_some())
             && let Err(error) = pending.handle(datagram, now)
         {
             self.give_up(error);
@@ -103,7 +109,7 @@ impl Endpoint {
         if let Some(pending) = &mut self.pending
             && let Err(error) = pending.handle_timeout(now)
         {
-            self.give_up(error);
+            self.begin_again(error, now);
         }
         if let Some(established) = &mut self.established {
             let _ = established.handle_timeout(now);
@@ -155,21 +161,26 @@ impl Endpoint {
         }
     }
 
-    fn begin(&mut self, now: Instant) {
-        match Handshake::new(&self.identity, self.setup, now) {
+    fn begin(&mut self, handshake: Result<Handshake, Error>) {
+        match handshake {
             Ok(handshake) => self.pending = Some(handshake),
             Err(error) => self.give_up(error),
         }
     }
 
-    /// A ClientHello with a random value of its own begins a handshake, unless the one that waits
-    /// has not heard any yet.
-    fn greet(&mut self, random: [u8; 32], now: Instant) {
-        if self.pending.as_ref().is_none_or(|p| p.random.is_some()) {
-            self.begin(now);
-        }
-        if let Some(pending) = &mut self.pending {
-            pending.random = Some(random);
+    /// A phone may tell where it is long before it answers, and listen only then: it is asked anew for as
+    /// long as phones ring.
+    fn begin_again(&mut self, error: Error, now: Instant) {
+        let unheard = self.pending.as_ref().is_some_and(Handshake::is_unheard);
+        if error == Error::Timeout
+            && unheard
+            && self.setup == Setup::Active
+            && self.attempts < MOST_ATTEMPTS
+        {
+            self.attempts += 1;
+            self.renew(now);
+        } else {
+            self.give_up(error);
         }
     }
 
@@ -188,19 +199,5 @@ impl Endpoint {
     }
 }
 
-/// The random value of a ClientHello, if the datagram begins with the first part of one that is
-/// not encrypted.
-///
-/// # Source
-/// RFC 6347 §4.1, §4.2.2, RFC 9147 §5.3
-fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
-    const HANDSHAKE: u8 = 22;
-    const CLIENT_HELLO: u8 = 1;
-    let (record, message) = datagram.split_at_checked(13)?;
-    let (header, body) = message.split_at_checked(12)?;
-    let is_hello = record[0] == HANDSHAKE
-        && record[3..5] == [0, 0]
-        && header[0] == CLIENT_HELLO
-        && header[6..9] == [0, 0, 0];
-    is_hello.then_some(*body.get(2..)?.first_chunk()?)
-}
+/// Each takes some 12 s: together more than the three minutes that a call rings at most.
+const MOST_ATTEMPTS: u8 = 16;

@@ -1,37 +1,28 @@
 //! One run of the protocol.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dimpl::{Dtls, SrtpProfile};
-use srtp::Profile;
-use srtp::dtls::{Keys, Role};
+use srtp::dtls::Keys;
 
-use super::{Error, Fingerprint, Identity, Setup};
+use super::classic::Classic;
+use super::hello::Hello;
+use super::modern::Modern;
+use super::{Error, Fingerprint, Identity};
 
 /// A handshake, and the association that it leads to.
 ///
-/// The crate behind it is contained: if it panics, the handshake has failed.
+/// The crates behind it are contained: if one panics, the handshake has failed.
 pub(super) struct Handshake {
-    dtls: Box<Dtls>,
-    role: Role,
-    buffer: Vec<u8>,
-    deadline: Option<Instant>,
-    progress: Progress,
+    run: Run,
     /// The ClientHello's random value: tells a peer that repeats itself from one that starts anew.
     pub(super) random: Option<[u8; 32]>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    /// The peer has not shown its certificate.
-    Begun,
-    /// The certificate is the one that was signalled.
-    Known,
-    /// The handshake is complete; keys follow at once or never.
-    Connected,
-    Keyed,
+/// Two crates share the work: one does DTLS 1.3 but knows no RSA, the other knows RSA but no 1.3.
+enum Run {
+    Modern(Modern),
+    Classic(Box<Classic>),
 }
 
 /// What a handshake wants.
@@ -42,159 +33,70 @@ pub(super) enum Step {
 }
 
 impl Handshake {
-    pub(super) fn new(identity: &Identity, setup: Setup, now: Instant) -> Result<Self, Error> {
-        let (config, certificate) = (identity.config(), identity.certificate());
-        let mut dtls = contain(|| {
-            let mut dtls = Dtls::new_auto(config, certificate, now);
-            dtls.set_active(setup == Setup::Active);
-            dtls
-        })?;
-        contain(|| dtls.handle_timeout(now))?.map_err(failure)?;
-        Ok(Self {
-            dtls: Box::new(dtls),
-            role: match setup {
-                Setup::Active => Role::Client,
-                Setup::Passive => Role::Server,
-            },
-            buffer: vec![0; 2048],
-            deadline: Some(now),
-            progress: Progress::Begun,
-            random: None,
-        })
+    /// Sends a ClientHello. The server's certificate may be of any kind, so this is DTLS 1.2.
+    pub(super) fn connect(identity: &Identity, now: Instant) -> Result<Self, Error> {
+        let run = Run::Classic(Box::new(Classic::connect(identity, now)?));
+        Ok(Self { run, random: None })
+    }
+
+    /// Answers a ClientHello, which is still to be handled.
+    pub(super) fn accept(identity: &Identity, hello: Hello, now: Instant) -> Result<Self, Error> {
+        let run = match hello.modern {
+            true => Run::Modern(Modern::new(identity, now)?),
+            false => Run::Classic(Box::new(Classic::accept(identity, now))),
+        };
+        let random = Some(hello.random);
+        Ok(Self { run, random })
     }
 
     /// Takes a datagram. What is merely out of place is ignored.
     pub(super) fn handle(&mut self, datagram: &[u8], now: Instant) -> Result<(), Error> {
-        self.handle_timeout(now)?;
-        match contain(|| self.dtls.handle_packet(datagram))? {
-            Err(error) if is_fatal(&error) => Err(failure(error)),
-            _ => Ok(()),
+        match &mut self.run {
+            Run::Modern(run) => run.handle(datagram, now),
+            Run::Classic(run) => run.handle(datagram, now),
         }
     }
 
+    /// Lets time pass.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        contain(|| self.dtls.handle_timeout(now))?.map_err(failure)
+        match &mut self.run {
+            Run::Modern(run) => run.handle_timeout(now),
+            Run::Classic(run) => run.handle_timeout(now),
+        }
+    }
+
+    /// Whether the server that we ask has said nothing at all.
+    pub(super) fn is_unheard(&self) -> bool {
+        match &self.run {
+            Run::Modern(_) => false,
+            Run::Classic(run) => run.is_unheard(),
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        match &self.run {
+            Run::Modern(run) => run.deadline(),
+            Run::Classic(run) => run.deadline(),
+        }
     }
 
     /// The next thing that is to be done; `None` until more comes in.
     pub(super) fn poll(&mut self, expected: &Fingerprint) -> Result<Option<Step>, Error> {
-        loop {
-            let Self { dtls, buffer, .. } = self;
-            match contain(|| dtls.poll_output(buffer))? {
-                dimpl::Output::Packet(packet) => return Ok(Some(Step::Packet(packet.to_vec()))),
-                dimpl::Output::BufferTooSmall { needed } if needed <= MAX_OUTPUT => {
-                    self.buffer.resize(needed, 0);
-                }
-                dimpl::Output::BufferTooSmall { .. } => {
-                    return Err(Error::Handshake("the certificate is too large".to_owned()));
-                }
-                dimpl::Output::Timeout(at) => {
-                    self.deadline = Some(at);
-                    return match self.progress {
-                        Progress::Connected => Err(Error::NoProfile),
-                        _ => Ok(None),
-                    };
-                }
-                dimpl::Output::PeerCert(certificate) => {
-                    if !expected.matches(certificate) {
-                        return Err(Error::Fingerprint);
-                    }
-                    self.progress = Progress::Known;
-                }
-                dimpl::Output::Connected => self.connected()?,
-                dimpl::Output::KeyingMaterial(material, profile) => {
-                    return self.keys(&material, profile).map(Some);
-                }
-                dimpl::Output::CloseNotify => return Ok(Some(Step::Closed)),
-                // Nobody speaks anything but SRTP with us.
-                _ => {}
-            }
+        match &mut self.run {
+            Run::Modern(run) => run.poll(expected),
+            Run::Classic(run) => run.poll(expected),
         }
     }
-
-    /// Nobody gets here without a certificate.
-    fn connected(&mut self) -> Result<(), Error> {
-        match self.progress {
-            Progress::Begun => Err(Error::Fingerprint),
-            Progress::Known => {
-                self.progress = Progress::Connected;
-                Ok(())
-            }
-            Progress::Connected | Progress::Keyed => Ok(()),
-        }
-    }
-
-    fn keys(&mut self, material: &[u8], profile: SrtpProfile) -> Result<Step, Error> {
-        if self.progress != Progress::Connected {
-            return Err(Error::Fingerprint);
-        }
-        let profile = named(profile).ok_or(Error::NoProfile)?;
-        let keys = Keys::parse(profile, self.role, material);
-        self.progress = Progress::Keyed;
-        keys.map(Step::Keys).map_err(|_| Error::NoProfile)
-    }
-}
-
-/// How all our handshakes are run.
-pub(super) fn config() -> Result<Arc<dimpl::Config>, Error> {
-    let config = dimpl::Config::builder()
-        // Whoever gets here was signalled, so there is no need for a cookie and its round trip.
-        .use_server_cookie(false)
-        .require_client_certificate(true)
-        .flight_start_rto(FIRST_RETRANSMISSION)
-        .flight_retries(RETRANSMISSIONS)
-        .handshake_timeout(PATIENCE)
-        .build();
-    config
-        .map(Arc::new)
-        .map_err(|error| Error::Identity(error.to_string()))
 }
 
 /// A second, as RFC 6347 §4.2.4.1 has it, is long for somebody who says hello; RFC 9147 §5.8.2
-/// allows for less where delay matters.
-const FIRST_RETRANSMISSION: Duration = Duration::from_millis(250);
-const RETRANSMISSIONS: usize = 7;
-const PATIENCE: Duration = Duration::from_secs(30);
+/// allows for less where delay matters. It doubles each time.
+pub(super) const FIRST_RETRANSMISSION: Duration = Duration::from_millis(250);
 
-/// The largest certificate that a peer may show.
-const MAX_OUTPUT: usize = 1 << 16;
+/// How long a handshake may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-fn named(profile: SrtpProfile) -> Option<Profile> {
-    match profile {
-        SrtpProfile::AES128_CM_SHA1_80 => Some(Profile::Aes128CmSha1_80),
-        SrtpProfile::AEAD_AES_128_GCM => Some(Profile::AeadAes128Gcm),
-        SrtpProfile::AEAD_AES_256_GCM => Some(Profile::AeadAes256Gcm),
-        _ => None,
-    }
-}
-
-/// Whether the parties will never agree, as opposed to a datagram that somebody may have made up.
-fn is_fatal(error: &dimpl::Error) -> bool {
-    use dimpl::Error as E;
-    matches!(
-        error,
-        E::SecurityError(_)
-            | E::CryptoError(_)
-            | E::CertificateError(_)
-            | E::ConfigError(_)
-            | E::Timeout(_)
-            | E::TransmitQueueFull
-            | E::TransmitHistoryFull
-    )
-}
-
-fn failure(error: dimpl::Error) -> Error {
-    match error {
-        dimpl::Error::Timeout(_) => Error::Timeout,
-        error => Error::Handshake(error.to_string()),
-    }
-}
-
-fn contain<T>(call: impl FnOnce() -> T) -> Result<T, Error> {
+pub(super) fn contain<T>(call: impl FnOnce() -> T) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(call))
         .map_err(|_| Error::Handshake("the protocol's code panicked".to_owned()))
 }

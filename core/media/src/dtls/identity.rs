@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
 use zeroize::Zeroize;
 
-use super::handshake;
+use super::classic::Configs;
+use super::modern;
 use super::{Error, Fingerprint, Hash};
 
 /// A certificate with its key, by which peers know us as long as the process lives.
@@ -16,6 +17,7 @@ use super::{Error, Fingerprint, Hash};
 pub struct Identity {
     certificate: dimpl::DtlsCertificate,
     config: Arc<dimpl::Config>,
+    classic: Configs,
     fingerprint: Fingerprint,
 }
 
@@ -40,7 +42,8 @@ impl Identity {
         };
         Ok(Self {
             fingerprint: Fingerprint::of(Hash::Sha256, &certificate.certificate),
-            config: handshake::config()?,
+            config: modern::config()?,
+            classic: Configs::new(&certificate.certificate, &certificate.private_key)?,
             certificate,
         })
     }
@@ -57,6 +60,10 @@ impl Identity {
 
     pub(super) fn config(&self) -> Arc<dimpl::Config> {
         Arc::clone(&self.config)
+    }
+
+    pub(super) fn classic(&self) -> &Configs {
+        &self.classic
     }
 }
 

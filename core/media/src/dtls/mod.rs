@@ -5,15 +5,19 @@
 //! both, [`poll`](Endpoint::poll) says what is to be done until it has nothing more.
 //!
 //! - [`Identity`]: our certificate; [`Fingerprint`]: how SDP names one.
-//! - `handshake`: one run of the protocol, with the crate that does it kept at arm's length.
+//! - `handshake`: one run of the protocol; `modern` and `classic`: by one crate or the other, each kept
+//!   at arm's length; `hello`: which of them it is to be.
 //!
 //! # Source
 //! RFC 5763, RFC 5764
 
+mod classic;
 mod endpoint;
 mod fingerprint;
 mod handshake;
+mod hello;
 mod identity;
+mod modern;
 
 pub use endpoint::{Endpoint, Output};
 pub use fingerprint::{Fingerprint, Hash};

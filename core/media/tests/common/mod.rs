@@ -6,6 +6,7 @@
 )]
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod handshake;
 pub(crate) mod talker;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -274,6 +275,14 @@ pub(crate) fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut buffer = [0; 65_536];
     let (len, from) = socket.recv_from(&mut buffer).expect("a packet in time");
     (buffer[..len].to_vec(), from)
+}
+
+/// Whether a packet is waiting, which stays there.
+pub(crate) fn is_waiting(socket: &UdpSocket) -> bool {
+    socket.set_nonblocking(true).unwrap();
+    let waiting = socket.peek_from(&mut [0; 2048]).is_ok();
+    socket.set_nonblocking(false).unwrap();
+    waiting
 }
 
 /// Whether nothing is waiting.

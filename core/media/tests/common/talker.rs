@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use codec::tone::{self, Tone};
 use codec::{Codec, Decoder, Encoder, Parameters};
 use media::dtls::Keys;
-use media::{MasterKey, Payload, PayloadKind, Profile, Remote, Security};
-use rtp::{HEADER_LEN, Header};
+use media::{Levels, MasterKey, Payload, PayloadKind, Profile, Remote, Security};
+use rtp::{HEADER_LEN, Header, Spoken};
 use srtp::{MAX_OVERHEAD, Receiver, Sender};
 
 use super::{Phone, receive};
@@ -24,6 +24,13 @@ pub(crate) struct Talker {
     pub(crate) headers: Vec<Header>,
     pub(crate) pcm: Vec<i16>,
     pub(crate) guard: Option<Guard>,
+    /// It says nothing, in as many packets.
+    pub(crate) silent: bool,
+    /// Header extensions that were agreed, and what it says of how loud it is.
+    pub(crate) levels: Levels,
+    pub(crate) claim: u8,
+    /// Who was heard in the last packet, and how loud if that was said.
+    pub(crate) sources: Vec<(u32, Option<u8>)>,
 }
 
 /// SRTP as a party does it.
@@ -99,6 +106,10 @@ impl Talker {
             headers: Vec::new(),
             pcm: Vec::new(),
             guard: None,
+            silent: false,
+            levels: Levels::default(),
+            claim: 127,
+            sources: Vec::new(),
         }
     }
 
@@ -114,6 +125,7 @@ impl Talker {
     pub(crate) fn remote(&self) -> Remote {
         Remote {
             payloads: self.payloads.clone(),
+            levels: self.levels,
             security: self.guard.as_ref().map_or(Security::Plain, Guard::security),
             ..self.phone.remote()
         }
@@ -124,15 +136,43 @@ impl Talker {
         self.encoder.codec().clock() / 1000 * self.ptime
     }
 
+    /// Samples a second of what is heard.
+    pub(crate) fn rate(&self) -> u32 {
+        self.decoder.sample_rate()
+    }
+
     /// The next packet of the tone.
     pub(crate) fn packet(&mut self) -> Vec<u8> {
         let samples = self.encoder.sample_rate() / 1000 * self.ptime;
         let mut pcm = vec![0; samples as usize];
-        self.tone.fill(&mut pcm);
+        if !self.silent {
+            self.tone.fill(&mut pcm);
+        }
+        self.packet_of(&pcm)
+    }
+
+    /// Sends sound, at its [`rate`](Self::rate); the rest that fills no packet is left out.
+    pub(crate) fn say(&mut self, pcm: &[i16], to: SocketAddr) {
+        let samples = self.encoder.sample_rate() / 1000 * self.ptime;
+        for pcm in pcm.chunks_exact(samples as usize) {
+            let mut packet = self.packet_of(pcm);
+            if let Some(guard) = &mut self.guard {
+                guard.protect(&mut packet);
+            }
+            self.phone.rtp.send_to(&packet, to).unwrap();
+        }
+    }
+
+    fn packet_of(&mut self, pcm: &[i16]) -> Vec<u8> {
         let mut packet = vec![0; 2048];
-        let len = self.encoder.encode(&pcm, &mut packet[HEADER_LEN..]);
+        let len = self.encoder.encode(pcm, &mut packet[HEADER_LEN..]);
         packet.truncate(HEADER_LEN + len.unwrap());
         self.header(self.number).encode(&mut packet);
+        if let Some(number) = self.levels.spoken {
+            packet[0] |= 0x10;
+            let extension = [0xbe, 0xde, 0, 1, number << 4, self.claim, 0, 0];
+            packet.splice(HEADER_LEN..HEADER_LEN, extension);
+        }
         self.phone.timestamp = self.phone.timestamp.wrapping_add(self.ticks());
         packet
     }
@@ -167,8 +207,8 @@ impl Talker {
     /// Hears the next packet.
     pub(crate) fn hear(&mut self) -> Header {
         let mut datagram = receive(&self.phone.rtp).0;
-        // The end of a handshake may still be under way.
-        while rtp::Kind::of(&datagram) == rtp::Kind::Dtls {
+        // The end of a handshake may still be under way, and reports share the port.
+        while rtp::Kind::of(&datagram) != rtp::Kind::Rtp {
             datagram = receive(&self.phone.rtp).0;
         }
         if let Some(guard) = &mut self.guard {
@@ -178,15 +218,41 @@ impl Talker {
         self.hear_datagram(&datagram)
     }
 
+    /// Hears the next packet if one is there; false if none is.
+    pub(crate) fn hear_now(&mut self) -> bool {
+        self.phone.rtp.set_nonblocking(true).unwrap();
+        let waits = self.phone.rtp.peek(&mut [0; 1]).is_ok();
+        self.phone.rtp.set_nonblocking(false).unwrap();
+        if waits {
+            self.hear();
+        }
+        waits
+    }
+
+    pub(crate) fn codec(&self) -> Codec {
+        self.encoder.codec()
+    }
+
+    /// Samples a second of what is heard.
+    pub(crate) fn sample_rate(&self) -> u32 {
+        self.decoder.sample_rate()
+    }
+
     pub(crate) fn hear_datagram(&mut self, datagram: &[u8]) -> Header {
         let packet = rtp::Packet::parse(datagram).unwrap();
         let header = packet.header();
         assert_eq!(header.payload_type, self.number);
+        self.sources = sources(&packet, self.levels);
         let mut pcm = [0; 5760];
         let samples = self.decoder.decode(packet.payload(), &mut pcm).unwrap();
         self.pcm.extend(&pcm[..samples]);
         self.headers.push(header);
         header
+    }
+
+    /// Forgets what has been heard so far.
+    pub(crate) fn hear_again(&mut self) {
+        (self.headers, self.pcm) = (Vec::new(), Vec::new());
     }
 
     /// Checks that numbers go on without a break and that a tone is heard at its level, once the
@@ -206,6 +272,22 @@ impl Talker {
         }
         assert_tone(&self.pcm, self.decoder.sample_rate(), frequency);
     }
+}
+
+/// Who is heard in a packet, and how loud if that was agreed.
+fn sources(packet: &rtp::Packet<'_>, agreed: Levels) -> Vec<(u32, Option<u8>)> {
+    let extension = packet.extension();
+    let listed = packet.csrc().count();
+    let told = agreed.heard.is_some() && listed > 0;
+    assert_eq!(extension.is_some(), told || agreed.whole.is_some());
+    let element = |number: Option<u8>| extension?.element(number?);
+    let whole = element(agreed.whole).map(|octets| Spoken::parse(octets).unwrap());
+    assert_eq!(whole.is_some(), agreed.whole.is_some());
+    assert!(whole.is_none_or(|whole| whole.voice == (listed > 0)));
+    let levels = element(agreed.heard).unwrap_or_default();
+    assert_eq!(levels.len(), if told { listed } else { 0 });
+    let mut levels = levels.iter().copied();
+    packet.csrc().map(|ssrc| (ssrc, levels.next())).collect()
 }
 
 pub(crate) fn assert_tone(pcm: &[i16], rate: u32, frequency: f32) {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use base::Slot;
 
 use super::frame;
+use crate::record::RecordError;
 use crate::{Bindings, record};
 
 /// What a folder holds.
@@ -50,7 +51,14 @@ pub(super) fn recover(folder: &Path) -> io::Result<Found> {
 
 fn read(path: &Path, records: &mut Vec<Vec<u8>>) -> io::Result<u64> {
     let file = fs::read(path)?;
-    let damage = frame::scan(&file, |record| records.push(record.to_vec()));
+    let mut later = None;
+    let damage = frame::scan(&file, |record| {
+        later = later.or(RecordError::of_later(record, record::VERSION));
+        records.push(record.to_vec());
+    });
+    if let Some(error) = later {
+        return Err(error.refusal(path));
+    }
     if damage.places > 0 {
         let (file, places, octets) = (path.display(), damage.places, damage.octets);
         tracing::warn!(%file, places, octets, "damaged records were skipped");
@@ -132,7 +140,9 @@ fn generations(folder: &Path, suffix: &str) -> io::Result<Vec<u64>> {
         let name = entry?.file_name();
         let number = name.to_str().and_then(|name| {
             let name = name.strip_prefix(PREFIX)?.strip_suffix(suffix)?;
-            name.parse::<u64>().ok()
+            let number = name.parse::<u64>().ok();
+            // Other spellings are somebody else's.
+            number.filter(|number| format!("{number:010}") == name)
         });
         numbers.extend(number);
     }

@@ -235,3 +235,64 @@ fn threads_append_while_the_journal_is_compacted() {
     assert_eq!(state.len(), 50 * THREADS as usize);
     assert!(state.values().all(|&cseq| cseq >= ROUNDS - 50), "{state:?}");
 }
+
+/// What release 1 wrote for `contact`: no number of a flow after the instance.
+fn of_the_first_release(user: &str) -> Vec<u8> {
+    let mut contact = contact("sip:a@192.0.2.7");
+    contact.reg_id = 0;
+    let new = record::encode(user, &[contact.clone()]);
+    let instance = contact.instance.unwrap();
+    let place = new.windows(instance.len());
+    let place = place.into_iter().position(|w| w == instance.as_bytes());
+    let end = place.unwrap() + instance.len();
+    [&[1], &new[1..end], &new[end + 4..]].concat()
+}
+
+fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let read = |name: String| (name.clone(), fs::read(folder.join(name)).unwrap());
+    names(folder).into_iter().map(read).collect()
+}
+
+#[test]
+fn a_folder_of_the_first_release_is_taken_over_and_what_is_not_ours_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut old = Vec::new();
+    frame::put(&mut old, &of_the_first_release("1001"));
+    let file = folder.path().join("bindings.0000000001.journal");
+    fs::write(&file, &old).unwrap();
+    let strangers = ["bindings.1.journal", "bindings.old", "notes.txt"];
+    for name in strangers {
+        fs::write(folder.path().join(name), name).unwrap();
+    }
+    let (journal, records) = Journal::open(folder.path()).unwrap();
+    let bindings = Bindings::new();
+    assert_eq!(bindings.restore(&records, UnixTime(0)), 0);
+    assert_eq!(bindings.len(), 1);
+    // Now all of it is written anew.
+    journal.compact(&bindings).unwrap();
+    drop(journal);
+    assert!(!file.exists());
+    let (_, records) = Journal::open(folder.path()).unwrap();
+    assert!(records.iter().all(|record| record[0] == record::VERSION));
+    assert_eq!(state(&records).into_keys().collect::<Vec<_>>(), ["1001"]);
+    for name in strangers {
+        assert_eq!(fs::read(folder.path().join(name)).unwrap(), name.as_bytes());
+    }
+}
+
+#[test]
+fn a_folder_of_a_later_release_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(folder.path()).unwrap();
+    let mut later = full("1002", 1);
+    later[0] = record::VERSION + 1;
+    journal.append(&[full("1001", 1), later]).unwrap();
+    drop(journal);
+    let before = contents(folder.path());
+    let error = Journal::open(folder.path()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    let text = error.to_string();
+    assert!(text.contains("1.journal: record version 3"), "{text}");
+    assert!(text.contains("start the release that wrote it"), "{text}");
+    assert_eq!(contents(folder.path()), before);
+}

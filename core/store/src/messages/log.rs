@@ -16,6 +16,7 @@ use base::Token;
 use super::record::{self, Entry};
 use super::{Shared, TextMessage, Wake};
 use crate::journal::frame;
+use crate::record::RecordError;
 
 /// The writing end. Dropping it writes what is left and ends the thread.
 #[derive(Debug)]
@@ -229,11 +230,18 @@ pub(super) fn read(path: &Path) -> io::Result<(Vec<TextMessage>, usize)> {
         read => read?,
     };
     let (mut kept, mut strange) = (Vec::<TextMessage>::new(), 0);
+    let mut later = None;
     let damage = frame::scan(&bytes, |bytes| match record::decode(bytes) {
         Ok(Entry::Waits(message)) => kept.push(message),
         Ok(Entry::Gone(id)) => kept.retain(|message| message.id != id),
-        Err(_) => strange += 1,
+        Err(_) => {
+            later = later.or(RecordError::of_later(bytes, record::VERSION));
+            strange += 1;
+        }
     });
+    if let Some(error) = later {
+        return Err(error.refusal(path));
+    }
     Ok((kept, strange + damage.places))
 }
 

@@ -83,7 +83,7 @@ fn token(reader: &mut Reader<'_>) -> Result<Token, RecordError> {
     Token::parse(&reader.text()?).ok_or(RecordError::Malformed)
 }
 
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 const WAITS: u8 = 1;
 const GONE: u8 = 2;
 

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use base::Token;
 use media::Side;
 use sdp::Sdp;
 use sdp::bridge::Refusal;
 use sip::transaction::GIVE_UP;
 use sip::{ClientKey, Flow, HeaderName, Message, Method, SessionExpires, StatusCode};
 
+use super::hold::Agreement;
 use super::leg::Refresh;
 use super::replace::Newcomer;
 use super::steps::{offer_of, streams_of};
@@ -299,6 +299,12 @@ impl Call {
         from: Side,
         mut asker: Asker,
     ) -> Alive {
+        if let Asker::Newcomer(newcomer) = asker {
+            if self.stage == Stage::Serving && self.is_seated() {
+                return self.seat_newcomer(ctx, *newcomer);
+            }
+            asker = Asker::Newcomer(newcomer);
+        }
         let call = self.id;
         let request = asker.pending().and_then(Pending::message);
         let is_update = request.is_some_and(|request| request.method() == Some(Method::Update));
@@ -364,7 +370,8 @@ impl Call {
         }
         let policy = leg.policy(ctx);
         let by = (&leg.end, &*policy);
-        other.invite_with(ctx, session, &offer, by).map(Some)
+        let text = other.invite_with(ctx, session, &offer, by)?;
+        Ok(Some(Self::with_music(ctx, &offer, text)))
     }
 
     /// The description that is to be agreed.
@@ -501,7 +508,10 @@ impl Call {
             let pause = Duration::from_millis(2100 + u64::from(ctx.mint.below(1900)));
             let Exchange { from, asker, .. } = exchange;
             let until = Some(ctx.now + pause);
-            self.waiting = Some(Waiting { from, asker, until });
+            // Who came meanwhile may come again.
+            if let Some(later) = self.waiting.replace(Waiting { from, asker, until }) {
+                later.refuse(ctx, 491);
+            }
             return Some(self);
         }
         self.change_failed(ctx, exchange.asker, passed_on(status))
@@ -562,23 +572,44 @@ impl Call {
             }),
         };
         if let Some(offer) = &offer {
-            session.connect(ctx, from, &leg.end, offer);
+            session.connect(ctx, from, leg, offer);
         }
-        session.connect(ctx, from.other(), &other.end, answer);
-        match (sdp, asker) {
-            (Ok(_), Asker::Nobody | Asker::Served) => self.resume_change(ctx),
-            (Ok(sdp), Asker::Party(pending)) => {
+        session.connect(ctx, from.other(), other, answer);
+        let agreed = offer.as_ref().and_then(|offer| {
+            let (asker, other) = ((&leg.end, offer), (&other.end, answer));
+            Agreement::of(from, asker, other)
+        });
+        if !matches!(asker, Asker::Newcomer(_)) {
+            self.agreed_on(ctx, agreed.as_ref());
+            self.tape(ctx);
+        }
+        match sdp {
+            Ok(sdp) => self.tell_answer(ctx, from, asker, &sdp),
+            Err(_) => self.change_failed(ctx, asker, 488),
+        }
+    }
+
+    /// Tells who asked for a change, the party at `from` or somebody who takes its place, what came of it.
+    fn tell_answer(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        from: Side,
+        asker: Asker,
+        sdp: &str,
+    ) -> Alive {
+        match asker {
+            Asker::Nobody | Asker::Served => self.resume_change(ctx),
+            Asker::Party(pending) => {
                 if let (Some(request), Some(leg)) = (pending.message(), self.side(from)) {
                     leg.hear(&request);
                 }
-                self.accept_change(ctx, from, &pending, Some(&sdp));
+                self.accept_change(ctx, from, &pending, Some(sdp));
                 self.resume_change(ctx)
             }
-            (Ok(sdp), Asker::Newcomer(newcomer)) => {
-                self.take_in(ctx, *newcomer, &sdp);
+            Asker::Newcomer(newcomer) => {
+                self.take_in(ctx, *newcomer, sdp);
                 Some(self)
             }
-            (Err(_), asker) => self.change_failed(ctx, asker, 488),
         }
     }
 
@@ -614,79 +645,6 @@ impl Call {
         self.without_newcomer(ctx)
     }
 
-    fn refresh_answered(
-        mut self: Box<Self>,
-        ctx: &mut Context<'_>,
-        key: ClientKey,
-        response: &Message<'_>,
-        flow: Flow,
-    ) -> Alive {
-        let status = response.status().unwrap_or(StatusCode(500));
-        let Some(leg) = self.refreshing(key) else {
-            self.acknowledge_again(ctx, status, response);
-            return Some(self);
-        };
-        let Some(refresh) = leg.refresh.take() else {
-            return Some(self);
-        };
-        if !status.is_success() {
-            return self.refresh_refused(ctx, refresh, response);
-        }
-        leg.dialog.retarget(response);
-        leg.learn(response, flow);
-        leg.accept_timer(ctx.now, response);
-        let side = leg.side;
-        if refresh.method == Method::Invite {
-            let cseq = response.cseq().map_or(0, |cseq| cseq.number);
-            leg.acknowledge(ctx, cseq, None);
-        }
-        let answer = response
-            .body_of_type(SDP)
-            .and_then(|text| Sdp::parse(text).ok());
-        if let (Some(answer), Some(session)) = (answer, self.session.as_ref())
-            && let Some(leg) = &mut self.legs[side.index()]
-            && leg.end.hear_answer(&answer).is_ok()
-        {
-            session.connect(ctx, side, &leg.end, &answer);
-        }
-        self.resume_change(ctx)
-    }
-
-    fn refresh_refused(
-        mut self: Box<Self>,
-        ctx: &mut Context<'_>,
-        refresh: Refresh,
-        response: &Message<'_>,
-    ) -> Alive {
-        let status = response.status().unwrap_or(StatusCode(500));
-        let pause = Duration::from_millis(2100 + u64::from(ctx.mint.below(1900)));
-        let tag = response.from().ok().and_then(|from| from.tag());
-        let tag = tag.and_then(Token::parse);
-        let Some(leg) = tag.and_then(|tag| self.leg(tag)) else {
-            return Some(self);
-        };
-        let side = leg.side;
-        if matches!(status.0, 408 | 481) {
-            let cause = if refresh.probe {
-                Cause::MediaTimeout
-            } else {
-                lost(status, side)
-            };
-            return self.end(ctx, cause, Some(side));
-        }
-        let Some(timer) = leg.timer.as_mut().filter(|timer| timer.ours) else {
-            return self.resume_change(ctx);
-        };
-        let least = response.number(HeaderName::MinSe).ok().flatten();
-        if let Some(least) = least.filter(|_| status == StatusCode(422)) {
-            timer.interval = timer.interval.max(least);
-        }
-        // Glare, or a party that can't just now: again in a moment (RFC 3261 §14.1), until the session
-        // is over (RFC 4028 §10).
-        timer.due = timer.expires.min(ctx.now + pause);
-        self.resume_change(ctx)
-    }
-
     /// A change or refresh got no answer at all.
     pub(crate) fn change_lost(mut self: Box<Self>, ctx: &mut Context<'_>, key: ClientKey) -> Alive {
         if let Some(exchange) = self.exchange.take_if(|exchange| exchange.client == key) {
@@ -715,12 +673,6 @@ impl Call {
         }
     }
 
-    fn refreshing(&mut self, key: ClientKey) -> Option<&mut super::Leg> {
-        let is_it =
-            |leg: &&mut super::Leg| leg.refresh.is_some_and(|refresh| refresh.client == key);
-        self.legs.iter_mut().flatten().find(is_it)
-    }
-
     /// Answers whatever change is open when the call ends.
     pub(super) fn close_exchange(&mut self, ctx: &mut Context<'_>) {
         if let Some(exchange) = self.exchange.take() {
@@ -742,7 +694,7 @@ impl Call {
 
 /// Why a call ends whose party at `side` refused a change with 408 or 481 (RFC 3261 §12.2.1.2). A party
 /// that does not know the call any more has hung up: its BYE is on its way, or got lost.
-fn lost(status: StatusCode, side: Side) -> Cause {
+pub(super) fn lost(status: StatusCode, side: Side) -> Cause {
     match (status.0, side) {
         (481, Side::Caller) => Cause::CallerHungUp,
         (481, Side::Callee) => Cause::CalleeHungUp,

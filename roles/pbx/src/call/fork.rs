@@ -12,19 +12,12 @@ use sip::{ClientKey, Dialog, Flow, HeaderName, Message, Method, StatusCode, Writ
 use super::divert::{Vain, put_history};
 use super::hunt::{Outward, Progress};
 use super::leg::{Leg, Party, put_capabilities};
+use super::progress::News;
 use super::{Alive, CALLER, Call, LateAck, Session, Stage};
 use crate::context::{Abandoned, Context, HungUp, Owner, Pending, SDP};
 use crate::outbound::{FLOW_FAILED, Spare};
 use crate::trunk::Outgoing;
 use crate::{Cause, Event, outbound};
-
-/// What a phone's provisional response tells the caller.
-#[derive(Debug)]
-pub(super) struct News {
-    status: u16,
-    /// The phone's description, as text.
-    answer: Option<Box<str>>,
-}
 
 /// One phone that rings.
 #[derive(Debug)]
@@ -39,7 +32,7 @@ pub(super) struct Fork {
     /// Value of a Replaces header field.
     replaces: Option<Box<str>>,
     /// For an INVITE to a trunk.
-    outward: Option<Box<(Outgoing, Progress)>>,
+    pub(super) outward: Option<Box<(Outgoing, Progress)>>,
     /// Other flows of the phone, the best last.
     spares: Vec<Spare>,
     /// There is nothing that the phone can be offered.
@@ -78,15 +71,41 @@ impl Fork {
     pub(super) fn give_up(&self) -> Option<Instant> {
         self.outward.as_ref()?.1.give_up
     }
-}
 
-impl Fork {
+    /// What it is offered of what the party that is `asking` offered; nothing: it can't be offered any of it.
+    fn describe(
+        &mut self,
+        ctx: &mut Context<'_>,
+        session: &Session,
+        offer: &Sdp<'_>,
+        asking: &Leg,
+    ) -> Option<String> {
+        let policy = asking.policy(ctx);
+        let by = (&asking.end, &*policy);
+        self.leg.invite_with(ctx, session, offer, by).ok()
+    }
+
     pub(super) fn leg(&self) -> &Leg {
         &self.leg
+    }
+
+    pub(super) fn leg_mut(&mut self) -> &mut Leg {
+        &mut self.leg
     }
 }
 
 impl Call {
+    /// Asks for media ports from one of our addresses to the other, unless there are some.
+    fn reserve(&mut self, ctx: &mut Context<'_>, (from, towards): (IpAddr, IpAddr), streams: u8) {
+        let mut sessions = self.sessions.iter();
+        if sessions.any(|session| session.is_towards(towards)) {
+            return;
+        }
+        let side = self.sought();
+        let session = Session::allocate(ctx, self.id, side, from, towards, streams);
+        self.sessions.push(session);
+    }
+
     /// Prepares the INVITE to one phone, and asks for media ports towards it.
     pub(super) fn add_fork(&mut self, ctx: &mut Context<'_>, target: Target<'_>, streams: u8) {
         let side = self.sought();
@@ -98,14 +117,17 @@ impl Call {
         let host = host_of(ctx.config.network.signalling_address(&flow).ip());
         let tag = ctx.mint.token();
         let call_id = ctx.mint.token();
-        let (outgoing, trunk) = match target.outward.map(|outward| *outward) {
-            Some(Outward {
-                outgoing,
-                leg,
-                progress,
-            }) => (Some(Box::new((outgoing, progress))), Some(Box::new(leg))),
-            None => (None, None),
-        };
+        let (outgoing, trunk) = target
+            .outward
+            .map(|outward| {
+                let Outward {
+                    outgoing,
+                    leg,
+                    progress,
+                } = *outward;
+                (Box::new((outgoing, progress)), Box::new(leg))
+            })
+            .unzip();
         let (local, remote) = match &outgoing {
             Some(outward) => (outward.0.local.clone(), outward.0.remote.clone()),
             None => (party.address(&host), target.party.uri(&host)),
@@ -129,14 +151,7 @@ impl Call {
             call_id: call_id.as_str().into(),
         });
         let towards = flow.local.ip();
-        if !self
-            .sessions
-            .iter()
-            .any(|session| session.is_towards(towards))
-        {
-            let session = Session::allocate(ctx, self.id, side, from, towards, streams);
-            self.sessions.push(session);
-        }
+        self.reserve(ctx, (from, towards), streams);
         let mut leg = Leg::new(dialog, side, target.party, &user, described);
         leg.trunk = trunk;
         let mut fork = Fork {
@@ -169,7 +184,7 @@ impl Call {
                 return self.refuse(ctx, StatusCode(488), Cause::Refused);
             }
             for session in &self.sessions {
-                session.connect(ctx, Side::Caller, &caller.end, &offer);
+                session.connect(ctx, Side::Caller, caller, &offer);
             }
         }
         for index in 0..self.forks.len() {
@@ -209,16 +224,12 @@ impl Call {
             return;
         };
         let offer = offer.and_then(|text| Sdp::parse(text).ok());
-        let sdp = match offer.zip(self.legs[self.subject.index()].as_ref()) {
-            Some((offer, asking)) => {
-                let policy = asking.policy(ctx);
-                let by = (&asking.end, &*policy);
-                let sdp = fork.leg.invite_with(ctx, session, &offer, by);
-                fork.unfit = sdp.is_err();
-                sdp.ok()
-            }
-            None => None,
-        };
+        let asking = self.legs[self.subject.index()].as_ref();
+        let sdp = offer.zip(asking).and_then(|(offer, asking)| {
+            let sdp = fork.describe(ctx, session, &offer, asking);
+            fork.unfit = sdp.is_none();
+            sdp
+        });
         if fork.unfit {
             return;
         }
@@ -239,7 +250,7 @@ impl Call {
         let outward = fork.outward.as_deref();
         let trunk = fork.leg.trunk.as_deref_mut();
         let client = ctx.request(&mut fork.leg.dialog, Method::Invite, owner, |mut writer| {
-            put_capabilities(&mut writer, &contact);
+            put_capabilities(&mut writer, &contact, sdp.as_deref());
             if let Some(((outgoing, _), trunk)) = outward.zip(trunk) {
                 let body = sdp.as_deref().unwrap_or("").as_bytes();
                 outgoing.put(&mut writer, unix);
@@ -317,6 +328,9 @@ impl Call {
         if matches!(status.0, 401 | 407) && self.prove(ctx, index, response) {
             return Some(self);
         }
+        if status == StatusCode(488) && self.offer_otherwise(ctx, index) {
+            return Some(self);
+        }
         if status == FLOW_FAILED {
             self.flow_failed(ctx, index);
             if self.try_next_flow(ctx, index) {
@@ -383,79 +397,6 @@ impl Call {
         Some(self)
     }
 
-    /// Passes a provisional response on to the caller, once for each new thing that it tells; while one
-    /// waits for its PRACK, the latest news waits too.
-    pub(super) fn tell_progress(&mut self, ctx: &mut Context<'_>, news: News) {
-        let told = (news.status, news.answer.is_some());
-        if self.provisional.last == Some(told) {
-            return;
-        }
-        if self.provisional.unacknowledged {
-            self.provisional.next = Some(news);
-            return;
-        }
-        let answer = news
-            .answer
-            .as_deref()
-            .and_then(|text| Sdp::parse(text).ok());
-        let sdp = answer.and_then(|answer| self.early_answer(ctx, &answer));
-        self.provisional.last = Some(told);
-        self.send_progress(ctx, news.status, sdp.as_deref());
-    }
-
-    /// The caller hears that its call goes on to somebody else (RFC 3261 §21.1.3).
-    pub(super) fn tell_forwarded(&mut self, ctx: &mut Context<'_>) {
-        if self.invite.is_some() {
-            let (status, answer) = (181, None);
-            self.tell_progress(ctx, News { status, answer });
-        }
-    }
-
-    fn send_progress(&mut self, ctx: &mut Context<'_>, status: u16, sdp: Option<&str>) {
-        let Some(invite) = self.invite.clone() else {
-            return;
-        };
-        let Some(request) = invite.message() else {
-            return;
-        };
-        let required = request.lists(HeaderName::Require, "100rel");
-        let wanted = required || sdp.is_some() && request.lists(HeaderName::Supported, "100rel");
-        // An INVITE without an offer would need the offer in a reliable response; we don't have it yet.
-        let reliable = wanted && !request.body().is_empty();
-        if required && !reliable {
-            return;
-        }
-        let Some(contact) = self.legs[CALLER].as_ref().map(|caller| caller.contact(ctx)) else {
-            return;
-        };
-        ctx.scratch.clear();
-        let tag = self.id.as_str();
-        let code = StatusCode(status);
-        let mut writer = Writer::response_to(ctx.scratch, &request, &invite.flow, code, tag);
-        ctx.config.put_server(&mut writer);
-        writer.copy(&request, HeaderName::RecordRoute);
-        put_capabilities(&mut writer, &contact);
-        if reliable {
-            self.provisional.rseq += 1;
-            self.provisional.unacknowledged = true;
-            writer
-                .text(HeaderName::Require, "100rel")
-                .header(HeaderName::RSeq, self.provisional.rseq);
-        }
-        match sdp {
-            Some(sdp) => writer.body(SDP, sdp.as_bytes()),
-            None => writer.finish(),
-        }
-        let (now, server) = (ctx.now, invite.server);
-        if reliable {
-            ctx.transactions
-                .respond_reliably(now, server, ctx.scratch, ctx.out);
-        } else {
-            ctx.transactions
-                .respond(now, server, code, ctx.scratch, ctx.out);
-        }
-    }
-
     /// A phone answers: the others are told, and the two parties are joined.
     fn fork_accepts(
         mut self: Box<Self>,
@@ -474,6 +415,9 @@ impl Call {
         fork.leg.invite = fork.client;
         self.abandon_forks(ctx, Some(COMPLETED_ELSEWHERE));
         self.outrun_newcomer(ctx);
+        if self.hands_over() {
+            return self.hand_to(ctx, fork, response);
+        }
         for session in std::mem::take(&mut self.sessions) {
             if session.is_towards(fork.towards) {
                 self.use_session(ctx, session);
@@ -482,7 +426,7 @@ impl Call {
             }
         }
         self.stage = Stage::Talking;
-        self.parked = None;
+        (self.parked, self.meeting) = (None, None);
         self.transferred(ctx);
         let cseq = response.cseq().map_or(0, |cseq| cseq.number);
         let parted = self.legs[fork.leg.side.index()].replace(fork.leg);
@@ -493,13 +437,6 @@ impl Call {
             self.join(ctx, cseq)
         } else {
             self.join_answered(ctx, cseq)
-        }
-    }
-
-    /// Uses other ports from now on.
-    pub(super) fn use_session(&mut self, ctx: &mut Context<'_>, session: Session) {
-        if let Some(old) = self.session.replace(session) {
-            old.close(ctx);
         }
     }
 
@@ -536,11 +473,12 @@ impl Call {
             return self.refuse(ctx, StatusCode(488), Cause::Refused);
         };
         if let Some(offer) = &offer {
-            session.connect(ctx, Side::Caller, &caller.end, offer);
+            session.connect(ctx, Side::Caller, caller, offer);
         }
-        session.connect(ctx, Side::Callee, &callee.end, &described);
+        session.connect(ctx, Side::Callee, callee, &described);
         let by = callee.party.name.clone();
         self.answered(ctx, Some(&by));
+        self.tape(ctx);
         let described_before = matches!(self.provisional.last, Some((_, true)));
         if self.provisional.unacknowledged && described_before {
             self.provisional.held = Some(sdp);
@@ -588,21 +526,6 @@ impl Call {
         if leg.turned_away.add(other) {
             ctx.hang_up(&mut dialog, None);
         }
-    }
-
-    /// A request of a phone that has not answered yet.
-    pub(super) fn early_request(
-        &self,
-        ctx: &mut Context<'_>,
-        pending: &Pending,
-        request: &Message<'_>,
-    ) {
-        let status = match request.method() {
-            Some(Method::Options) => 200,
-            Some(Method::Update | Method::Invite) => 491,
-            _ => 480,
-        };
-        ctx.refuse(pending.server, &pending.flow, request, status, "");
     }
 
     /// Whether our tag towards one of the phones that ring is `tag`.

@@ -4,12 +4,15 @@ use std::time::{Duration, Instant};
 
 use base::Token;
 use media::Side;
+use sdp::Trickled;
 use sdp::bridge::Endpoint;
 use sip::{
     ClientKey, Dialog, Flow, HeaderName, Message, Method, ServerKey, SessionExpires, StatusCode,
     Writer,
 };
 
+use super::pictures::Wishes;
+use super::trickle;
 use crate::context::{ALLOW, Abandoned, Context, HungUp, Owner, Pending, SDP};
 use crate::trunk::{ANONYMOUS_ADDRESS, CallerId, Proof, TrunkLeg};
 use crate::{Config, User, network};
@@ -25,6 +28,16 @@ pub(crate) struct Leg {
     user: Box<str>,
     /// The party takes UPDATE (RFC 3311).
     pub(super) takes_update: bool,
+    /// The party takes INFO (RFC 6086).
+    pub(super) takes_info: bool,
+    /// The party has refused a key in INFO.
+    pub(super) refuses_keys: bool,
+    /// Keys that the party is being told of by INFO.
+    pub(super) keys_under_way: u8,
+    /// Candidates that have come after its description.
+    pub(super) trickled: Trickled,
+    /// What it has been asked for by INFO.
+    pub(super) wishes: Wishes,
     /// The party knows session timers (RFC 4028).
     pub(super) knows_timer: bool,
     /// Encryption and payload types as they are agreed with the party.
@@ -54,6 +67,10 @@ pub(crate) struct Leg {
     pub(super) turned_away: HungUp,
     /// The party is behind a trunk.
     pub(super) trunk: Option<Box<TrunkLeg>>,
+    /// How often it has refused what it was offered.
+    pub(super) refusals: u8,
+    /// It has hung up, and is kept for what it has said.
+    pub(super) gone: bool,
 }
 
 /// Who is at the other end of a leg, as others are told.
@@ -180,6 +197,11 @@ impl Leg {
             side,
             party,
             user: user.into(),
+            takes_info: false,
+            refuses_keys: false,
+            keys_under_way: 0,
+            trickled: Trickled::default(),
+            wishes: Wishes::default(),
             takes_update: false,
             knows_timer: false,
             end: Endpoint::default(),
@@ -196,6 +218,8 @@ impl Leg {
             referred: None,
             turned_away: HungUp::default(),
             trunk: None,
+            refusals: 0,
+            gone: false,
         }
     }
 
@@ -217,6 +241,15 @@ impl Leg {
         }
     }
 
+    /// The party has hung up, and nothing more is asked of it.
+    pub(super) fn is_gone(&mut self, ctx: &mut Context<'_>) {
+        ctx.index.legs.remove(&self.tag());
+        if let Some(refresh) = self.refresh.take() {
+            self.abandon(ctx, refresh.client);
+        }
+        (self.gone, self.timer) = (true, None);
+    }
+
     pub(super) fn tag(&self) -> Token {
         self.dialog.local_tag
     }
@@ -225,6 +258,7 @@ impl Leg {
     pub(super) fn learn(&mut self, message: &Message<'_>, flow: Flow) {
         if message.header(HeaderName::Allow).is_some() {
             self.takes_update = message.lists(HeaderName::Allow, "UPDATE");
+            self.takes_info = message.lists(HeaderName::Allow, "INFO");
         }
         self.knows_timer |= message.lists(HeaderName::Supported, "timer");
         self.dialog.flow = network::next_hop(&self.dialog, flow, message);
@@ -411,7 +445,7 @@ impl Leg {
             method,
             Owner::Leg { call },
             |mut writer| {
-                put_capabilities(&mut writer, &contact);
+                put_capabilities(&mut writer, &contact, sdp);
                 if let Some(trunk) = trunk {
                     let body = sdp.unwrap_or("").as_bytes();
                     trunk.prove(&mut writer, method, &target, body, cnonce);
@@ -451,7 +485,7 @@ impl Leg {
         let (server, flow, tag) = (pending.server, &pending.flow, self.tag());
         ctx.respond(server, flow, request, 200, tag.as_str(), |mut writer| {
             writer.copy(request, HeaderName::RecordRoute);
-            put_capabilities(&mut writer, &contact);
+            put_capabilities(&mut writer, &contact, sdp);
             put_timer(&mut writer, timer.as_deref());
             match sdp {
                 Some(sdp) => writer.body(SDP, sdp.as_bytes()),
@@ -549,12 +583,24 @@ impl Leg {
     }
 }
 
-/// Contact, Allow and Supported of a message that sets up or changes a session.
-pub(super) fn put_capabilities(writer: &mut Writer<'_>, contact: &str) {
+/// Contact, Allow and Supported of a message that sets up or changes a session, and has this description:
+/// where we do ICE by it, further candidates may come later.
+///
+/// # Source
+/// RFC 8840 §4.1, §10.3; RFC 6086 §4.2.2
+pub(super) fn put_capabilities(writer: &mut Writer<'_>, contact: &str, sdp: Option<&str>) {
     writer
         .text(HeaderName::Contact, contact)
-        .text(HeaderName::Allow, ALLOW)
-        .text(HeaderName::Supported, "100rel, timer, replaces, norefersub");
+        .text(HeaderName::Allow, ALLOW);
+    let mut lines = sdp.unwrap_or_default().lines();
+    if lines.any(|line| line.starts_with("a=ice-options:") && line.ends_with("trickle")) {
+        let supported = "100rel, timer, replaces, norefersub, trickle-ice";
+        writer
+            .text(HeaderName::Supported, supported)
+            .other_header("Recv-Info", trickle::PACKAGE);
+    } else {
+        writer.text(HeaderName::Supported, "100rel, timer, replaces, norefersub");
+    }
 }
 
 /// Session-Expires of a 2xx; the party must know that it is the one to refresh (RFC 4028 §9).

@@ -4,29 +4,47 @@
 //! whatever ends a call consumes it in [`Call::end`], so there is one end and one record.
 //!
 //! - `steps`: the dial plan's steps, one after the other, until one of them settles the call.
-//! - `fork`: phones ring, one answers, the others are told.
+//! - `fork`: phones ring, one answers, the others are told; `progress`: what the caller is told meanwhile.
 //! - `divert`: forwarding, do not disturb, phones that redirect.
 //! - `hunt`: calls that leave by trunks, one way after the other.
 //! - `serve`: calls that end at us: echo, tones, prompts.
 //! - `negotiate`: what each party is told of the other's media.
-//! - `change`: hold, codec changes, session refreshes after the answer.
+//! - `hold`: music for whoever waits; `record`: the call as a file.
+//! - `change`: hold, codec changes after the answer; `refresh`: session refreshes.
 //! - `transfer`: REFER: a party is sent to somebody else.
 //! - `replace`: an INVITE that takes the place of a party, or picks up what rings.
+//! - `conference`: a party in a conference room, or at its door; `watch`: what it sees there; `handover`: it
+//!   gives its place to somebody else; `minutes`: what observers of a room are told;
+//!   `naming`: the name by which it is announced.
 //! - `park`: calls that wait in an orbit until somebody fetches them.
+//! - `alarms`: what is wrong with the sound.
+//! - `digits`: keys that are pressed; `pictures`: such that stand alone, wanted of a party.
+//! - `trickle`: candidates that come later.
 //! - `requests`: everything else a leg may send.
 //! - `lamps`: what others see of the call.
 //! - `vouch`: whether somebody vouches for the number of a caller from a trunk.
 //! - `timers`: ringing, session intervals, the longest duration.
 //! - [`leg`] and `session`: one party, and its media.
 
+mod alarms;
 mod change;
+mod conference;
+pub(crate) mod digits;
 mod divert;
 mod fork;
+mod handover;
+mod hold;
 mod hunt;
 mod lamps;
 pub(crate) mod leg;
+mod minutes;
+mod naming;
 mod negotiate;
 mod park;
+mod pictures;
+mod progress;
+pub(crate) mod record;
+mod refresh;
 mod replace;
 pub(crate) mod requests;
 mod serve;
@@ -34,13 +52,15 @@ mod session;
 mod steps;
 mod timers;
 mod transfer;
+mod trickle;
 mod vouch;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use base::{Token, UnixTime};
+use base::Token;
 use media::{Format, Side, Source};
 use sip::{Dialog, Flow, HeaderName, Message, StatusCode};
 
@@ -48,12 +68,14 @@ use crate::context::{Context, Lingering, Pending};
 use crate::trunk::{CallerId, TrunkLeg};
 use crate::{CallRecord, Cause, Event, Step, User};
 use change::{Exchange, LateAck, Waiting};
+use conference::Meeting;
 use divert::Diversion;
-use fork::{Fork, News};
+use fork::Fork;
 use hunt::Hunt;
 use leg::Leg;
 pub(crate) use leg::Party;
 use park::Parking;
+use progress::News;
 pub(crate) use replace::Entrant;
 use session::Session;
 pub(crate) use steps::reachable;
@@ -92,13 +114,19 @@ pub(crate) struct Call {
     session: Option<Session>,
     transfer: Option<Transfer>,
     parked: Option<Parking>,
+    meeting: Option<Meeting>,
     exchange: Option<Exchange>,
     waiting: Option<Waiting>,
     late_ack: Option<LateAck>,
     provisional: Provisional,
+    hold: hold::Hold,
+    taping: record::Taping,
     /// What a served caller hears, and on which stream in which format.
     source: Option<Source>,
     format: Option<(u8, Format)>,
+    /// What is served is heard before the call is answered, and until when.
+    unanswered: bool,
+    early_until: Option<Instant>,
     /// Status of the best refusal so far.
     refusal: Option<StatusCode>,
     /// Requests such as INFO that wait for the other leg's answer.
@@ -211,38 +239,18 @@ impl Call {
             admission,
         } = admitted;
         let id = dialog.local_tag;
+        let started = ctx.clock.unix(ctx.now);
+        let record = CallRecord::begin(id, request, &caller, &number, started);
         let described = u64::from(ctx.mint.number());
         let mut leg = Leg::new(dialog, Side::Caller, caller.party, &number, described);
         leg.trunk = caller.trunk.map(Box::new);
         leg.learn(request, pending.flow);
         leg.hear(request);
-        let trunk = leg.trunk.as_ref().map(|leg| Arc::clone(&leg.trunk.name));
-        let steps = ctx.config.dialplan.steps_for(&number, trunk.as_deref());
-        let record = CallRecord {
-            call: id,
-            call_id: request.call_id().into(),
-            caller: (&*leg.party.name).into(),
-            number: number.as_str().into(),
-            answered_by: None,
-            trunk_in: trunk,
-            trunk_out: None,
-            verstat: None,
-            started: ctx.clock.unix(ctx.now),
-            answered: None,
-            ended: UnixTime(0),
-            duration_ms: 0,
-            cause: Cause::Refused,
-            status: StatusCode(200),
-            media: Default::default(),
-        };
-        ctx.out.events.push(Event::CallStarted {
-            call: id,
-            caller: Arc::clone(&record.caller),
-            number: Arc::clone(&record.number),
-            from: pending.flow.remote,
-            at: record.started,
-            proxied: false,
-        });
+        let steps = &ctx.config.dialplan;
+        let steps = steps.steps_for(&number, record.trunk_in.as_deref());
+        ctx.out
+            .events
+            .push(record.started(pending.flow.remote, false));
         ctx.index.legs.insert(id, id);
         ctx.out.events.push(Event::CallLeg {
             call: id,
@@ -250,8 +258,19 @@ impl Call {
         });
         ctx.transactions.keep(pending.server, id);
         ctx.refuse(pending.server, &pending.flow, request, 100, "");
-        let call = Self {
-            id,
+        let call = Self::new(leg, pending, steps.into_iter(), record, admission);
+        Box::new(call).verify_caller(ctx)
+    }
+
+    fn new(
+        leg: Leg,
+        pending: Pending,
+        steps: std::vec::IntoIter<Step>,
+        record: CallRecord,
+        admission: Admission,
+    ) -> Self {
+        Self {
+            id: record.call,
             legs: [Some(leg), None],
             subject: Side::Caller,
             invite: Some(pending),
@@ -259,7 +278,7 @@ impl Call {
             seeking: None,
             diversions: Vec::new(),
             intercom: false,
-            steps: steps.into_iter(),
+            steps,
             locating: None,
             claim: None,
             forks: Vec::new(),
@@ -268,12 +287,17 @@ impl Call {
             session: None,
             transfer: None,
             parked: None,
+            meeting: None,
             exchange: None,
             waiting: None,
             late_ack: None,
             provisional: Provisional::default(),
             source: None,
             format: None,
+            unanswered: false,
+            early_until: None,
+            hold: hold::Hold::default(),
+            taping: record::Taping::default(),
             refusal: None,
             relayed: 0,
             record: Box::new(record),
@@ -282,8 +306,7 @@ impl Call {
             ends_at: None,
             _admission: admission,
             armed: None,
-        };
-        Box::new(call).verify_caller(ctx)
+        }
     }
 
     pub(crate) fn id(&self) -> Token {
@@ -346,6 +369,7 @@ impl Call {
         hung_up: Option<Side>,
     ) -> Alive {
         self.hide(ctx);
+        self.tell_left(ctx);
         self.record.cause = cause;
         let accepted = self.invite.is_none();
         if let Some(invite) = self.invite.take() {
@@ -391,6 +415,7 @@ impl Cause {
         match self {
             Self::NoAnswer => Some("Q.850;cause=19;text=\"No answer\""),
             Self::MediaTimeout => Some("Q.850;cause=127;text=\"No media\""),
+            Self::MediaInsecure => Some("Q.850;cause=127;text=\"No keys for media\""),
             Self::SessionTimeout => Some("SIP;cause=408;text=\"Session expired\""),
             Self::MaxDuration => Some("Q.850;cause=102;text=\"Longest duration reached\""),
             Self::NoAck => Some("SIP;cause=408;text=\"No ACK\""),
@@ -408,7 +433,7 @@ fn leave(ctx: &mut Context<'_>, leg: Leg, gone: bool, reason: Option<&'static st
         leg.abandon(ctx, refresh.client);
     }
     leg.disown_invite(ctx);
-    if !gone {
+    if !gone && !leg.gone {
         release(ctx, leg, reason);
     }
 }

@@ -1,19 +1,20 @@
 //! What a leg is told of the other party's media: each leg negotiates with its party on its own.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use media::Side;
+use sdp::bridge::ice::Mode;
 use sdp::bridge::{Endpoint, Ours, Policy, Refusal, Said, Terms};
-use sdp::{Agreed, Anchor, Codec, Origin, Sdp};
-use sip::StatusCode;
+use sdp::{Agreed, Anchor, Codec, Origin, Pictures, Sdp};
+use sip::{Protocol, StatusCode};
 
 use super::leg::Leg;
 use super::session::Session;
 use super::steps::offer_of;
 use super::{Alive, CALLER, Call};
-use crate::context::{Context, SDP};
-use crate::sound::{Minted, STRANGERS};
+use crate::context::{Context, SDP, Services};
+use crate::network;
+use crate::sound::{self, Minted, STRANGERS};
 
 impl Leg {
     /// What holds for the party: its trunk's policy, or its user's.
@@ -22,7 +23,18 @@ impl Leg {
             return Arc::clone(&leg.trunk.media);
         }
         let user = ctx.config.users.get(&*self.party.name);
-        Arc::clone(user.map_or(&*STRANGERS, |user| &user.media))
+        let usual = user.map_or(&*STRANGERS, |user| &user.media);
+        match self.is_browser(user.and_then(|user| user.webrtc)) {
+            true => sound::of_browser(usual),
+            false => Arc::clone(usual),
+        }
+    }
+
+    /// Whether the party is a browser: what its user's settings say, else how it is connected. Another
+    /// call of ours is none, whoever it speaks for.
+    fn is_browser(&self, setting: Option<bool>) -> bool {
+        let ourselves = self.dialog.flow.protocol == Protocol::Local;
+        !ourselves && setting.unwrap_or_else(|| network::is_browser(&self.dialog))
     }
 
     /// Takes an offer of the party.
@@ -35,8 +47,8 @@ impl Leg {
         offer: &Sdp<'_>,
     ) -> Result<(), Refusal> {
         let policy = self.policy(ctx);
-        let random = &mut Minted(ctx.mint);
-        self.end.hear_offer(offer, &terms(&policy), random)
+        let terms = terms(&policy, ctx.services, ctx.config.network.ice);
+        self.end.hear_offer(offer, &terms, &mut Minted(ctx.mint))
     }
 
     /// The offer to this party that says what the other one has said, who is at `by`.
@@ -50,17 +62,19 @@ impl Leg {
         said: &Sdp<'_>,
         by: (&Endpoint, &Policy),
     ) -> Result<String, Refusal> {
-        let policy = self.policy(ctx);
+        let policy = sound::across(self.policy(ctx), by.1);
+        let policy = sound::otherwise(policy, self.refusals);
         let anchors = self.anchors(ctx, session, said);
         let said = Said {
             sdp: said,
             by: by.0,
             policy: by.1,
         };
-        let ours = self.ours(ctx, &anchors);
+        let candidates = self.candidates(ctx, session);
+        let ours = self.ours(ctx, &anchors, &candidates);
         let mut text = String::with_capacity(512);
+        let terms = terms(&policy, ctx.services, ctx.config.network.ice);
         let random = &mut Minted(ctx.mint);
-        let terms = terms(&policy);
         self.end
             .offer(&said, &self.heard, &ours, &terms, random, &mut text)?;
         Ok(self.versioned(text))
@@ -105,10 +119,12 @@ impl Leg {
     ) -> Result<String, Refusal> {
         let policy = self.policy(ctx);
         let anchors = self.anchors(ctx, session, offer);
-        let ours = self.ours(ctx, &anchors);
+        let candidates = self.candidates(ctx, session);
+        let ours = self.ours(ctx, &anchors, &candidates);
         let mut text = String::with_capacity(512);
+        let terms = terms(&policy, ctx.services, ctx.config.network.ice);
         self.end
-            .answer(offer, answer, by, &ours, &terms(&policy), &mut text)?;
+            .answer(offer, answer, by, &ours, &terms, &mut text)?;
         Ok(text)
     }
 
@@ -121,13 +137,14 @@ impl Leg {
         ctx: &Context<'_>,
         session: &Session,
         offer: &Sdp<'_>,
-        agreed: &Agreed,
+        agreed: (&Agreed, Option<&Pictures>),
     ) -> Result<String, Refusal> {
         let policy = self.policy(ctx);
         let anchors = self.anchors(ctx, session, offer);
-        let ours = self.ours(ctx, &anchors);
+        let candidates = self.candidates(ctx, session);
+        let ours = self.ours(ctx, &anchors, &candidates);
         let mut text = String::with_capacity(512);
-        let terms = terms(&policy);
+        let terms = terms(&policy, ctx.services, ctx.config.network.ice);
         self.end.serve(offer, agreed, &ours, &terms, &mut text)?;
         Ok(self.versioned(text))
     }
@@ -144,15 +161,21 @@ impl Leg {
     ) -> Result<String, Refusal> {
         let policy = self.policy(ctx);
         let anchors = self.anchor(ctx, session, 0);
-        let ours = self.ours(ctx, std::slice::from_ref(&anchors));
+        let candidates = self.candidates(ctx, session);
+        let ours = self.ours(ctx, std::slice::from_ref(&anchors), &candidates);
         let mut text = String::with_capacity(512);
+        let terms = terms(&policy, ctx.services, ctx.config.network.ice);
         let random = &mut Minted(ctx.mint);
-        let terms = terms(&policy);
         self.end.invite(codecs, &ours, &terms, random, &mut text)?;
         Ok(self.versioned(text))
     }
 
-    fn ours<'a>(&self, ctx: &Context<'_>, media: &'a [Anchor]) -> Ours<'a> {
+    fn ours<'a>(
+        &self,
+        ctx: &Context<'_>,
+        media: &'a [Anchor],
+        candidates: &'a [(usize, Box<str>)],
+    ) -> Ours<'a> {
         let (session_id, version) = self.origin;
         Ours {
             origin: Origin {
@@ -161,7 +184,16 @@ impl Leg {
                 address: ctx.config.network.media_address(&self.dialog.flow),
             },
             media,
-            candidates: &[],
+            candidates,
+        }
+    }
+
+    /// Ways to us that a party may try. Where we are lite there is but the one that its streams name.
+    fn candidates(&self, ctx: &Context<'_>, session: &Session) -> Vec<(usize, Box<str>)> {
+        let network = &ctx.config.network;
+        match network.ice {
+            Mode::Lite => Vec::new(),
+            Mode::Full => session.candidates(network.media_address(&self.dialog.flow), self.side),
         }
     }
 
@@ -178,10 +210,7 @@ impl Leg {
 
     fn anchor(&self, ctx: &Context<'_>, session: &Session, index: usize) -> Anchor {
         let address = ctx.config.network.media_address(&self.dialog.flow);
-        let port = session.port(index, self.side);
-        port.map_or(Anchor::Refuse, |port| {
-            Anchor::At(SocketAddr::new(address, port))
-        })
+        session.anchor(address, index, self.side)
     }
 }
 
@@ -206,6 +235,30 @@ impl Call {
         }
         let heard = &*self.side(self.subject)?.heard;
         Sdp::parse(heard).ok().map(|heard| sdp::unheld(&heard))
+    }
+
+    /// Asks a phone again that refuses what it was offered: with other codecs, and with SRTP or without.
+    ///
+    /// # Source
+    /// RFC 3261 §21.4.26
+    pub(super) fn offer_otherwise(&mut self, ctx: &mut Context<'_>, index: usize) -> bool {
+        let Some(fork) = self.forks.get_mut(index).filter(|f| f.outward.is_none()) else {
+            return false;
+        };
+        let leg = &mut fork.leg;
+        // Another call of ours has asked its own party again.
+        let ourselves = leg.dialog.flow.protocol == Protocol::Local;
+        if ourselves || leg.refusals >= sound::most_refusals(&leg.policy(ctx)) {
+            return false;
+        }
+        leg.refusals += 1;
+        leg.end = Endpoint::default();
+        leg.dialog.remote_tag = Box::default();
+        let Some(offer) = self.offer() else {
+            return false;
+        };
+        self.invite_fork(ctx, index, Some(&offer));
+        true
     }
 
     /// Gives up phones that nothing can be offered to.
@@ -236,16 +289,16 @@ impl Call {
         let sdp = caller
             .reply_with(ctx, session, &offer, answer, &mut fork.end)
             .ok()?;
-        session.connect(ctx, Side::Caller, &caller.end, &offer);
-        session.connect(ctx, Side::Callee, &fork.end, answer);
+        session.connect(ctx, Side::Caller, caller, &offer);
+        session.connect(ctx, Side::Callee, fork, answer);
         Some(sdp)
     }
 }
 
-fn terms(policy: &Policy) -> Terms<'_> {
+fn terms<'a>(policy: &'a Policy, services: &'a Services, ice: Mode) -> Terms<'a> {
     Terms {
         policy,
-        fingerprint: None,
-        ice: None,
+        fingerprint: LazyLock::force(&services.fingerprint).as_ref(),
+        ice: Some(ice),
     }
 }

@@ -40,12 +40,13 @@ impl Call {
         let Some(place) = ctx.services.orbits.take(orbit, waits) else {
             return self.fail_step(ctx, StatusCode(486));
         };
+        self.leave_room(ctx);
         self.parked = Some(Parking {
             place,
             by: by.unwrap_or_default(),
             until: Some(ctx.now + PATIENCE),
         });
-        self.serve_source(ctx, Source::Silence)
+        self.serve_source(ctx, Source::Music)
     }
 
     /// Nobody has come: the one who parked the party is called.

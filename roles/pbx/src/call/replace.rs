@@ -11,7 +11,6 @@ use super::fork::Fork;
 use super::leg::{Leg, Party};
 use super::steps::{offer_of, streams_of};
 use super::{Alive, Call, Session, Stage, leave};
-use crate::Event;
 use crate::context::{Context, Pending};
 
 /// Somebody whose INVITE asks to be let into a call.
@@ -76,6 +75,9 @@ impl Call {
         }
         let side = self.leg(tag).map(|leg| leg.side);
         match side {
+            Some(_) if self.stage == Stage::Serving && self.is_seated() => {
+                self.yield_place(ctx, entrant, offer.as_ref())
+            }
             Some(side) if self.stage == Stage::Talking => {
                 self.replace(ctx, side, entrant, offer.as_ref())
             }
@@ -123,7 +125,9 @@ impl Call {
         if replaces.early_only && !self.rings_at(tag) {
             return Some(486);
         }
-        (self.waiting.is_some() || self.transfer.is_some()).then_some(491)
+        // RFC 3262 §3: the caller has not confirmed what we have told it, and cannot be answered before.
+        let unanswered = self.provisional.held.is_some();
+        (self.waiting.is_some() || self.transfer.is_some() || unanswered).then_some(491)
     }
 
     /// Lets somebody answer in place of the phones that ring. They go on ringing until the newcomer has
@@ -216,30 +220,7 @@ impl Call {
         let number = stays.party.number.clone();
         let streams = offer.map_or(1, streams_of);
         let session = Session::allocate(ctx, self.id, side, there, here, streams);
-        let Entrant {
-            dialog,
-            pending,
-            party,
-        } = entrant;
-        let described = u64::from(ctx.mint.number());
-        let mut leg = Leg::new(dialog, side, party, &number, described);
-        ctx.index.legs.insert(leg.tag(), self.id);
-        ctx.out.events.push(Event::CallLeg {
-            call: self.id,
-            call_id: leg.dialog.call_id.as_ref().into(),
-        });
-        ctx.transactions.keep(pending.server, leg.tag());
-        if let Some(request) = pending.message() {
-            // Whoever stays may think for a while, and ports have to be found.
-            ctx.refuse(pending.server, &pending.flow, &request, 100, "");
-            leg.learn(&request, pending.flow);
-            leg.hear(&request);
-        }
-        let newcomer = Newcomer {
-            leg,
-            pending,
-            session,
-        };
+        let newcomer = self.welcome(ctx, entrant, (side, &number), session);
         self.ask(ctx, side, Asker::Newcomer(Box::new(newcomer)))
     }
 
@@ -261,8 +242,9 @@ impl Call {
         self.steps = Vec::new().into_iter();
         (self.hunt, self.seeking, self.locating) = (None, None, None);
         self.use_session(ctx, session);
+        self.tape(ctx);
         self.stage = Stage::Talking;
-        self.parked = None;
+        (self.parked, self.meeting) = (None, None);
         let by = &leg.party.name;
         self.record.answered_by.get_or_insert((&**by).into());
         let side = leg.side;
@@ -290,6 +272,6 @@ impl Entrant {
     }
 }
 
-const REPLACED: &str = "SIP;cause=200;text=\"Replaced\"";
+pub(super) const REPLACED: &str = "SIP;cause=200;text=\"Replaced\"";
 
 const PICKED_UP: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";

@@ -5,7 +5,8 @@ use media::Side;
 use sdp::Sdp;
 use sip::{HeaderName, Message, Method, RAck, ServerKey, StatusCode};
 
-use super::{Alive, Call, LateAck, Stage};
+use super::fork::Fork;
+use super::{Alive, Call, LateAck, Stage, trickle};
 use crate::Cause;
 use crate::context::{ALLOW, Context, Owner, Pending, SDP};
 
@@ -21,7 +22,7 @@ impl Call {
         let method = request.method().unwrap_or(Method::Other(""));
         let cseq = request.cseq().map_or(0, |cseq| cseq.number);
         if self.rings_at(tag) && method != Method::Ack {
-            self.early_request(ctx, &pending, request);
+            self.early_request(ctx, tag, &pending, request);
             return Some(self);
         }
         let Some(leg) = self
@@ -43,16 +44,12 @@ impl Call {
         }
         leg.learn(request, pending.flow);
         if let Some(unknown) = super::unsupported(request) {
-            ctx.respond(
-                pending.server,
-                &pending.flow,
+            answer(
+                ctx,
+                &pending,
                 request,
                 420,
-                "",
-                |mut writer| {
-                    writer.header(HeaderName::Unsupported, unknown);
-                    writer.finish();
-                },
+                (HeaderName::Unsupported, &unknown),
             );
             return Some(self);
         }
@@ -61,37 +58,38 @@ impl Call {
             Method::Invite | Method::Update => self.change(ctx, side, pending, request),
             Method::Prack => self.prack(ctx, side, &pending, request),
             Method::Refer => self.refer(ctx, side, &pending, request),
-            Method::Info | Method::Message => self.relay(ctx, side, pending, request),
-            Method::Options => {
-                ctx.respond(
-                    pending.server,
-                    &pending.flow,
-                    request,
-                    200,
-                    "",
-                    |mut writer| {
-                        writer.header(HeaderName::Allow, ALLOW);
-                        writer.finish();
-                    },
-                );
-                Some(self)
-            }
+            Method::Info => self.info(ctx, side, pending, request),
+            Method::Message => self.relay(ctx, side, pending, request),
             _ => {
-                let status = refusal_of_method(Some(method));
-                ctx.respond(
-                    pending.server,
-                    &pending.flow,
-                    request,
-                    status,
-                    "",
-                    |mut writer| {
-                        writer.text(HeaderName::Allow, ALLOW);
-                        writer.finish();
-                    },
-                );
+                let status = match method {
+                    Method::Options => 200,
+                    _ => refusal_of_method(Some(method)),
+                };
+                answer(ctx, &pending, request, status, (HeaderName::Allow, ALLOW));
                 Some(self)
             }
         }
+    }
+
+    /// A request of a phone that has not answered yet.
+    pub(super) fn early_request(
+        &mut self,
+        ctx: &mut Context<'_>,
+        tag: Token,
+        pending: &Pending,
+        request: &Message<'_>,
+    ) {
+        let status = match request.method() {
+            Some(Method::Options) => 200,
+            Some(Method::Update | Method::Invite) => 491,
+            Some(Method::Info) if trickle::brings_candidates(request) => {
+                let mut ringing = self.forks.iter_mut().map(Fork::leg_mut);
+                let leg = ringing.find(|leg| leg.tag() == tag);
+                leg.map_or(481, |leg| leg.take_candidates(request))
+            }
+            _ => 480,
+        };
+        ctx.refuse(pending.server, &pending.flow, request, status, "");
     }
 
     /// The caller's CANCEL of a request that we have under `server` (RFC 3261 §9.2).
@@ -172,8 +170,8 @@ impl Call {
             other.end.hear_answer(&answer).ok()?;
             let sdp = leg.reply_with(ctx, &session, &offer, &answer, &mut other.end);
             let sdp = sdp.ok()?;
-            session.connect(ctx, late.side, &leg.end, &offer);
-            session.connect(ctx, late.side.other(), &other.end, &answer);
+            session.connect(ctx, late.side, leg, &offer);
+            session.connect(ctx, late.side.other(), other, &answer);
             Some(sdp)
         });
         leg.acknowledge(ctx, late.cseq, sdp.as_deref());
@@ -240,7 +238,7 @@ impl Call {
     }
 
     /// Sends a request such as INFO on to the other party.
-    fn relay(
+    pub(super) fn relay(
         mut self: Box<Self>,
         ctx: &mut Context<'_>,
         from: Side,
@@ -251,7 +249,7 @@ impl Call {
         let served = self.stage == Stage::Serving;
         let to = from.other();
         if busy || self.side(to).is_none() {
-            // A served call has nobody to tell; INFO is for the DTMF that we hear in RTP anyway.
+            // A served call has nobody to tell.
             let status = if served && request.method() == Some(Method::Info) {
                 200
             } else {
@@ -341,6 +339,21 @@ pub(crate) fn answer_relayed(
     ctx.respond(server, flow, &request, status.0, "", |writer| match body {
         Some((content_type, body)) => writer.body(content_type, body),
         None => writer.finish(),
+    });
+}
+
+/// Answers with one header field that says more than the status.
+fn answer(
+    ctx: &mut Context<'_>,
+    pending: &Pending,
+    request: &Message<'_>,
+    status: u16,
+    (name, value): (HeaderName, &str),
+) {
+    let Pending { server, flow, .. } = pending;
+    ctx.respond(*server, flow, request, status, "", |mut writer| {
+        writer.header(name, value);
+        writer.finish();
     });
 }
 

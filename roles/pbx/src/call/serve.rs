@@ -1,20 +1,25 @@
 //! Calls that end at us: echo, tones, prompts.
 
-use media::{Codec, Command, Format, Source};
-use sdp::{Agreed, Sdp};
+use std::sync::Arc;
+
+use media::{Codec, Command, Format, Side, Source};
+use sdp::{Agreed, Direction, Sdp};
 use sip::{Message, StatusCode};
 
 use super::change::Asker;
 use super::steps::{offer_of, streams_of};
-use super::{Alive, Call, Session, Stage};
+use super::{Alive, Call, Leg, Session, Stage};
 use crate::context::{Context, SDP};
 use crate::{Cause, Step};
 
 impl Call {
     /// Prepares to answer the call ourselves; if it is answered already, only the sound changes.
-    pub(super) fn serve(self: Box<Self>, ctx: &mut Context<'_>, step: &Step) -> Alive {
+    pub(super) fn serve(mut self: Box<Self>, ctx: &mut Context<'_>, step: &Step) -> Alive {
         match source_of(step) {
-            Some(source) => self.serve_source(ctx, source),
+            Some(source) => {
+                self.leave_room(ctx);
+                self.serve_source(ctx, source)
+            }
             None => self.next_step(ctx),
         }
     }
@@ -25,7 +30,8 @@ impl Call {
         source: Source,
     ) -> Alive {
         self.source = Some(source);
-        if self.invite.is_none() && self.stage == Stage::Serving {
+        let early = self.early_until.is_some();
+        if self.stage == Stage::Serving && (self.invite.is_none() || early) {
             return self.change_source(ctx);
         }
         let streams = match self.offered_streams() {
@@ -61,6 +67,11 @@ impl Call {
             _ => self.own_offer(ctx),
         };
         self.stage = Stage::Serving;
+        if self.unanswered && !request.body().is_empty() {
+            self.early_until = Some(ctx.now + ctx.config.calls.ring_timeout);
+            self.send_progress(ctx, 183, Some(&sdp));
+            return Some(self);
+        }
         self.answered(ctx, None);
         self.accept_caller(ctx, &sdp);
         Some(self)
@@ -105,9 +116,13 @@ impl Call {
         let party = self.legs[self.subject.index()].as_mut()?;
         party.hear_offer(ctx, offer).ok()?;
         let agreed = party.end.agree(offer, &CODECS)?;
+        let pictures = self.pictures(ctx, offer);
+        let party = self.legs[self.subject.index()].as_mut()?;
         let session = self.session.as_ref()?;
-        let sdp = party.serve_with(ctx, session, offer, &agreed).ok()?;
+        let both = (&agreed, pictures.as_ref());
+        let sdp = party.serve_with(ctx, session, offer, both).ok()?;
         self.connect_served(ctx, offer, agreed);
+        self.agreed_on_pictures(ctx, pictures.as_ref());
         Some(sdp)
     }
 
@@ -138,9 +153,19 @@ impl Call {
         }
     }
 
+    /// What was heard before the answer has been heard for long enough.
+    pub(super) fn early_is_over(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+        self.early_until = Some(ctx.now + ctx.config.calls.ring_timeout);
+        self.next_step(ctx)
+    }
+
     /// The prompt is over.
     pub(crate) fn finished(self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
-        if self.stage == Stage::Serving {
+        if self.stage == Stage::Serving && self.is_asked_for_name() {
+            return self.may_say_name(ctx);
+        }
+        // Who is at the door of a room has time.
+        if self.stage == Stage::Serving && !self.confers() {
             self.next_step(ctx)
         } else {
             Some(self)
@@ -161,24 +186,30 @@ impl Call {
             return;
         };
         debug_assert!(agreed.stream < usize::from(streams_of(party)));
-        session.connect(ctx, self.subject, &leg.end, party);
+        session.connect(ctx, self.subject, leg, party);
+        self.tape(ctx);
         let format = Format {
             codec: codec(agreed.codec),
             payload_type: agreed.payload_type,
             ptime: agreed.ptime,
         };
         let stream = agreed.stream as u8;
-        if self.format != Some((stream, format)) {
+        let held = agreed.direction != Direction::SendRecv;
+        if self.hold_in_room(held) || self.format != Some((stream, format)) {
             self.format = Some((stream, format));
             self.play(ctx, stream, format);
         }
     }
 
     fn play(&mut self, ctx: &mut Context<'_>, stream: u8, format: Format) {
+        if self.play_room(ctx, stream, format) {
+            return;
+        }
         if let (Some(session), Some(source)) = (self.session.as_ref(), &self.source) {
             ctx.out.media.push(Command::Serve {
                 session: session.id,
                 stream,
+                side: Side::Caller,
                 source: source.clone(),
                 format,
             });
@@ -186,11 +217,22 @@ impl Call {
     }
 }
 
+impl Leg {
+    /// Whether we have a codec that the party offers.
+    pub(super) fn can_be_served(&self, offer: &Sdp<'_>) -> bool {
+        self.end.agree(offer, &CODECS).is_some()
+    }
+}
+
 fn source_of(step: &Step) -> Option<Source> {
     match step {
         Step::Echo => Some(Source::Echo),
         Step::Tone(hertz) => Some(Source::Tone(*hertz)),
-        Step::Play(name) => Some(Source::Prompt(name.as_str().into())),
+        Step::Cadence(cadence) => Some(Source::Cadence(Arc::clone(cadence))),
+        Step::Play(name) if media::prompt(name).is_some() => {
+            Some(Source::Prompt(name.as_str().into()))
+        }
+        Step::Play(name) => Some(Source::Sound(name.as_str().into())),
         // The others are about other parties.
         _ => None,
     }

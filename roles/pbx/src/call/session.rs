@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use media::{Command, Remote, SessionId, Side, StreamPorts};
-use sdp::Sdp;
-use sdp::bridge::{Endpoint, Plan};
+use media::{Command, Remote, SessionId, Side, StreamPorts, agreement};
+use sdp::bridge::Security;
+use sdp::{Anchor, Sdp};
 
+use super::leg::Leg;
+use super::pictures::Asking;
 use crate::context::Context;
-use crate::sound;
 
 /// Ports for the streams of one call towards one pair of local addresses.
 #[derive(Debug)]
@@ -105,35 +106,77 @@ impl Session {
         self.local[self.towards.index()] == Some(address)
     }
 
-    pub(super) fn port(&self, stream: usize, side: Side) -> Option<u16> {
-        let port = self.ports.get(stream)?.rtp[self.end(side).index()];
-        (port != 0).then_some(port)
+    /// Where a party sends a stream, at our `address`.
+    pub(super) fn anchor(&self, address: IpAddr, stream: usize, side: Side) -> Anchor {
+        agreement::anchor(self.ports.get(stream), self.end(side), address)
+    }
+
+    /// Ways by which a party may reach each stream: our own address, and our `public` one.
+    pub(super) fn candidates(&self, public: IpAddr, side: Side) -> Vec<(usize, Box<str>)> {
+        let side = self.end(side);
+        let host = self.local[side.index()].unwrap_or(public);
+        agreement::candidates(&self.ports, side, host, public)
     }
 
     /// Tells the worker what was agreed with a party, of which `heard` is the last description. What
     /// is the same as before changes nothing.
-    pub(super) fn connect(
-        &self,
-        ctx: &mut Context<'_>,
-        side: Side,
-        end: &Endpoint,
-        heard: &Sdp<'_>,
-    ) {
+    pub(super) fn connect(&self, ctx: &mut Context<'_>, side: Side, leg: &Leg, heard: &Sdp<'_>) {
+        // Who is there by way of a proxy or trunk may have his media elsewhere: then it is only a guess
+        // that comes to nothing.
+        let host = Some(leg.dialog.flow.remote.ip());
+        let with_more = leg.trickled.added_to(heard);
+        let with_more = with_more.as_deref().and_then(|text| Sdp::parse(text).ok());
+        let heard = with_more.as_ref().unwrap_or(heard);
         let rtp = |index| heard.media_at(index).is_some_and(|media| media.is_rtp());
         for index in 0..self.ports.len() {
-            let plan = end.plan(index, heard).filter(|_| rtp(index));
+            let plan = leg.end.plan(index, heard).filter(|_| rtp(index));
+            let asking = heard.media_at(index).and_then(|media| Asking::of(&media));
+            let by_info = asking == Some(Asking::Info) && leg.hears_wishes();
             ctx.out.media.push(Command::Connect {
                 session: self.id,
                 stream: index as u8,
                 side: self.end(side),
-                remote: plan.and_then(|plan| remote(&plan)).map(Box::new),
+                remote: plan
+                    .as_ref()
+                    .and_then(|plan| agreement::remote_described(plan, index, heard))
+                    .map(|remote| {
+                        leg.with_keys(
+                            ctx,
+                            Remote {
+                                host,
+                                asked_aside: by_info,
+                                ..remote
+                            },
+                        )
+                    })
+                    .map(Box::new),
             });
+            let readable = plan.is_some_and(|plan| *plan.security != Security::EndToEnd);
+            let full_intra = match asking {
+                Some(Asking::Feedback { full_intra }) => full_intra,
+                Some(Asking::Info) if by_info => false,
+                _ => continue,
+            };
+            if readable && !self.served {
+                ctx.out.media.push(Command::Keyframe {
+                    session: self.id,
+                    stream: index as u8,
+                    side: self.end(side),
+                    full_intra,
+                });
+            }
         }
     }
 
     /// What the media worker calls a side.
-    fn end(&self, side: Side) -> Side {
+    pub(super) fn end(&self, side: Side) -> Side {
         if self.served { Side::Caller } else { side }
+    }
+
+    /// The party that the media worker knows as `side`; `served` is the one that there is if we are the
+    /// other one.
+    pub(super) fn party(&self, side: Side, served: Side) -> Side {
+        if self.served { served } else { side }
     }
 
     /// Gives the ports back.
@@ -141,25 +184,4 @@ impl Session {
         ctx.index.sessions.remove(&self.id);
         ctx.out.media.push(Command::Close { session: self.id });
     }
-}
-
-fn remote(plan: &Plan<'_>) -> Option<Remote> {
-    let mut payloads = Vec::with_capacity(plan.payloads.len());
-    for payload in plan.payloads {
-        payloads.push(sound::payload(payload));
-    }
-    // A party may send under a number of its own for what we call otherwise.
-    for odd in plan.payloads.iter().filter(|p| p.received != p.number) {
-        let number = odd.received;
-        payloads.push(media::Payload {
-            number,
-            ..sound::payload(odd)
-        });
-    }
-    Some(Remote {
-        mux: plan.mux,
-        security: sound::security(plan.security)?,
-        payloads,
-        ..Remote::plain(plan.rtp, plan.rtcp)
-    })
 }

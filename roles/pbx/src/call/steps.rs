@@ -9,6 +9,7 @@ use store::{Contact, Reach};
 use super::change::Waiting;
 use super::divert::{Onward, Vain};
 use super::fork::Target;
+use super::handover::NO_PLACE;
 use super::leg::Party;
 use super::{Alive, Call, Session, Stage};
 use crate::context::{Context, Waiter};
@@ -36,6 +37,7 @@ impl Call {
             return self.refuse(ctx, status, cause);
         };
         match step {
+            step if self.seats_nobody(&step) => self.fail_step(ctx, NO_PLACE),
             Step::Dial(number) => self.dial(ctx, &number),
             Step::Intercom(number) => {
                 self.intercom = true;
@@ -45,12 +47,18 @@ impl Call {
             // We are in the call already: too late to let it pass by.
             Step::Proxy(target) if is_uri(&target) => self.fail_step(ctx, StatusCode(500)),
             Step::Proxy(number) => self.dial(ctx, &number),
+            Step::Conference(rules) => self.confer(ctx, rules),
+            Step::Record(step) => self.record_from_here(ctx, step),
             Step::Park(orbit) => self.park(ctx, &orbit),
             Step::Hangup(_) if self.invite.is_none() && self.transfer.is_none() => {
                 self.end(ctx, Cause::Completed, None)
             }
             Step::Trunk { trunks, number } => self.dial_out(ctx, &trunks, &number),
             Step::Hangup(status) => self.refuse(ctx, StatusCode(status), Cause::Refused),
+            Step::Early(served) => {
+                self.unanswered = self.invite.is_some();
+                self.serve(ctx, &served)
+            }
             served => self.serve(ctx, &served),
         }
     }

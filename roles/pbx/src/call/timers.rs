@@ -34,7 +34,11 @@ impl Call {
             .chain(exchange)
             .chain(waiting)
             .chain(parked)
+            .chain(self.pin_deadline())
+            .chain(self.speech_deadline())
+            .chain(self.name_deadline())
             .chain(self.ends_at)
+            .chain(self.early_until)
             .min()
     }
 
@@ -48,6 +52,9 @@ impl Call {
         let silent = |fork: &Fork| fork.give_up().is_some_and(|at| at <= ctx.now);
         if let Some(index) = self.forks.iter().position(silent) {
             return self.fork_silent(ctx, index);
+        }
+        if self.early_until.is_some_and(|at| at <= ctx.now) {
+            return self.early_is_over(ctx);
         }
         if self.ends_at.is_some_and(|at| at <= ctx.now) {
             return self.end(ctx, Cause::MaxDuration, None);
@@ -69,6 +76,15 @@ impl Call {
             && parked.until.is_some_and(|until| until <= ctx.now)
         {
             return self.recall(ctx);
+        }
+        if self.pin_deadline().is_some_and(|until| until <= ctx.now) {
+            return self.end(ctx, Cause::Refused, None);
+        }
+        if self.name_deadline().is_some_and(|at| at <= ctx.now) {
+            return self.has_said_name(ctx);
+        }
+        if self.speech_deadline().is_some_and(|at| at <= ctx.now) {
+            return self.tell_speech(ctx);
         }
         for side in [Side::Caller, Side::Callee] {
             if let Some(cause) = self.expire_leg(ctx, side) {
@@ -118,6 +134,22 @@ impl Call {
                     leg.keep_alive(ctx, call, true);
                 }
             }
+        }
+        Some(self)
+    }
+}
+
+impl Call {
+    /// Media of a party can't be protected. A call that has been answered ends, and says why; before that
+    /// the party may still come to its keys.
+    pub(crate) fn insecure(
+        self: Box<Self>,
+        ctx: &mut Context<'_>,
+        failed: media::SessionId,
+    ) -> Alive {
+        let current = self.session.as_ref().is_some_and(|s| s.id == failed);
+        if current && self.invite.is_none() {
+            return self.end(ctx, Cause::MediaInsecure, None);
         }
         Some(self)
     }

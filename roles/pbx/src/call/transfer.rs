@@ -20,13 +20,15 @@ use crate::context::{Context, Owner, Pending};
 #[derive(Debug)]
 pub(super) struct Transfer {
     /// The party that wants it, and is told how it goes.
-    by: Side,
+    pub(super) by: Side,
     /// It has asked not to be told (RFC 4488).
     silent: bool,
     /// CSeq of its REFER.
     id: u32,
     /// The last status that it was told.
     told: u16,
+    /// It is not the other party but its own place in a room that somebody else is to have.
+    pub(super) of_place: bool,
     /// How we reach it once it has hung up: its subscription is a usage of its own, and outlives the call
     /// (RFC 5057 §4, RFC 5589 §5).
     departed: Option<Box<Departed>>,
@@ -44,7 +46,7 @@ struct Departed {
 
 /// Where a party is to be sent.
 #[derive(Debug, PartialEq, Eq)]
-struct Destination {
+pub(super) struct Destination {
     number: String,
     /// Value of the Replaces header field: the other call of the transferor.
     replaces: Option<String>,
@@ -101,10 +103,14 @@ impl Call {
             silent,
             id,
             told: 0,
+            of_place: self.is_seated(),
             departed: None,
             referred_by,
         });
         self.tell_transferor(ctx, StatusCode(100));
+        if self.hands_over() {
+            return self.hand_over(ctx, &destination);
+        }
         self.send_elsewhere(ctx, side.other(), &destination)
     }
 
@@ -115,6 +121,9 @@ impl Call {
         who: Side,
         number: &str,
     ) -> Alive {
+        if self.stage == Stage::Serving && self.invite.is_none() {
+            return self.lead_away(ctx, number);
+        }
         if self.transfer_objection().is_some() {
             return Some(self);
         }
@@ -123,6 +132,7 @@ impl Call {
             silent: true,
             id: 0,
             told: 0,
+            of_place: false,
             departed: None,
             referred_by: None,
         });
@@ -133,17 +143,30 @@ impl Call {
         self.send_elsewhere(ctx, who, &destination)
     }
 
+    /// Sends a party elsewhere whom nobody but we talk to, such as one in a conference room.
+    fn lead_away(mut self: Box<Self>, ctx: &mut Context<'_>, number: &str) -> Alive {
+        if self.is_changing() || self.parked.is_some() {
+            return Some(self);
+        }
+        self.leave_room(ctx);
+        self.refusal = None;
+        self.steps = ctx.config.dialplan.steps_for(number, None).into_iter();
+        self.next_step(ctx)
+    }
+
     /// Why nobody can be transferred now, as a status.
     fn transfer_objection(&self) -> Option<u16> {
         let both = self.legs.iter().all(Option::is_some);
-        if self.stage != Stage::Talking || self.invite.is_some() || !both {
+        let talks = self.stage == Stage::Talking && both;
+        let sits = self.stage == Stage::Serving && self.is_seated();
+        if self.invite.is_some() || !talks && !sits {
             return Some(403);
         }
         // The party that leaves could still owe an answer, or be owed one.
         (self.transfer.is_some() || self.is_changing()).then_some(491)
     }
 
-    fn send_elsewhere(
+    pub(super) fn send_elsewhere(
         mut self: Box<Self>,
         ctx: &mut Context<'_>,
         who: Side,
@@ -248,10 +271,15 @@ impl Call {
         ctx: &mut Context<'_>,
         status: StatusCode,
     ) -> Alive {
+        let of_place = self.transfer.as_ref().is_some_and(|t| t.of_place);
+        let kept = self.hands_over();
         self.tell_transferor(ctx, status);
         self.transfer = None;
         for session in std::mem::take(&mut self.sessions) {
             session.close(ctx);
+        }
+        if of_place {
+            return self.keep_place(ctx, kept);
         }
         let alone = self.legs.iter().any(Option::is_none);
         self.subject = Side::Caller;
@@ -271,6 +299,9 @@ impl Call {
             .is_none_or(|transfer| transfer.by != side)
         {
             return false;
+        }
+        if self.leave_place_open(ctx) {
+            return true;
         }
         if let Some(mut leg) = self.legs[side.index()].take() {
             if let Some(transfer) = self.transfer.as_mut().filter(|transfer| !transfer.silent) {

@@ -70,6 +70,9 @@ impl Pbx {
     pub(super) fn look(&mut self, now: Instant, out: &mut Out<Event>) {
         self.with_notifier(now, out, Notifier::wake);
         self.with_courier(now, out, Courier::wake);
+        for call in self.services.rooms.take_changed(self.mint.slot()) {
+            self.with_call(now, call, out, |call, ctx| call.reseated(ctx));
+        }
     }
 
     pub(super) fn with_courier(

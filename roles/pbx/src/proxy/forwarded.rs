@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base::{Token, UnixTime};
+use base::Token;
 use media::Side;
 use sip::{Flow, HeaderName, Message, ServerKey, SessionExpires, StatusCode};
 
@@ -49,31 +49,9 @@ impl Forwarded {
         from: Caller,
         number: &str,
     ) -> Self {
-        let record = CallRecord {
-            call: id,
-            call_id: request.call_id().into(),
-            caller: (&*from.party.name).into(),
-            number: number.into(),
-            answered_by: None,
-            trunk_in: from.trunk.as_ref().map(|leg| Arc::clone(&leg.trunk.name)),
-            trunk_out: None,
-            verstat: None,
-            started: ctx.clock.unix(ctx.now),
-            answered: None,
-            ended: UnixTime(0),
-            duration_ms: 0,
-            cause: Cause::Refused,
-            status: StatusCode(200),
-            media: Default::default(),
-        };
-        ctx.out.events.push(Event::CallStarted {
-            call: id,
-            caller: Arc::clone(&record.caller),
-            number: Arc::clone(&record.number),
-            from: flow.remote,
-            at: record.started,
-            proxied: true,
-        });
+        let started = ctx.clock.unix(ctx.now);
+        let record = CallRecord::begin(id, request, &from, number, started);
+        ctx.out.events.push(record.started(flow.remote, true));
         let tag = request.from().ok().and_then(|from| from.tag());
         Self {
             id,

@@ -15,6 +15,7 @@ use super::countries::Country;
 use super::incoming::is_of_trunk;
 use super::numbers::{Format, Rewrite};
 use super::state::State;
+use crate::config::Dtmf;
 use crate::sound::STRANGERS;
 use crate::stir::StirPolicy;
 
@@ -107,6 +108,8 @@ pub struct TrunkSettings {
     pub stir: StirPolicy,
     /// Encryption and codecs.
     pub media: Arc<Policy>,
+    /// How it is told of keys.
+    pub dtmf: Dtmf,
     /// What the trunk is told of callers, and what is believed of those that it sends.
     pub identity: IdentityPolicy,
     /// How numbers are written.
@@ -140,6 +143,7 @@ impl TrunkSettings {
             peer: None,
             stir: StirPolicy::default(),
             media: Arc::clone(&STRANGERS),
+            dtmf: Dtmf::default(),
             identity: IdentityPolicy::default(),
             numbers: NumberPolicy::default(),
             max_channels: usize::MAX,

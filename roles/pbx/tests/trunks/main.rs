@@ -5,8 +5,8 @@ mod media_policies;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use base::{Clock, Mint};
@@ -114,6 +114,7 @@ impl House {
         for session in wanted {
             let streams = vec![media::StreamPorts {
                 rtp: [40000, 40002],
+                rtcp: [40001, 40003],
             }];
             let ports = Input::Media(media::Event::Allocated { session, streams });
             self.pbx.handle(self.now, ports, &mut self.out);
@@ -272,6 +273,7 @@ fn config(trunks: Vec<TrunkSettings>) -> Config {
             qualify: Duration::ZERO,
         },
         calls: CallConfig {
+            music: false,
             ring_timeout: Duration::from_secs(40),
             session_expires: Duration::from_secs(1800),
             min_session_expires: Duration::from_secs(90),
@@ -292,11 +294,13 @@ fn services() -> Services {
         publications: Arc::new(Publications::new()),
         watchers: Arc::new(Watchers::new()),
         orbits: Arc::default(),
+        rooms: Arc::default(),
         guesses: Arc::new(Guesses::new()),
         calls: Arc::new(AtomicUsize::new(0)),
         registrations_open: Arc::new(|| true),
         calls_open: Arc::new(|| true),
         way_out: Arc::new(|_, _| "192.0.2.1:5060".parse().ok()),
+        fingerprint: Arc::new(LazyLock::new(Box::new(|| None))),
     }
 }
 

@@ -42,7 +42,11 @@ fn table(command: &media::Command) -> Option<Vec<(u8, String, u8)>> {
 
 #[test]
 fn rfc4568_7_1_3_a_trunk_that_must_have_keys_gets_them_and_its_caller_needs_none() {
-    let keys = pbx::sound::with(Vec::new(), sdp::bridge::Encryption::Required);
+    let keys = pbx::sound::with(
+        Vec::new(),
+        sdp::bridge::Encryption::Required,
+        sdp::bridge::Keying::Both,
+    );
     let mut house = transit(|next| next.media = keys);
     house.register(600);
     let invite = house.passes_on("0711");
@@ -72,7 +76,11 @@ fn rfc4568_7_1_3_a_trunk_that_must_have_keys_gets_them_and_its_caller_needs_none
 
 #[test]
 fn a_trunk_that_must_have_keys_and_takes_none_has_no_call() {
-    let keys = pbx::sound::with(Vec::new(), sdp::bridge::Encryption::Required);
+    let keys = pbx::sound::with(
+        Vec::new(),
+        sdp::bridge::Encryption::Required,
+        sdp::bridge::Keying::Both,
+    );
     let mut house = transit(|next| next.media = keys);
     house.register(600);
     let invite = house.passes_on("0711");

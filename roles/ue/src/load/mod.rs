@@ -48,7 +48,9 @@ pub use account::Accounts;
 pub use callee::Seen;
 pub use error::LoadError;
 pub use histogram::{Histogram, Percentiles};
-pub use media::{Leg, MediaReport, allow_many_sockets, rtp_socket, stream};
+pub use media::{
+    Form, Hears, Keys, Leg, MediaReport, Says, Sound, allow_many_sockets, rtp_socket, stream,
+};
 pub use options::{Job, LoadOptions, UnknownJob};
 pub use report::Report;
 pub use run::{Observer, Phase, Progress, run};

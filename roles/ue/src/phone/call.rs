@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
-use sdp::{Codec, Direction, Local, Origin, Sdp};
+use media::MasterKey;
+use sdp::{Direction, Sdp};
 use sip::transaction::{ClientKey, ServerKey};
 use sip::{Dialog, Message};
 
-use super::End;
+use super::description::{Ours, Sound};
 use super::reply::Reply;
+use super::{End, Settings};
 
 /// One call.
 #[derive(Debug)]
@@ -16,8 +18,10 @@ pub(super) struct Call {
     pub(super) state: State,
     /// Where we take RTP.
     pub(super) rtp: SocketAddr,
-    /// Where the other side does.
-    pub(super) media: Option<SocketAddr>,
+    /// With which we protect it, if keys are in descriptions.
+    key: Option<MasterKey>,
+    /// What has been agreed.
+    pub(super) sound: Option<Sound>,
     /// What we want media to do.
     pub(super) wish: Direction,
     /// What we wanted before we asked for a change.
@@ -61,12 +65,17 @@ pub(super) enum State {
 }
 
 impl Call {
-    pub(super) fn new(dialog: Dialog, state: State, rtp: SocketAddr) -> Self {
+    pub(super) fn new(
+        dialog: Dialog,
+        state: State,
+        (rtp, key): (SocketAddr, Option<MasterKey>),
+    ) -> Self {
         Self {
             dialog,
             state,
             rtp,
-            media: None,
+            key,
+            sound: None,
             wish: Direction::SendRecv,
             former_wish: Direction::SendRecv,
             direction: Direction::SendRecv,
@@ -79,37 +88,33 @@ impl Call {
     }
 
     /// Our offer.
-    pub(super) fn offer(&mut self, codecs: &[Codec]) -> String {
-        let mut text = String::new();
-        let local = self.local();
-        sdp::offer(codecs, self.wish, &local, &mut text);
-        text
+    pub(super) fn offer(&mut self, settings: &Settings) -> String {
+        let wish = self.wish;
+        self.ours(settings).offer(wish)
     }
 
-    /// Our answer to `offer`, and whether it changes the direction. `None`: no codec in common.
-    pub(super) fn answer(&mut self, offer: &str, codecs: &[Codec]) -> Option<(String, bool)> {
+    /// Our answer to `offer`, and whether it changes the direction. `None`: nothing in common.
+    pub(super) fn answer(&mut self, offer: &str, settings: &Settings) -> Option<(String, bool)> {
         let sdp = Sdp::parse(offer).ok()?;
-        let mut agreed = sdp::agree(&sdp, codecs)?;
-        agreed.direction = both(agreed.direction, self.wish);
-        let changed = self.direction != agreed.direction;
-        self.direction = agreed.direction;
-        self.media = address(&sdp);
-        let mut text = String::new();
-        let local = self.local();
-        sdp::answer(&sdp, &agreed, &local, &mut text);
+        let wish = self.wish;
+        let (text, sound) = self.ours(settings).answer(&sdp, wish)?;
+        let changed = self.direction != sound.direction;
+        self.direction = sound.direction;
+        self.sound = Some(sound);
         Some((text, changed))
     }
 
-    /// Takes the answer to our offer. `false`: it has no codec that we offered.
-    pub(super) fn take_answer(&mut self, message: &Message<'_>, codecs: &[Codec]) -> bool {
+    /// Takes the answer to our offer. `false`: it has nothing that we offered.
+    pub(super) fn take_answer(&mut self, message: &Message<'_>, settings: &Settings) -> bool {
         let Ok(sdp) = Sdp::parse_bytes(message.body()) else {
             return false;
         };
-        let Some(agreed) = sdp::agree(&sdp, codecs) else {
+        let wish = self.wish;
+        let Some(sound) = self.ours(settings).hear(&sdp, wish) else {
             return false;
         };
-        self.direction = both(agreed.direction, self.wish);
-        self.media = address(&sdp);
+        self.direction = sound.direction;
+        self.sound = Some(sound);
         true
     }
 
@@ -119,31 +124,13 @@ impl Call {
         self.dialog.matches_request(request) && tag == Some(self.dialog.local_tag.as_str())
     }
 
-    fn local(&mut self) -> Local {
+    fn ours<'a>(&'a mut self, settings: &'a Settings) -> Ours<'a> {
         self.version += 1;
-        Local {
-            origin: Origin {
-                session_id: u64::from(self.rtp.port()),
-                version: self.version,
-                address: self.rtp.ip(),
-            },
+        Ours {
+            settings,
+            key: self.key.as_ref(),
             rtp: self.rtp,
+            version: self.version,
         }
     }
-}
-
-/// What is left of media if one side allows `a` and the other `b`, both seen from here.
-fn both(a: Direction, b: Direction) -> Direction {
-    let sends = |direction| matches!(direction, Direction::SendRecv | Direction::SendOnly);
-    let receives = |direction| matches!(direction, Direction::SendRecv | Direction::RecvOnly);
-    match (sends(a) && sends(b), receives(a) && receives(b)) {
-        (true, true) => Direction::SendRecv,
-        (true, false) => Direction::SendOnly,
-        (false, true) => Direction::RecvOnly,
-        (false, false) => Direction::Inactive,
-    }
-}
-
-fn address(sdp: &Sdp<'_>) -> Option<SocketAddr> {
-    Some(sdp.media_at(0)?.transport()?.rtp)
 }

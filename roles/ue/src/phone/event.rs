@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use sdp::Direction;
 use sip::StatusCode;
 
+use super::Sound;
+
 /// Names a call of one phone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CallNumber(pub u32);
@@ -54,8 +56,10 @@ pub enum Event {
     Up {
         /// The call.
         call: CallNumber,
-        /// Where the other side takes RTP.
-        media: Option<SocketAddr>,
+        /// Where we take RTP.
+        rtp: SocketAddr,
+        /// What was agreed about it.
+        sound: Option<Sound>,
     },
     /// Somebody calls.
     Incoming {

@@ -53,10 +53,8 @@ impl Phone {
         };
         let (key, offer) = (*key, offer.take());
         let description = match &offer {
-            Some(offer) => call
-                .answer(offer, &self.settings.codecs)
-                .map(|(text, _)| text),
-            None => Some(call.offer(&self.settings.codecs)),
+            Some(offer) => call.answer(offer, &self.settings).map(|(text, _)| text),
+            None => Some(call.offer(&self.settings)),
         };
         let Some(description) = description else {
             let status = StatusCode(488);
@@ -128,14 +126,14 @@ impl Phone {
         };
         self.transactions.acknowledge(now, key);
         if !request.body().is_empty() {
-            call.take_answer(request, &self.settings.codecs);
+            call.take_answer(request, &self.settings);
         }
         if matches!(call.state, State::Answered) {
             call.state = State::Up;
-            let media = call.media;
+            let (rtp, sound) = (call.rtp, call.sound.clone());
             let leave = call.leave_when_confirmed;
             let call = number;
-            out.events.push(Event::Up { call, media });
+            out.events.push(Event::Up { call, rtp, sound });
             if leave {
                 self.leave(now, number, End::Here, out);
             }
@@ -192,12 +190,12 @@ impl Phone {
         call.dialog.retarget(request);
         match request.body_of_type("application/sdp") {
             Some(offer) => {
-                let answer = call.answer(offer, &self.settings.codecs);
+                let answer = call.answer(offer, &self.settings);
                 let (text, changed) = answer.ok_or(StatusCode(488))?;
                 Ok((number, text, changed.then_some(call.direction)))
             }
             None if request.method() == Some(Method::Update) => Ok((number, String::new(), None)),
-            None => Ok((number, call.offer(&self.settings.codecs), None)),
+            None => Ok((number, call.offer(&self.settings), None)),
         }
     }
 

@@ -25,14 +25,16 @@
 //!
 //! - `event`: commands and events.
 //! - `registration`: REGISTER and its refresh.
+//! - `description`: what is agreed about its sound.
 //! - `call`: what a call is; `outgoing` and `incoming`: how it comes about and changes.
 //! - `reply`: answering later than the request came.
 //!
 //! All messages go to one server, as those of most phones do. It sends no RTP, does not transfer
 //! calls, and offers neither reliable provisional answers nor session timers; it takes part in what
-//! the server does of these.
+//! the server does of these. [`voice`](crate::voice) speaks and listens for it.
 
 mod call;
+mod description;
 mod event;
 mod incoming;
 mod outgoing;
@@ -47,8 +49,10 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use base::{Mint, Slot};
+use codec::Codec;
 use engine::{Input, Machine};
-use sdp::{Codec, Direction};
+use media::MasterKey;
+use sdp::Direction;
 use sip::{
     Expired, Flow, HeaderName, Message, Method, Received, ServerKey, StatusCode, Transactions,
     Writer,
@@ -56,6 +60,7 @@ use sip::{
 
 use crate::credentials::Challenge;
 use call::Call;
+pub use description::{Protection, Sound};
 pub use event::{CallNumber, Command, End, Event, Failure};
 use registration::{Registration, granted_seconds};
 use reply::Reply;
@@ -75,6 +80,10 @@ pub struct Settings {
     pub rtp: SocketAddr,
     /// What it offers and takes, favourite first.
     pub codecs: Vec<Codec>,
+    /// Whether it says keys beside the sound (RFC 4733).
+    pub keys: bool,
+    /// How its sound is protected.
+    pub protection: Protection,
     /// Most calls at a time; further ones are busy.
     pub calls: usize,
     /// How long a registration shall last, in seconds.
@@ -92,6 +101,8 @@ impl Settings {
             server,
             rtp: SocketAddr::new(server.local.ip(), 40_000),
             codecs: vec![Codec::Pcma, Codec::Pcmu],
+            keys: false,
+            protection: Protection::None,
             calls: 4,
             expires: 3600,
         }
@@ -107,6 +118,8 @@ pub struct Phone {
     registration: Registration,
     calls: BTreeMap<CallNumber, Call>,
     last_call: u32,
+    /// Where the next call takes RTP, if that was said.
+    rtp: Option<SocketAddr>,
 }
 
 type Out = engine::Out<Event>;
@@ -139,9 +152,15 @@ impl Phone {
             registration: Registration::new(mint.token(), mint.token()),
             calls: BTreeMap::new(),
             last_call: 0,
+            rtp: None,
             mint,
             settings,
         }
+    }
+
+    /// The next call takes RTP here, and not where the settings say.
+    pub fn take_rtp_at(&mut self, rtp: SocketAddr) {
+        self.rtp = Some(rtp);
     }
 
     /// How many calls there are, in whatever state.
@@ -396,12 +415,23 @@ impl Phone {
         }
     }
 
-    fn next_call(&mut self) -> (CallNumber, SocketAddr) {
+    fn next_call(&mut self) -> (CallNumber, (SocketAddr, Option<MasterKey>)) {
         self.last_call = self.last_call.wrapping_add(1);
         let mut rtp = self.settings.rtp;
         let offset = (self.last_call % 1000) as u16 * 2;
         rtp.set_port(rtp.port().wrapping_add(offset));
-        (CallNumber(self.last_call), rtp)
+        let rtp = self.rtp.take().unwrap_or(rtp);
+        (CallNumber(self.last_call), (rtp, self.key()))
+    }
+
+    /// A key for a call, if keys are in descriptions.
+    fn key(&mut self) -> Option<MasterKey> {
+        let Protection::Sdes(profile) = self.settings.protection else {
+            return None;
+        };
+        let bytes = std::iter::repeat_with(|| self.mint.number64().to_le_bytes()).flatten();
+        let bytes: Vec<u8> = bytes.take(MasterKey::len_for(profile)).collect();
+        MasterKey::parse(profile, &bytes).ok()
     }
 
     /// The call is over.

@@ -131,7 +131,7 @@ impl Phone {
         let salt = self.mint.number();
         let credentials = self.credentials(challenge, method, &target, salt);
         let call = self.calls.get_mut(&number)?;
-        let offer = (method == Method::Invite).then(|| call.offer(&self.settings.codecs));
+        let offer = (method == Method::Invite).then(|| call.offer(&self.settings));
         let sent_by = self.settings.server.local.to_string();
         let mut bytes = Vec::with_capacity(1024);
         let mut writer = call.dialog.request(&mut bytes, method, &sent_by, branch);
@@ -207,8 +207,9 @@ impl Phone {
         } else {
             call.dialog.retarget(response);
         }
-        let understood = call.take_answer(response, &self.settings.codecs);
-        let (direction, media) = (call.direction, call.media);
+        let understood = call.take_answer(response, &self.settings);
+        let direction = call.direction;
+        let (rtp, sound) = (call.rtp, call.sound.clone());
         let is_leaving = matches!(call.state, State::Leaving(_));
         let given_up = matches!(call.state, State::Calling { given_up: true });
         self.acknowledge(number, response, out);
@@ -221,7 +222,7 @@ impl Phone {
                     call.state = State::Up;
                 }
                 let call = number;
-                out.events.push(Event::Up { call, media });
+                out.events.push(Event::Up { call, rtp, sound });
             }
             (false, true) => out.events.push(Event::Changed(number, direction)),
         }

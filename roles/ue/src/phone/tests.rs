@@ -159,12 +159,22 @@ fn a_call_rings_is_answered_and_ended() {
     assert_eq!(world.take(0), [Event::Dialing(CALL), ringing]);
     world.command(1, Command::Answer(CALL));
     world.run(MOMENT);
-    let up = |media: &str| Event::Up {
+    let up = |rtp: &str, remote: &str| Event::Up {
         call: CALL,
-        media: Some(media.parse().unwrap()),
+        rtp: rtp.parse().unwrap(),
+        sound: Some(Sound {
+            remote: remote.parse().unwrap(),
+            codec: Codec::Pcma,
+            payload_type: 8,
+            parameters: codec::Parameters::default(),
+            events: None,
+            security: media::Security::Plain,
+            direction: Direction::SendRecv,
+        }),
     };
-    assert_eq!(world.take(0), [up("192.0.2.2:40002")]);
-    assert_eq!(world.take(1), [up("192.0.2.1:40002")]);
+    let places = ["192.0.2.1:40002", "192.0.2.2:40002"];
+    assert_eq!(world.take(0), [up(places[0], places[1])]);
+    assert_eq!(world.take(1), [up(places[1], places[0])]);
     world.command(1, Command::HangUp(CALL));
     world.run(MOMENT);
     assert_eq!(world.take(0), [Event::Ended(CALL, End::There)]);

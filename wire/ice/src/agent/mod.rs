@@ -46,6 +46,9 @@ pub enum Role {
 /// # Source
 /// RFC 8445, RFC 8838 (candidates may come late), RFC 7675 (consent).
 pub struct Agent {
+    component: u16,
+    /// How its transactions begin.
+    tag: Option<[u8; 4]>,
     role: Role,
     tie_breaker: u64,
     random: ChaCha8Rng,
@@ -105,6 +108,8 @@ impl Agent {
     pub fn new(role: Role, local: Credentials, seed: [u8; 32]) -> Self {
         let mut random = ChaCha8Rng::from_seed(seed);
         Self {
+            component: 1,
+            tag: None,
             role,
             tie_breaker: random.next_u64(),
             random,
@@ -125,6 +130,24 @@ impl Agent {
             spare: Vec::new(),
             events: VecDeque::new(),
         }
+    }
+
+    /// For another component than the first: 2 is RTCP on a port of its own.
+    ///
+    /// # Source
+    /// RFC 8445 §4.
+    #[must_use]
+    pub fn for_component(mut self, component: u16) -> Self {
+        self.component = component;
+        self
+    }
+
+    /// Its transactions begin with `tag`, so that answers to it can be told from those to others with the
+    /// same socket: [`answered`] reads it. The other 64 bits stay unguessable.
+    #[must_use]
+    pub fn tagged(mut self, tag: u32) -> Self {
+        self.tag = Some(tag.to_be_bytes());
+        self
     }
 
     /// Our credentials.
@@ -200,7 +223,8 @@ impl Agent {
         };
         let ufrag = remote.secret.credentials.ufrag();
         let is_ours = candidate.ufrag.as_deref().is_none_or(|of| of == ufrag);
-        if candidate.transport != Transport::Udp || candidate.component != 1 || !is_ours {
+        let is_here = candidate.component == self.component;
+        if candidate.transport != Transport::Udp || !is_here || !is_ours {
             return;
         }
         let Some(address) = candidate.socket_address().filter(is_possible) else {
@@ -307,6 +331,9 @@ impl Agent {
     fn transaction(&mut self) -> TransactionId {
         let mut id = TransactionId::default();
         self.random.fill_bytes(&mut id.0);
+        if let Some(tag) = self.tag {
+            id.0[..4].copy_from_slice(&tag);
+        }
         id
     }
 }
@@ -319,6 +346,18 @@ impl fmt::Debug for Agent {
             .field("selected", &self.selected())
             .finish_non_exhaustive()
     }
+}
+
+/// The [tag](Agent::tagged) of the agent that a datagram answers; none: it is no answer. Whether there is such
+/// an agent, and whether the answer is genuine, is yet to be found out.
+///
+/// # Source
+/// RFC 8489 §5: the class of a message, and its transaction.
+#[must_use]
+pub fn answered(datagram: &[u8]) -> Option<u32> {
+    let is_answer = *datagram.first()? & 0x01 != 0;
+    let tag = datagram.get(8..12).filter(|_| is_answer)?;
+    tag.try_into().ok().map(u32::from_be_bytes)
 }
 
 /// Whether anything can be there.

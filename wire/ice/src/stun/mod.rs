@@ -2,16 +2,19 @@
 //!
 //! - [`message`]: reading one. - [`mod@write`]: writing one. - [`attribute`]: numbers and addresses in it.
 //! - [`integrity`]: keys and checksums. - [`binding`]: the server that tells a client its address.
+//! - [`query`]: the client that asks for it.
 
 pub mod attribute;
 pub mod binding;
 pub mod integrity;
 pub mod message;
+pub mod query;
 pub mod write;
 
 pub use binding::answer_binding;
 pub use integrity::Key;
 pub use message::{Class, Error, Message, TransactionId};
+pub use query::Query;
 pub use write::Writer;
 
 /// Binding: the method by which a client learns its address, and by which ICE checks a path.

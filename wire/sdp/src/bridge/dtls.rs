@@ -121,14 +121,15 @@ impl Setup {
         }
     }
 
-    /// Our part in answer to an offer: the free choice is to begin, so that the handshake need not
-    /// wait for the answer; an association that there is already keeps its parts.
+    /// Our part in answer to an offer: the free choice is to wait. The offerer knows our certificate, and
+    /// answers our checks, only when it has our answer, which may be a long ringing away; then it begins
+    /// at once. An association that there is already keeps its parts.
     pub(super) const fn answered(self, now: Option<Self>) -> Self {
         match (self, now) {
             (Self::Active, _) => Self::Passive,
             (Self::Passive, _) => Self::Active,
             (Self::ActPass, Some(now)) => now,
-            (Self::ActPass, None) => Self::Active,
+            (Self::ActPass, None) => Self::Passive,
         }
     }
 
@@ -160,7 +161,7 @@ mod tests {
     #[test]
     fn rfc5763_5_roles_are_opposites() {
         use Setup::{ActPass, Active, Passive};
-        assert_eq!(ActPass.answered(None), Active);
+        assert_eq!(ActPass.answered(None), Passive);
         assert_eq!(Passive.answered(None), Active);
         assert_eq!(Active.answered(Some(Active)), Passive);
         assert_eq!(Setup::settled(Some(Active)), Passive);
@@ -170,9 +171,6 @@ mod tests {
 
     #[test]
     fn rfc8842_5_3_a_lasting_association_keeps_its_roles() {
-        assert_eq!(
-            Setup::ActPass.answered(Some(Setup::Passive)),
-            Setup::Passive
-        );
+        assert_eq!(Setup::ActPass.answered(Some(Setup::Active)), Setup::Active);
     }
 }

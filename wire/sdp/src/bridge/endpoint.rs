@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 
 use super::dtls::{Fingerprint, Setup};
 use super::formats::{Choice, Payload};
-use super::ice::{Credentials, Ice};
-use super::keys::{Crypto, Key, Random};
+use super::ice::{Credentials, Ice, Mode};
+use super::keys::{Crypto, Key, Random, Suite};
 use super::plan::{NOWHERE, Plan, Sdes, Security};
 use super::policy::{Encryption, Terms};
 use super::profile::Profile;
+use crate::levels::Levels;
 use crate::media::Media;
 use crate::session::{Line as Text, Sdp, attributes};
 
@@ -49,6 +50,8 @@ pub(super) struct Agreed {
     pub(super) mux: bool,
     pub(super) ice: bool,
     pub(super) bundled: Option<usize>,
+    /// Of a call that ends at us.
+    pub(super) levels: Levels,
 }
 
 /// What we have offered of a stream.
@@ -67,6 +70,10 @@ pub(super) struct Offer {
 /// The credentials of connectivity checks.
 #[derive(Clone, Debug)]
 pub(super) struct Checks {
+    /// What we have told the party: it holds as long as the credentials do.
+    pub(super) mode: Mode,
+    /// We have made the offer with which they began.
+    pub(super) controlling: bool,
     pub(super) local: Credentials,
     /// The party's user name fragment: another one is a restart.
     pub(super) remote: Option<Box<str>>,
@@ -159,18 +166,24 @@ impl Endpoint {
                 line.now = None;
                 continue;
             };
+            let bundled = bundle
+                .filter(|(tagged, members)| {
+                    *tagged != index && offer.bundle && members & 1 << index != 0
+                })
+                .map(|(tagged, _)| tagged);
+            // RFC 9143 §7.3.2: the tagged section speaks for the transport of all.
+            let tagged = bundled.and_then(|tagged| answer.media_at(tagged));
+            let transport = tagged.as_ref().unwrap_or(&media);
+            let before = line.now.as_ref().map(|now| now.levels);
             line.now = Some(Agreed {
-                security: line.answered(&media, offer)?,
-                mux: offer.mux && media.mux(),
-                ice: offer.ice && has_ice(&media),
-                bundled: bundle
-                    .filter(|(tagged, members)| {
-                        *tagged != index && offer.bundle && members & 1 << index != 0
-                    })
-                    .map(|(tagged, _)| tagged),
+                levels: before.unwrap_or_default().kept_by(&media),
+                security: line.answered(transport, offer)?,
+                mux: offer.mux && transport.mux(),
+                ice: offer.ice && has_ice(transport),
+                bundled,
             });
             if let Some(checks) = self.ice.as_mut().filter(|_| offer.ice) {
-                checks.remote = media.inherited("ice-ufrag").map(Into::into);
+                checks.remote = transport.inherited("ice-ufrag").map(Into::into);
             }
         }
         Ok(())
@@ -206,7 +219,7 @@ impl Endpoint {
         let media = heard.media_at(index)?;
         let checks = self.ice.as_ref().or(self.next_ice.as_ref());
         let checks = checks.filter(|_| agreed.ice);
-        let ice = checks.and_then(|checks| Ice::new(checks.local.clone(), &media));
+        let ice = checks.and_then(|checks| Ice::new(checks, &media));
         let (rtp, rtcp) = match media.transport() {
             Some(there) if agreed.mux => (there.rtp, there.rtp),
             Some(there) => (there.rtp, there.rtcp),
@@ -222,6 +235,7 @@ impl Endpoint {
             payloads: &line.payloads,
             direction: media.direction(),
             bundled: agreed.bundled,
+            levels: agreed.levels,
         })
     }
 
@@ -259,18 +273,22 @@ impl Endpoint {
         terms: &Terms<'_>,
         random: &mut dyn Random,
     ) -> Option<Checks> {
-        terms.ice.filter(|_| terms.policy.ice.accepts())?;
+        let mode = terms.ice.filter(|_| terms.policy.ice.accepts())?;
         let mut live = offer.media().filter(|media| media.is_rtp());
         let remote: Box<str> = live.find_map(|m| m.inherited("ice-ufrag"))?.into();
         let known = self.ice.as_ref().or(self.next_ice.as_ref());
         let same = |checks: &&Checks| checks.remote.as_ref().is_none_or(|r| *r == remote);
-        let local = match known.filter(same) {
-            Some(checks) => checks.local.clone(),
-            None => Credentials::generate(random),
-        };
-        Some(Checks {
-            local,
-            remote: Some(remote),
+        Some(match known.filter(same) {
+            Some(checks) => Checks {
+                remote: Some(remote),
+                ..checks.clone()
+            },
+            None => Checks {
+                mode,
+                controlling: false,
+                local: Credentials::generate(random),
+                remote: Some(remote),
+            },
         })
     }
 
@@ -297,6 +315,13 @@ impl Endpoint {
 /// The members of a description's first BUNDLE group.
 pub(super) fn bundle_group<'a>(sdp: &Sdp<'a>) -> Option<&'a str> {
     attributes(sdp.session_lines(), "group").find_map(|group| group.strip_prefix("BUNDLE"))
+}
+
+/// The section whose transport all of a BUNDLE group are to use.
+fn tagged<'s, 'a>(sdp: &'s Sdp<'a>) -> Option<Media<'s, 'a>> {
+    let mid = bundle_group(sdp)?.split_ascii_whitespace().next()?;
+    sdp.media()
+        .find(|media| media.attribute("mid") == Some(mid))
 }
 
 /// Whether the party does ICE.
@@ -356,6 +381,13 @@ impl Line {
         if media.port() == 0 && !bundled {
             return Ok(None);
         }
+        // RFC 9143 §7.2.1: the tagged section speaks for the transport of all.
+        let tagged = tagged(offer).filter(|_| bundled);
+        if let Some(tagged) = &tagged {
+            let transport = Traits::read(tagged);
+            traits.fingerprint = traits.fingerprint.or(transport.fingerprint);
+            traits.setup = traits.setup.or(transport.setup);
+        }
         let Some(profile) = Profile::parse(media.proto()) else {
             let security = Security::EndToEnd;
             return Ok(Some(Agreed {
@@ -370,7 +402,7 @@ impl Line {
         self.profile = profile;
         Ok(Some(Agreed {
             security,
-            mux: terms.policy.mux.accepts() && media.mux(),
+            mux: terms.policy.mux.accepts() && tagged.as_ref().unwrap_or(media).mux(),
             ..Agreed::default()
         }))
     }
@@ -418,8 +450,11 @@ impl Line {
         if !traits.crypto || !terms.policy.keying.has_sdes() {
             return None;
         }
-        let mut lines = attributes(media.lines(), "crypto").filter_map(Crypto::parse);
-        let line = lines.find(|line| terms.policy.suites.contains(&line.suite))?;
+        let first = |suites: &[Suite]| {
+            let mut lines = attributes(media.lines(), "crypto").filter_map(Crypto::parse);
+            lines.find(|line| suites.contains(&line.suite))
+        };
+        let line = first(&terms.policy.prefers).or_else(|| first(&terms.policy.suites))?;
         let mut known = [&self.now, &self.next].into_iter().flatten();
         let known = known.find_map(|agreed| match &agreed.security {
             Security::Sdes(sdes) if sdes.suite == line.suite => Some(sdes.local.clone()),
@@ -450,9 +485,13 @@ impl Line {
             .setup
             .and_then(Setup::parse)
             .unwrap_or(Setup::ActPass);
+        let fresh = now.is_none() && offered == Setup::ActPass;
         Some(Security::Dtls {
             fingerprint,
-            setup: offered.answered(now),
+            setup: match fresh && terms.policy.begins {
+                true => Setup::Active,
+                false => offered.answered(now),
+            },
         })
     }
 
@@ -503,7 +542,7 @@ impl Offer {
     }
 }
 
-/// Where the streams of a description go, and whose it is, as [`Rewrite`](crate::Rewrite) has it.
+/// Whose a description of ours is, and where its streams go.
 #[derive(Clone, Copy, Debug)]
 pub struct Ours<'a> {
     /// The new `o=` line; its address also becomes the session's `c=`.
@@ -511,7 +550,7 @@ pub struct Ours<'a> {
     /// What happens to each media section; sections beyond the slice are refused.
     pub media: &'a [crate::Anchor],
     /// Values of `a=candidate` for a stream, by its index; a stream without any has its own address
-    /// as its candidate.
+    /// as its candidate. Those of the second component are left out where RTCP shares the port.
     pub candidates: &'a [(usize, Box<str>)],
 }
 
@@ -522,9 +561,6 @@ impl Ours<'_> {
     }
 
     pub(super) fn at(&self, index: usize) -> Option<SocketAddr> {
-        match self.anchor(index) {
-            crate::Anchor::At(at) => Some(at),
-            _ => None,
-        }
+        self.anchor(index).address()
     }
 }

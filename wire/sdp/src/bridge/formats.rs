@@ -1,6 +1,6 @@
 //! Payload types on both sides of us: which codecs an offer has, and what an answer comes to.
 
-use super::policy::{Add, Policy, Transcodable};
+use super::policy::{Add, Events, Policy, Transcodable};
 use crate::media::Media;
 use crate::payload::RtpMap;
 use crate::session::Sdp;
@@ -216,7 +216,7 @@ pub(super) fn offered(
     bound: Bound<'_, '_>,
 ) -> Option<Chosen> {
     let any = from.codecs.is_empty() && policy.codecs.is_empty();
-    let untouched = any && policy.transcode.is_empty();
+    let untouched = any && policy.transcode.is_empty() && policy.events != Events::Never;
     if untouched || !source.kind().eq_ignore_ascii_case("audio") {
         return Some(Chosen::AsIs);
     }
@@ -225,7 +225,14 @@ pub(super) fn offered(
     let mut kept = kept(&all, policy);
     kept.retain(|&index| from.allows(all[index].name));
     let added = added(&all, &kept, policy);
-    if added.is_empty() && kept.iter().copied().eq(codecs(&all)) {
+    let has_events = all.iter().any(Coding::is_event);
+    let events = match policy.events {
+        Events::Follow => has_events,
+        Events::Always => has_events || is_convertible(&all, policy),
+        Events::Never => false,
+    };
+    let same = added.is_empty() && kept.iter().copied().eq(codecs(&all));
+    if same && events == has_events {
         return Some(Chosen::AsIs);
     }
     if added.is_empty() && kept.is_empty() {
@@ -240,13 +247,20 @@ pub(super) fn offered(
         list.push(all[index], Some(maps[index].payload_type));
     }
     for coding in &added {
-        list.add(coding.coding(), coding.payload_type);
+        let fmtp = policy.fmtp_of(coding);
+        let coded = Coding {
+            fmtp,
+            ..coding.coding()
+        };
+        list.add(coded, coding.payload_type);
     }
-    let aside = all.iter().zip(&maps);
-    for (coding, map) in aside.filter(|(coding, _)| coding.is_event() || coding.is_noise()) {
+    let aside = |coding: &Coding<'_>| events && coding.is_event() || coding.is_noise();
+    for (coding, map) in all.iter().zip(&maps).filter(|(coding, _)| aside(coding)) {
         list.push(*coding, Some(map.payload_type));
     }
-    list.add_events();
+    if events {
+        list.add_events();
+    }
     Some(Chosen::These(list.chosen))
 }
 
@@ -292,38 +306,48 @@ fn codecs(all: &[Coding<'_>]) -> impl Iterator<Item = usize> {
 
 /// Codecs that we add behind those that are kept, since we can convert.
 fn added(all: &[Coding<'_>], kept: &[usize], policy: &Policy) -> Vec<&'static Transcodable> {
-    let needed = match policy.add {
+    if !is_convertible(all, policy) {
+        return Vec::new();
+    }
+    let there = |name: &str| {
+        let mut kept = kept.iter();
+        kept.any(|&index| all[index].name.eq_ignore_ascii_case(name))
+    };
+    let needed = |known: &Transcodable| match policy.add {
         Add::Always => true,
         Add::Needed if policy.codecs.is_empty() => {
-            let universal = |index: &usize| {
-                let name = all[*index].name;
-                name.eq_ignore_ascii_case("PCMU") || name.eq_ignore_ascii_case("PCMA")
-            };
-            !kept.iter().any(universal)
+            is_universal(known.name) || !UNIVERSAL.into_iter().any(there)
         }
         Add::Needed => kept.is_empty(),
     };
-    if !needed
-        || !all
-            .iter()
-            .any(|coding| coding.transcodable(policy).is_some())
-    {
-        return Vec::new();
-    }
-    let there = |known: &Transcodable| {
+    let known_there = |known: &Transcodable| {
         let mut kept = kept.iter();
         kept.any(|&index| known.coding().same(&all[index]))
     };
     let mut added: Vec<_> = policy
         .transcode
         .iter()
-        .filter(|known| policy.allows(known.name) && !there(known))
+        .filter(|known| policy.allows(known.name) && needed(known) && !known_there(known))
         .collect();
     added.sort_by_key(|known| {
         let mut wished = policy.codecs.iter();
         wished.position(|name| name.eq_ignore_ascii_case(known.name))
     });
     added
+}
+
+/// Whether we can convert one of these.
+fn is_convertible(all: &[Coding<'_>], policy: &Policy) -> bool {
+    let mut all = all.iter();
+    all.any(|coding| coding.transcodable(policy).is_some())
+}
+
+/// The two laws of G.711: whoever has no other codec has one of them.
+const UNIVERSAL: [&str; 2] = ["PCMU", "PCMA"];
+
+fn is_universal(name: &str) -> bool {
+    let mut universal = UNIVERSAL.iter();
+    universal.any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// A list of payload types with distinct numbers.
@@ -364,15 +388,12 @@ impl List<'_, '_> {
         })
     }
 
-    /// Telephone events for each clock of a codec, where there are any at all (RFC 4733 §2.1).
+    /// Telephone events for each clock of a codec (RFC 4733 §2.1).
     fn add_events(&mut self) {
         let has_event = |chosen: &[Choice], clock| {
             let mut chosen = chosen.iter().filter(|c| c.coding().is_event());
-            chosen.any(|choice| clock == 0 || choice.clock_rate == clock)
+            chosen.any(|choice| choice.clock_rate == clock)
         };
-        if !has_event(&self.chosen, 0) {
-            return;
-        }
         let codecs = self.chosen.iter().filter(|c| c.coding().is_codec());
         let clocks: Vec<u32> = codecs.map(|choice| choice.clock_rate).collect();
         for clock_rate in clocks {
@@ -405,7 +426,8 @@ pub(super) struct Paired {
 }
 
 /// Brings an answer together with the offer of the side that it is for. `ours` is what we made of
-/// the offer; empty: we left the formats as they were. None: the sides have nothing in common.
+/// the offer; empty: we left the formats as they were. `policy` is the offerer's, and `converts` says
+/// whether we can read what the sides send. None: they have nothing in common.
 ///
 /// # Source
 /// RFC 3264 §6.1
@@ -413,22 +435,28 @@ pub(super) fn pair(
     offer: &Media<'_, '_>,
     answer: &Media<'_, '_>,
     ours: &[Choice],
-    policy: &Policy,
+    (policy, converts): (&Policy, bool),
 ) -> Option<Paired> {
-    if ours.is_empty() && answer.formats().all(|format| offer.has_format(format)) {
+    let same = ours.is_empty() && answer.formats().all(|format| offer.has_format(format));
+    let can = Can { policy, converts };
+    let repacks = can.repacks(offer);
+    if same && !repacks && !can.part_events(offer, answer) {
         return Some(Paired::untouched(Chosen::AsIs));
     }
     if !offer.kind().eq_ignore_ascii_case("audio") {
         return filtered(offer, answer).map(Paired::untouched);
     }
     let mut offerer: Vec<_> = numbered(offer, &[]);
-    offerer.retain(|(_, coding)| !coding.is_codec() || policy.allows(coding.name));
+    offerer.retain(|(_, coding)| match coding.is_event() {
+        true => policy.events != Events::Never,
+        false => !coding.is_codec() || policy.allows(coding.name),
+    });
     let answerer: Vec<_> = numbered(answer, ours);
-    let chosen = common(&offerer, &answerer);
+    let chosen = common(&offerer, &answerer, can);
     let chosen = if chosen.iter().any(|choice| choice.coding().is_codec()) {
         chosen
     } else {
-        converted(&offerer, &answerer, policy)?
+        converted(&offerer, &answerer, can)?
     };
     let equal = |choice: &Choice, (number, coding): &(u8, Coding<'_>)| {
         choice.number == *number && choice.coding().same(coding)
@@ -436,7 +464,8 @@ pub(super) fn pair(
     let passes = answerer
         .iter()
         .all(|theirs| chosen.iter().any(|choice| equal(choice, theirs)));
-    if passes {
+    let events = chosen.iter().any(|choice| choice.coding().is_event());
+    if passes && !repacks && events == has_events(&answerer) {
         return Some(Paired::untouched(Chosen::These(chosen)));
     }
     let of_offerer = chosen.iter().filter_map(|choice| {
@@ -505,7 +534,11 @@ fn numbered<'a>(media: &Media<'_, 'a>, ours: &'a [Choice]) -> Vec<(u8, Coding<'a
 
 /// What both have, in the answerer's order, under the offerer's numbers, with the answerer's
 /// parameters.
-fn common(offerer: &[(u8, Coding<'_>)], answerer: &[(u8, Coding<'_>)]) -> Vec<Choice> {
+fn common(
+    offerer: &[(u8, Coding<'_>)],
+    answerer: &[(u8, Coding<'_>)],
+    can: Can<'_>,
+) -> Vec<Choice> {
     let mut chosen: Vec<Choice> = Vec::with_capacity(answerer.len());
     for (source, coding) in answerer {
         let free = |number: &u8| !chosen.iter().any(|choice| choice.number == *number);
@@ -519,18 +552,59 @@ fn common(offerer: &[(u8, Coding<'_>)], answerer: &[(u8, Coding<'_>)]) -> Vec<Ch
     // An answerer whose events run on another clock than the offerer's has them all the same.
     let has = |list: &[Choice]| list.iter().any(|choice| choice.coding().is_event());
     if !has(&chosen) {
-        chosen.extend(events(offerer, answerer, &chosen));
+        chosen.extend(events(offerer, answerer, &chosen, can));
     }
     chosen
 }
 
-/// The offerer's best telephone events, if both sides have some.
+/// What we may and can do between the sides of an answer.
+#[derive(Clone, Copy)]
+struct Can<'a> {
+    policy: &'a Policy,
+    converts: bool,
+}
+
+impl Can<'_> {
+    /// Whether keys become tones and tones keys on their way from and to a side with this codec.
+    fn turn_keys(self, coding: &Coding<'_>) -> bool {
+        self.converts && coding.transcodable(self.policy).is_some()
+    }
+
+    /// Whether packets are made anew, so that both sides' payload types have to be known.
+    fn repacks(self, offer: &Media<'_, '_>) -> bool {
+        self.policy.repacks && self.converts && offer.kind().eq_ignore_ascii_case("audio")
+    }
+
+    /// Whether the sides are to differ in whether they have telephone events.
+    fn part_events(self, offer: &Media<'_, '_>, answer: &Media<'_, '_>) -> bool {
+        let has_events =
+            |media: &Media<'_, '_>| media.rtpmaps().any(|map| map.is_telephone_event());
+        match self.policy.events {
+            Events::Never => has_events(answer),
+            Events::Follow | Events::Always => {
+                let first = answer.rtpmaps().next();
+                let turns = first.is_some_and(|map| self.turn_keys(&Coding::of(answer, &map)));
+                turns && has_events(offer) && !has_events(answer)
+            }
+        }
+    }
+}
+
+fn has_events(codings: &[(u8, Coding<'_>)]) -> bool {
+    codings.iter().any(|(_, coding)| coding.is_event())
+}
+
+/// The offerer's best telephone events, if both sides have some, or the answerer's keys can be tones.
 fn events(
     offerer: &[(u8, Coding<'_>)],
     answerer: &[(u8, Coding<'_>)],
     chosen: &[Choice],
+    can: Can<'_>,
 ) -> Option<Choice> {
-    answerer.iter().find(|(_, coding)| coding.is_event())?;
+    let first = chosen.first().map(Choice::coding);
+    if !has_events(answerer) && !first.is_some_and(|coding| can.turn_keys(&coding)) {
+        return None;
+    }
     let clock = chosen.first().map_or(0, |choice| choice.clock_rate);
     let events = || offerer.iter().filter(|(_, coding)| coding.is_event());
     let best = events()
@@ -543,8 +617,9 @@ fn events(
 fn converted(
     offerer: &[(u8, Coding<'_>)],
     answerer: &[(u8, Coding<'_>)],
-    policy: &Policy,
+    can: Can<'_>,
 ) -> Option<Vec<Choice>> {
+    let policy = can.policy;
     let known = |(_, coding): &&(u8, Coding<'_>)| coding.transcodable(policy).is_some();
     answerer.iter().find(known)?;
     let usable = || offerer.iter().filter(known);
@@ -555,10 +630,10 @@ fn converted(
     let (number, coding) = usable().min_by_key(|(_, coding)| rank(coding.name))?;
     let mut choice = coding.choice(*number, None);
     if !coding.is_amr() {
-        choice.fmtp = coding.transcodable(policy)?.fmtp.into();
+        choice.fmtp = policy.fmtp_of(coding.transcodable(policy)?).into();
     }
     let mut chosen = vec![choice];
-    chosen.extend(events(offerer, answerer, &chosen));
+    chosen.extend(events(offerer, answerer, &chosen, can));
     Some(chosen)
 }
 

@@ -1,13 +1,15 @@
 //! ICE as a description shows it (RFC 8839). The checks themselves are the media workers' work.
 
+use super::endpoint::Checks;
 use super::keys::Random;
 use crate::media::Media;
 use crate::session::attributes;
 
 /// How we do ICE.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// We answer checks and send none: enough for whoever is reached at a public address.
+    #[default]
     Lite,
     /// We send checks as well.
     Full,
@@ -72,6 +74,13 @@ fn word<const N: usize>(random: &mut dyn Random) -> Box<str> {
 /// Both sides' ICE of one stream, for the media worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ice {
+    /// How we do it, as we have told the party.
+    pub mode: Mode,
+    /// We are the ones who choose the way: we made the offer with which ICE began.
+    ///
+    /// # Source
+    /// RFC 8445 §6.1.1
+    pub controlling: bool,
     /// Ours.
     pub local: Credentials,
     /// The party's.
@@ -89,13 +98,15 @@ impl Ice {
     /// Most candidates that are taken from one section.
     pub const MAX_CANDIDATES: usize = 32;
 
-    pub(super) fn new(local: Credentials, media: &Media<'_, '_>) -> Option<Self> {
+    pub(super) fn new(ours: &Checks, media: &Media<'_, '_>) -> Option<Self> {
         let candidates = attributes(media.lines(), "candidate");
         let trickles = media
             .inherited("ice-options")
             .is_some_and(|options| options.split_ascii_whitespace().any(|o| o == "trickle"));
         Some(Self {
-            local,
+            mode: ours.mode,
+            controlling: ours.controlling,
+            local: ours.local.clone(),
             remote: Credentials::read(media)?,
             remote_lite: media.inherited("ice-lite").is_some(),
             candidates: candidates

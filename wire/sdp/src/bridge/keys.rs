@@ -206,11 +206,11 @@ impl Crypto {
         usable.then_some(Self { tag, suite, key })
     }
 
-    /// Appends the whole line.
-    pub(super) fn encode(&self, out: &mut String) {
+    /// Appends the whole line; `lifetime`: with the number of packets that the key lasts.
+    pub(super) fn encode(&self, lifetime: bool, out: &mut String) {
         let _ = write!(out, "a=crypto:{} {} inline:", self.tag, self.suite.name());
         self.key.encode(out);
-        out.push_str("\r\n");
+        out.push_str(if lifetime { "|2^31\r\n" } else { "\r\n" });
     }
 }
 
@@ -236,10 +236,17 @@ mod tests {
             assert_eq!(key.as_bytes().len(), suite.key_length());
             let line = Crypto { tag, suite, key };
             let mut text = String::new();
-            line.encode(&mut text);
+            line.encode(false, &mut text);
             let value = text.trim_end().strip_prefix("a=crypto:").unwrap();
             assert_eq!(Crypto::parse(value), Some(line.clone()), "{value}");
-            assert_eq!(Crypto::parse(value.trim_end_matches('=')), Some(line));
+            assert_eq!(
+                Crypto::parse(value.trim_end_matches('=')),
+                Some(line.clone())
+            );
+            let mut lasting = String::new();
+            line.encode(true, &mut lasting);
+            assert_eq!(lasting.trim_end(), format!("a=crypto:{value}|2^31"));
+            assert_eq!(Crypto::parse(&lasting.trim_end()[9..]), Some(line));
             assert_eq!(Crypto::parse(&value[..value.len() - 4]), None);
         }
     }

@@ -38,5 +38,5 @@ pub use ice::Ice;
 pub use keys::{Crypto, Key, Random, Suite};
 pub use negotiate::Said;
 pub use plan::{Plan, Sdes, Security};
-pub use policy::{Add, Encryption, Keying, Policy, Terms, Transcodable, Use};
+pub use policy::{Add, Encryption, Events, Keying, Policy, Terms, Transcodable, Use};
 pub use profile::Profile;

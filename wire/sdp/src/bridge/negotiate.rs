@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::dtls::Setup;
-use super::endpoint::{Endpoint, Offer, Ours, Refusal, bundle_group};
+use super::endpoint::{Agreed, Endpoint, Offer, Ours, Refusal, bundle_group};
 use super::formats::{self, Bound, Chosen, Paired};
 use super::ice::Credentials;
 use super::keys::{Crypto, Key, Random};
@@ -58,12 +58,12 @@ impl Endpoint {
         }
         self.begin_ice(terms, random);
         let bundle = self.offered_bundle(said.sdp);
-        let heard = if self.touches(said, terms) { heard } else { "" };
-        let heard = Sdp::parse(heard).ok();
+        let named = Sdp::parse(heard).ok();
+        let heard = named.as_ref().filter(|_| self.touches(said, terms));
         let sections: Vec<_> = (0..said.sdp.media_count())
             .map(|index| {
                 let media = said.sdp.media_at(index)?;
-                let heard = heard.as_ref().and_then(|heard| heard.media_at(index));
+                let heard = heard.and_then(|heard| heard.media_at(index));
                 let chosen = self.choose(index, &media, said.policy, terms, heard);
                 if chosen.is_none() {
                     self.lines[index].offer = None;
@@ -81,7 +81,10 @@ impl Endpoint {
             .enumerate()
             .map(|(index, section)| match section {
                 Some((media, chosen)) => {
-                    self.offered_section(index, &media, chosen, &bundle, ours, terms)
+                    // RFC 8829 §5.2.2: a section that has had a name keeps it.
+                    let own = named.as_ref().and_then(|named| named.media_at(index));
+                    let mid = own.and_then(|media| media.attribute("mid").map(Into::into));
+                    self.offered_section(index, &media, chosen, (&bundle, mid), ours, terms)
                 }
                 None => Section::Refused,
             })
@@ -90,10 +93,11 @@ impl Endpoint {
             source: said.sdp,
             answered: None,
             policy: terms.policy,
+            sources: terms.policy.sources,
             ours,
             sections: &sections,
             bundle: &bundle.group,
-            ice: terms.ice,
+            ice: self.ice.as_ref().map(|checks| checks.mode),
         }
         .encode(out);
         Ok(())
@@ -139,10 +143,12 @@ impl Endpoint {
             source: answer,
             answered: Some(offer),
             policy: terms.policy,
+            // A browser takes the sources that a phone names for all that there are, and we have others.
+            sources: terms.policy.sources && self.ice.is_some() == by.ice.is_some(),
             ours,
             sections: &sections,
             bundle: &bundle,
-            ice: terms.ice,
+            ice: self.ice.as_ref().map(|checks| checks.mode),
         }
         .encode(out);
         Ok(())
@@ -237,7 +243,10 @@ impl Endpoint {
         line.profile = Profile {
             secure: must,
             dtls: offer.dtls,
-            feedback: policy.feedback.offers(source.feedback),
+            // Who has it beside a handshake is a browser or its like; a phone without one may not know it.
+            feedback: policy
+                .feedback
+                .offers(source.feedback && source.dtls == offer.dtls),
         };
         Ok(offer)
     }
@@ -245,8 +254,13 @@ impl Endpoint {
     /// Credentials for offers, if there are none yet.
     fn begin_ice(&mut self, terms: &Terms<'_>, random: &mut dyn Random) {
         let offered = |line: &super::endpoint::Line| line.offer.as_ref().is_some_and(|o| o.ice);
-        if terms.ice.is_some() && self.ice.is_none() && self.lines.iter().any(offered) {
+        if let Some(mode) = terms.ice
+            && self.ice.is_none()
+            && self.lines.iter().any(offered)
+        {
             self.ice = Some(super::endpoint::Checks {
+                mode,
+                controlling: true,
                 local: Credentials::generate(random),
                 remote: None,
             });
@@ -289,13 +303,17 @@ impl Endpoint {
         index: usize,
         media: &Media<'_, 'e>,
         chosen: Chosen,
-        bundle: &Bundle,
+        (bundle, mid): (&Bundle, Option<Box<str>>),
         ours: &Ours<'_>,
         terms: &Terms<'e>,
     ) -> Section<'e> {
         let line = &self.lines[index];
-        let (Anchor::At(at), Some(offer)) = (ours.anchor(index), &line.offer) else {
-            return match ours.anchor(index) {
+        // RFC 9143 §7.4.1: what goes over another stream's port goes on doing so.
+        let now = line.now.as_ref().and_then(|now| now.bundled);
+        let now = now.filter(|_| line.offer.as_ref().is_some_and(|offer| offer.bundle));
+        let anchor = ours.anchor(now.unwrap_or(index));
+        let (Some(at), Some(offer)) = (anchor.address(), &line.offer) else {
+            return match anchor {
                 Anchor::Keep => Section::Kept,
                 _ => Section::Refused,
             };
@@ -308,6 +326,7 @@ impl Endpoint {
         Section::Edited(Box::new(Edit {
             kind: media.kind(),
             at,
+            shared: anchor.is_shared(),
             proto,
             foreign: offer.end_to_end,
             chosen,
@@ -322,7 +341,7 @@ impl Endpoint {
                 .as_ref()
                 .filter(|_| offer.ice)
                 .map(|checks| &checks.local),
-            mid: bundle.mids.get(index).cloned().flatten(),
+            mid: bundle.mids.get(index).cloned().flatten().or(mid),
             feedback: line.profile.feedback || terms.policy.feedback.accepts(),
             direction: held.then(|| media.direction()),
         }))
@@ -367,11 +386,13 @@ impl Endpoint {
                     media.kind().eq_ignore_ascii_case(offered.kind()) && media.port() != 0
                 };
                 let answered = answer.media_at(index).filter(same)?;
-                self.agreed(index)?;
-                by.agreed(index)
-                    .filter(|_| ours.anchor(index) != Anchor::Refuse)?;
+                let readable = |agreed: &Agreed| agreed.security != Security::EndToEnd;
+                let ours_is = readable(self.agreed(index)?);
+                let theirs = by.agreed(index);
+                let theirs = theirs.filter(|_| ours.anchor(index) != Anchor::Refuse)?;
+                let how = (terms.policy, ours_is && readable(theirs));
                 let line = &by.lines[index];
-                let pair = formats::pair(&offered, &answered, &line.formats, terms.policy);
+                let pair = formats::pair(&offered, &answered, &line.formats, how);
                 unpaired |= pair.is_none();
                 pair
             })
@@ -411,8 +432,9 @@ impl Endpoint {
         let Some(agreed) = &self.lines[index].now else {
             return Section::Refused;
         };
-        let at = match ours.anchor(agreed.bundled.unwrap_or(index)) {
-            Anchor::At(at) => at,
+        let anchor = ours.anchor(agreed.bundled.unwrap_or(index));
+        let at = match anchor {
+            Anchor::At(at) | Anchor::Shared(at) => at,
             Anchor::Keep => return Section::Kept,
             Anchor::Refuse => return Section::Refused,
         };
@@ -429,6 +451,7 @@ impl Endpoint {
         Section::Edited(Box::new(Edit {
             kind: offered.kind(),
             at,
+            shared: anchor.is_shared(),
             proto: offered.proto(),
             foreign: agreed.security == Security::EndToEnd,
             chosen,

@@ -6,6 +6,7 @@ use super::dtls::{Fingerprint, Setup};
 use super::formats::Payload;
 use super::ice::Ice;
 use super::keys::{Key, Suite};
+use crate::levels::Levels;
 use crate::media::Direction;
 
 /// One stream of one side.
@@ -27,6 +28,8 @@ pub struct Plan<'a> {
     pub direction: Direction,
     /// The stream goes over the port of this one, and has none of its own (RFC 9143).
     pub bundled: Option<usize>,
+    /// Header extensions that say how loud it is, in a call that ends at us.
+    pub levels: Levels,
 }
 
 /// How a stream is protected.

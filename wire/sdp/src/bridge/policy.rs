@@ -13,12 +13,33 @@ pub struct Policy {
     pub keying: Keying,
     /// What SDES may use; offered in this order. No more than [`Suite::ALL`] has count.
     pub suites: Vec<Suite>,
+    /// The keys that we write say how long they last, for parties that want to know.
+    ///
+    /// # Source
+    /// RFC 4568 §6.1
+    pub lifetime: bool,
+    /// Of the party's keys the first with one of these suites is taken; none: the first of all.
+    pub prefers: Vec<Suite>,
+    /// Where the party leaves the choice, we begin the handshake instead of waiting for it.
+    ///
+    /// # Source
+    /// RFC 5763 §5
+    pub begins: bool,
+    /// Payload types of both sides are told even where they are the same, because packets change.
+    pub repacks: bool,
+    /// The packet length in milliseconds that the party is told; none: the other side's.
+    pub ptime: Option<u8>,
     /// The feedback profile (RTP/AVPF, RTP/SAVPF) and its `a=rtcp-fb` lines.
     pub feedback: Use,
     /// RTCP on the RTP port (RFC 5761).
     pub mux: Use,
     /// ICE, where [`Terms::ice`] says that we can.
     pub ice: Use,
+    /// Candidates of the party may come after its description, as whoever signals for us can take them.
+    ///
+    /// # Source
+    /// RFC 8840 §4.1
+    pub trickles: bool,
     /// All streams on one port (RFC 9143).
     pub bundle: Use,
     /// `a=ssrc`, `a=msid` and their like are kept; for browsers on both sides.
@@ -30,8 +51,13 @@ pub struct Policy {
     pub codecs: Vec<Box<str>>,
     /// Codecs that we can convert into each other, in the order in which we add them.
     pub transcode: &'static [Transcodable],
+    /// What we say in `a=fmtp` of codecs that we add, by their names, in place of what
+    /// [`transcode`](Self::transcode) has.
+    pub fmtp: Vec<(Box<str>, Box<str>)>,
     /// When codecs are added that the other side has not got.
     pub add: Add,
+    /// Telephone events (RFC 4733), where sound can be converted.
+    pub events: Events,
 }
 
 impl Default for Policy {
@@ -41,15 +67,23 @@ impl Default for Policy {
             encryption: Encryption::Follow,
             keying: Keying::Both,
             suites: Suite::ALL.to_vec(),
+            lifetime: false,
+            prefers: Vec::new(),
+            begins: false,
+            repacks: false,
+            ptime: None,
             feedback: Use::Follow,
             mux: Use::Follow,
             ice: Use::Never,
+            trickles: false,
             bundle: Use::Never,
             sources: true,
             extensions: true,
             codecs: Vec::new(),
             transcode: &[],
+            fmtp: Vec::new(),
             add: Add::Needed,
+            events: Events::Follow,
         }
     }
 }
@@ -60,10 +94,33 @@ impl Policy {
         self.codecs.is_empty() || self.codecs.iter().any(|c| c.eq_ignore_ascii_case(name))
     }
 
+    /// What we say of a codec that we add.
+    pub(super) fn fmtp_of(&self, known: &Transcodable) -> &str {
+        let mut named = self.fmtp.iter();
+        let named = named.find(|(name, _)| name.eq_ignore_ascii_case(known.name));
+        named.map_or(known.fmtp, |(_, fmtp)| fmtp)
+    }
+
     /// What we can do with this codec, if we can convert it.
     pub(super) fn transcodable(&self, map: &RtpMap<'_>) -> Option<&'static Transcodable> {
         self.transcode.iter().find(|known| known.is(map))
     }
+}
+
+/// Whether a side has telephone events.
+///
+/// # Source
+/// RFC 4733 §2.1
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Events {
+    /// Offered where the other side has them; who offers them gets them, though the other side may have none:
+    /// its keys become tones there.
+    #[default]
+    Follow,
+    /// Offered even where the other side has none.
+    Always,
+    /// Neither offered nor taken.
+    Never,
 }
 
 /// Whether media of a side are protected.
@@ -131,8 +188,8 @@ impl Use {
 /// When an offer gets codecs that its maker has not got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Add {
-    /// If G.711, which everybody has, is not among those that are left; or if the side has a list of
-    /// its own and nothing of it is left.
+    /// G.711, which everybody has, in the law that is not among those that are left, and everything if
+    /// neither is; or, where the side has a list of its own, if nothing of it is left.
     Needed,
     /// Always.
     Always,

@@ -5,10 +5,10 @@ use super::keys::Random;
 use super::negotiate::Said;
 use super::plan::Security;
 use super::policy::{Policy, Terms};
-use crate::Anchor;
 use crate::local::{self, Agreed, Local};
 use crate::media::Direction;
 use crate::payload::Codec;
+use crate::pictures::{PictureCodec, Pictures};
 use crate::session::Sdp;
 
 impl Endpoint {
@@ -19,14 +19,27 @@ impl Endpoint {
     /// RFC 3264 §6.1
     #[must_use]
     pub fn agree(&self, party: &Sdp<'_>, supported: &[Codec]) -> Option<Agreed> {
-        let usable = |index| {
-            let agreed = self.agreed(index);
-            agreed.is_some_and(|agreed| agreed.security != Security::EndToEnd)
-        };
-        local::agree_where(party, supported, usable)
+        local::agree_where(party, supported, |index| self.is_ours(index))
     }
 
-    /// Appends our answer to the party's offer: the agreed stream is taken, all others are refused.
+    /// Finds the first stream of pictures of a party that is not refused and has one of `codecs`, which
+    /// come in our order of preference.
+    ///
+    /// # Source
+    /// RFC 3264 §6.1
+    #[must_use]
+    pub fn agree_pictures(&self, party: &Sdp<'_>, codecs: &[PictureCodec]) -> Option<Pictures> {
+        Pictures::agree(party, codecs, |index| self.is_ours(index))
+    }
+
+    /// Whether a stream is not refused, and we have its keys if there are any.
+    fn is_ours(&self, index: usize) -> bool {
+        let agreed = self.agreed(index);
+        agreed.is_some_and(|agreed| agreed.security != Security::EndToEnd)
+    }
+
+    /// Appends our answer to the party's offer: the agreed stream is taken, and that of `pictures` if
+    /// there is one; all others are refused.
     ///
     /// # Errors
     /// The stream is not one that the side may have.
@@ -36,7 +49,7 @@ impl Endpoint {
     pub fn serve(
         &mut self,
         offer: &Sdp<'_>,
-        agreed: &Agreed,
+        (agreed, pictures): (&Agreed, Option<&Pictures>),
         ours: &Ours<'_>,
         terms: &Terms<'_>,
         out: &mut String,
@@ -49,10 +62,17 @@ impl Endpoint {
             rtp,
         };
         let mut text = String::with_capacity(512);
-        local::answer(offer, agreed, &local, &mut text);
+        let pictures = pictures.and_then(|p| Some((p, ours.at(p.stream)?)));
+        local::answer_with(offer, agreed, pictures, &local, &mut text);
         let answer = Sdp::parse(&text).map_err(|_| Refusal::Codecs)?;
         let mut own = Self::plain(offer.media_count());
-        self.answer(offer, &answer, &mut own, ours, terms, out)
+        self.answer(offer, &answer, &mut own, ours, terms, out)?;
+        let line = self.lines.get_mut(agreed.stream);
+        let now = line.and_then(|line| line.now.as_mut());
+        if let Some(now) = now.filter(|_| terms.policy.extensions) {
+            now.levels = agreed.levels;
+        }
+        Ok(())
     }
 
     /// Appends an offer of one stream of sound that we make on our own, to a party that asked for one
@@ -71,7 +91,7 @@ impl Endpoint {
         random: &mut dyn Random,
         out: &mut String,
     ) -> Result<(), Refusal> {
-        let Some(Anchor::At(rtp)) = ours.media.first().copied() else {
+        let Some(rtp) = ours.at(0) else {
             return Err(Refusal::Codecs);
         };
         let local = Local {
@@ -87,5 +107,88 @@ impl Endpoint {
             policy: &Policy::default(),
         };
         self.offer(&said, "", ours, terms, random, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::anchor::{Anchor, Origin};
+    use crate::levels::Levels;
+
+    struct Nothing;
+
+    impl Random for Nothing {
+        fn fill(&mut self, _: &mut [u8]) {}
+    }
+
+    const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n\
+        m=audio 4000 RTP/AVP 0\r\n\
+        a=extmap:2 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time\r\n\
+        a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n\
+        a=extmap:4 urn:ietf:params:rtp-hdrext:csrc-audio-level\r\n";
+
+    /// What is answered, and what holds then.
+    fn served(end: &mut Endpoint, policy: &Policy) -> (String, Levels) {
+        let terms = Terms {
+            policy,
+            fingerprint: None,
+            ice: None,
+        };
+        let rtp = SocketAddr::from(([192, 0, 2, 1], 20_000));
+        let ours = Ours {
+            origin: Origin {
+                session_id: 5,
+                version: 1,
+                address: rtp.ip(),
+            },
+            media: &[Anchor::At(rtp)],
+            candidates: &[],
+        };
+        let offer = Sdp::parse(OFFER).unwrap();
+        end.hear_offer(&offer, &terms, &mut Nothing).unwrap();
+        let agreed = end.agree(&offer, &Codec::ALL).unwrap();
+        let mut text = String::new();
+        let both = (&agreed, None);
+        end.serve(&offer, both, &ours, &terms, &mut text).unwrap();
+        (text, end.plan(0, &offer).unwrap().levels)
+    }
+
+    #[test]
+    fn rfc8285_6_who_offers_audio_levels_gets_them_and_no_other_extension() {
+        let mut end = Endpoint::default();
+        let (answer, levels) = served(&mut end, &Policy::default());
+        let lines: Vec<_> = answer.lines().filter(|l| l.contains("extmap")).collect();
+        assert_eq!(
+            lines,
+            [
+                "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+                "a=extmap:4/sendonly urn:ietf:params:rtp-hdrext:csrc-audio-level",
+            ]
+        );
+        assert_eq!((levels.spoken, levels.whole), (Some(1), Some(1)));
+        assert_eq!(levels.heard, Some(4));
+
+        // Our description is offered once more: what its answer leaves out is over.
+        end.offer_again();
+        let less = OFFER.replace("a=extmap:1 ", "a=extmap:9 ");
+        let less = Sdp::parse(&less).unwrap();
+        end.hear_answer(&less).unwrap();
+        let levels = end.plan(0, &less).unwrap().levels;
+        assert_eq!((levels.spoken, levels.whole), (None, None));
+        assert_eq!(levels.heard, Some(4));
+    }
+
+    #[test]
+    fn where_no_extensions_are_wanted_there_are_none() {
+        let policy = Policy {
+            extensions: false,
+            ..Policy::default()
+        };
+        let (answer, levels) = served(&mut Endpoint::default(), &policy);
+        assert!(!answer.contains("extmap"), "{answer}");
+        assert_eq!(levels, Levels::default());
     }
 }

@@ -9,8 +9,8 @@ use super::formats::{Choice, Chosen};
 use super::ice::{Credentials, Mode};
 use super::keys::Crypto;
 use super::policy::Policy;
+use crate::anchor;
 use crate::media::{Direction, Media};
-use crate::rewrite;
 use crate::session::{Line, Sdp, attributes};
 
 /// How one section is written.
@@ -28,6 +28,8 @@ pub(super) struct Edit<'e> {
     /// The kind of media, as the offer spells it.
     pub(super) kind: &'e str,
     pub(super) at: SocketAddr,
+    /// RTCP comes to the same port in any case.
+    pub(super) shared: bool,
     pub(super) proto: &'e str,
     /// The parties' own keys pass from end to end.
     pub(super) foreign: bool,
@@ -50,6 +52,8 @@ pub(super) struct Letter<'e, 's, 'a> {
     /// The offer that is answered; none: this is an offer.
     pub(super) answered: Option<&'s Sdp<'a>>,
     pub(super) policy: &'e Policy,
+    /// Sources are named as the other party names them.
+    pub(super) sources: bool,
     pub(super) ours: &'e Ours<'e>,
     pub(super) sections: &'e [Section<'e>],
     /// Members of our BUNDLE group; empty: there is none.
@@ -62,9 +66,21 @@ impl Letter<'_, '_, '_> {
     pub(super) fn encode(&self, out: &mut String) {
         let origin = &self.ours.origin;
         let drops = |line: &Line<'_>| self.drops_of_session(line);
-        rewrite::encode_session(self.source, origin, drops, out);
-        if self.ice == Some(Mode::Lite) && self.sections.iter().any(Section::has_ice) {
-            out.push_str("a=ice-lite\r\n");
+        anchor::encode_session(self.source, origin, drops, out);
+        match self
+            .ice
+            .filter(|_| self.sections.iter().any(Section::has_ice))
+        {
+            Some(Mode::Lite) if self.policy.trickles => {
+                out.push_str("a=ice-lite\r\na=ice-options:trickle\r\n");
+            }
+            Some(Mode::Lite) => out.push_str("a=ice-lite\r\n"),
+            // RFC 8445 §10: we nominate as agents of this RFC do.
+            Some(Mode::Full) if self.policy.trickles => {
+                out.push_str("a=ice-options:ice2 trickle\r\n");
+            }
+            Some(Mode::Full) => out.push_str("a=ice-options:ice2\r\n"),
+            None => {}
         }
         if !self.bundle.is_empty() {
             let _ = write!(out, "a=group:BUNDLE{}\r\n", self.bundle);
@@ -76,10 +92,10 @@ impl Letter<'_, '_, '_> {
                 (Section::Edited(edit), Some(media)) => {
                     self.encode_section(index, edit, &media, answered.as_ref(), out);
                 }
-                (Section::Kept, Some(media)) => rewrite::encode_kept(self.source, &media, out),
+                (Section::Kept, Some(media)) => anchor::encode_kept(self.source, &media, out),
                 (_, source) => {
                     if let Some(media) = answered.or(source) {
-                        rewrite::encode_head(&media, 0, out);
+                        anchor::encode_head(&media, 0, out);
                     }
                 }
             }
@@ -91,7 +107,7 @@ impl Letter<'_, '_, '_> {
             .is_some_and(|(name, value)| match Class::of(name, value) {
                 Class::Bound => true,
                 Class::Keys => !self.sections.iter().any(Section::is_foreign),
-                Class::Source => !self.policy.sources,
+                Class::Source => !self.sources,
                 Class::Extension => !self.policy.extensions,
                 _ => false,
             })
@@ -113,7 +129,7 @@ impl Letter<'_, '_, '_> {
         let own = media.lines().iter().any(|line| line.kind == b'c');
         let session = self.source.connection().map(|_| self.ours.origin.address);
         if own || session != Some(edit.at.ip()) {
-            rewrite::encode_connection(edit.at.ip(), out);
+            anchor::encode_connection(edit.at.ip(), out);
         }
         while let Some(line) = lines.next_if(|line| line.kind != b'a') {
             if line.kind != b'c' {
@@ -143,7 +159,7 @@ impl Letter<'_, '_, '_> {
         out: &mut String,
     ) {
         let stays = match Class::of(name, value) {
-            Class::Other => true,
+            Class::Other => !(name == "ptime" && self.ptime(edit).is_some()),
             Class::Bound | Class::Mux => false,
             Class::Keys => edit.foreign,
             Class::Codec => edit.chosen == Chosen::AsIs,
@@ -160,9 +176,9 @@ impl Letter<'_, '_, '_> {
                 let both = answered.is_none_or(|o| o.attribute("rtcp-rsize").is_some());
                 edit.feedback && both
             }
-            Class::Rtcp if edit.mux => false,
+            Class::Rtcp if edit.mux || edit.shared => false,
             Class::Rtcp => return edit.encode_rtcp(media, value, out),
-            Class::Source => self.policy.sources,
+            Class::Source => self.sources,
             Class::Extension => {
                 self.policy.extensions && answered.is_none_or(|o| has_extension(o, value))
             }
@@ -185,7 +201,16 @@ impl Letter<'_, '_, '_> {
         if edit.mux {
             out.push_str("a=rtcp-mux\r\n");
         }
-        edit.crypto.iter().for_each(|crypto| crypto.encode(out));
+        // Who is offered to multiplex may not.
+        if edit.shared && !(edit.mux && self.answered.is_some()) {
+            let _ = write!(out, "a=rtcp:{}\r\n", edit.at.port());
+        }
+        let lifetime = self.policy.lifetime;
+        let keys = edit.crypto.iter();
+        keys.for_each(|crypto| crypto.encode(lifetime, out));
+        if let Some(ptime) = self.ptime(edit) {
+            let _ = write!(out, "a=ptime:{ptime}\r\n");
+        }
         if let Some((fingerprint, setup)) = edit.dtls {
             let setup = setup.as_str();
             let _ = write!(out, "a=fingerprint:{fingerprint}\r\na=setup:{setup}\r\n");
@@ -195,16 +220,27 @@ impl Letter<'_, '_, '_> {
         }
     }
 
+    /// The packet length that we ask of the party, if that is not the other side's to say.
+    fn ptime(&self, edit: &Edit<'_>) -> Option<u8> {
+        let is_sound = edit.kind.eq_ignore_ascii_case("audio");
+        self.policy.ptime.filter(|_| is_sound && !edit.foreign)
+    }
+
     fn encode_ice(&self, index: usize, edit: &Edit<'_>, ours: &Credentials, out: &mut String) {
         let Credentials { ufrag, pwd } = ours;
         let _ = write!(out, "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\n");
+        // Who is offered to multiplex may not, and has to find a way for RTCP then (RFC 5761 §5.1.3).
+        let muxed = edit.mux && self.answered.is_some();
+        let components = if muxed || edit.shared { 1 } else { 2 };
         let own = self.ours.candidates.iter().filter(|(of, _)| *of == index);
         let mut given = false;
         for (_, candidate) in own {
-            let _ = write!(out, "a=candidate:{candidate}\r\n");
             given = true;
+            let component = candidate.split_ascii_whitespace().nth(1);
+            if components == 2 || component == Some("1") {
+                let _ = write!(out, "a=candidate:{candidate}\r\n");
+            }
         }
-        let components = if edit.mux { 1 } else { 2 };
         for component in (1..=components).filter(|_| !given) {
             let (ip, port) = (edit.at.ip(), edit.at.port().saturating_add(component - 1));
             // RFC 8445 §5.1.2.1: a host candidate, the only one of its kind.
@@ -287,7 +323,7 @@ impl Edit<'_> {
 
     /// RTCP on the RTP port itself stays so; else it is the next port.
     fn encode_rtcp(&self, media: &Media<'_, '_>, value: &str, out: &mut String) {
-        rewrite::encode_rtcp(media.port(), self.at.port(), value, out);
+        anchor::encode_rtcp(media.port(), self.at.port(), value, out);
     }
 }
 
@@ -335,7 +371,7 @@ impl Class {
             "ssrc" | "ssrc-group" | "msid" | "msid-semantic" | "rid" | "simulcast" => Self::Source,
             "mid" => Self::Mid,
             "sendrecv" | "sendonly" | "recvonly" | "inactive" => Self::Direction,
-            _ if rewrite::is_bound(name, value) => Self::Bound,
+            _ if anchor::is_bound(name, value) => Self::Bound,
             _ => Self::Other,
         }
     }

@@ -1,6 +1,6 @@
 //! Codecs: what passes, what is converted, and which number it has.
 
-use sdp::bridge::{Add, Policy, Refusal};
+use sdp::bridge::{Add, Events, Policy, Refusal};
 
 use crate::scene::{CODECS, Scene, has, values};
 
@@ -190,4 +190,65 @@ fn an_answer_s_strange_numbers_are_told_to_the_worker() {
         |plan: sdp::bridge::Plan<'_>| (plan.payloads[0].number, plan.payloads[0].received);
     assert_eq!(scene.plan(0, 0, numbers), Some((111, 111)));
     assert_eq!(scene.plan(1, 0, numbers), Some((120, 111)));
+}
+
+#[test]
+fn rfc3551_6_who_has_one_law_of_g711_is_offered_the_other_behind_it() {
+    let policy = || converting(Add::Needed, &[]);
+    let mut scene = Scene::new([policy(), policy()]);
+    let offer = scene.offer(0, &audio("0 101", EVENT)).unwrap();
+    assert!(has(&offer, "m=audio 30000 RTP/AVP 0 8 101"), "{offer}");
+    let answer = scene.answer(0, &audio("8 101", EVENT)).unwrap();
+    assert!(has(&answer, "m=audio 20000 RTP/AVP 0 101"), "{answer}");
+    assert_eq!(table(&scene, 0)[0].1, "PCMU/8000");
+    assert_eq!(table(&scene, 1)[0].1, "PCMA/8000");
+}
+
+/// RFC 4733 §2.1: keys of who has events become tones for who has none.
+#[test]
+fn rfc4733_2_1_who_offers_events_gets_them_though_the_other_side_has_none() {
+    let policy = |events| Policy {
+        events,
+        ..converting(Add::Needed, &[])
+    };
+    for events in [Events::Follow, Events::Always] {
+        let mut scene = Scene::new([policy(events), policy(Events::Follow)]);
+        scene.offer(0, &audio(PHONE, EVENT)).unwrap();
+        let answer = scene.answer(0, &audio("8", "")).unwrap();
+        assert!(has(&answer, "m=audio 20000 RTP/AVP 8 101"), "{answer}");
+        assert_eq!(table(&scene, 0)[1].1, "telephone-event/8000");
+        assert_eq!(table(&scene, 1), [(8, "PCMA/8000".to_owned())]);
+    }
+    // Of what we can't read, nothing is converted.
+    let mut scene = Scene::new([policy(Events::Follow), policy(Events::Follow)]);
+    let evs = |formats| audio(formats, &format!("a=rtpmap:97 EVS/16000\r\n{EVENT}"));
+    scene.offer(0, &evs("97 101")).unwrap();
+    let answer = scene.answer(0, &evs("97")).unwrap();
+    assert!(has(&answer, "m=audio 20000 RTP/AVP 97"), "{answer}");
+}
+
+#[test]
+fn rfc4733_2_1_events_are_offered_and_withheld_as_a_side_s_policy_says() {
+    let policy = |events| Policy {
+        events,
+        ..converting(Add::Needed, &[])
+    };
+    let mut scene = Scene::new([policy(Events::Follow), policy(Events::Always)]);
+    let offer = scene.offer(0, &audio("0 8", "")).unwrap();
+    assert!(has(&offer, "a=rtpmap:96 telephone-event/8000"), "{offer}");
+    let events = "a=rtpmap:96 telephone-event/8000\r\n";
+    let answer = scene.answer(0, &audio("8 96", events)).unwrap();
+    assert!(has(&answer, "m=audio 20000 RTP/AVP 8"), "{answer}");
+    assert_eq!((table(&scene, 0).len(), table(&scene, 1).len()), (1, 2));
+
+    for asked in [0, 1] {
+        let mut policies = [Events::Follow, Events::Follow].map(policy);
+        policies[1 - asked] = policy(Events::Never);
+        let mut scene = Scene::new(policies);
+        let offer = scene.offer(0, &audio(PHONE, EVENT)).unwrap();
+        assert_eq!(offer.contains("telephone-event"), asked == 1, "{offer}");
+        let answer = scene.answer(0, &audio(if asked == 1 { PHONE } else { "0 8" }, EVENT));
+        let answer = answer.unwrap();
+        assert_eq!(answer.contains("telephone-event"), asked == 0, "{answer}");
+    }
 }

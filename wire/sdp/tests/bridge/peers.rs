@@ -44,6 +44,48 @@ fn scene(policies: [Policy; 2]) -> Scene {
     scene
 }
 
+/// RFC 8445 §6.1.1: who offers chooses the way; §10.
+#[test]
+fn rfc8445_6_1_1_a_full_agent_says_nothing_of_lite_and_knows_who_chooses() {
+    let mut scene = Scene::new([browser(), browser()]);
+    scene.ice = Some(ice::Mode::Full);
+    let offer = scene.offer(0, CHROMIUM).unwrap();
+    scene
+        .answer(0, &CHROMIUM.replace("actpass", "active"))
+        .unwrap();
+    for (side, chooses) in [(0, false), (1, true)] {
+        let ice = scene.plan(side, 0, |plan| plan.ice.unwrap()).unwrap();
+        assert_eq!((ice.mode, ice.controlling), (ice::Mode::Full, chooses));
+    }
+    assert!(
+        !has(&offer, "a=ice-lite") && has(&offer, "a=ice-options:ice2"),
+        "{offer}"
+    );
+    // The party begins anew, and is still told what it was told.
+    scene.ice = Some(ice::Mode::Lite);
+    let again = scene.offer(0, CHROMIUM).unwrap();
+    assert!(has(&again, "a=ice-options:ice2"), "{again}");
+}
+
+/// RFC 8839 §5.1, RFC 8445 §5.1.1: candidates of our own choice instead of the stream's address.
+#[test]
+fn rfc8839_5_1_our_candidates_are_those_that_we_have_gathered() {
+    let mut scene = scene([phone(), browser()]);
+    let own = [
+        "host 1 UDP 9 10.0.0.1 30000 typ host",
+        "host 2 UDP 8 10.0.0.1 30001 typ host",
+    ];
+    scene.candidates = own.map(|line| (0, line.into())).to_vec();
+    let offer = scene.offer(0, BARESIP).unwrap();
+    assert_eq!(values(&offer, "candidate"), own);
+    // Who answers that RTP and RTCP share a port has no second component.
+    let mut scene = self::scene([browser(), phone()]);
+    scene.offer(0, CHROMIUM).unwrap();
+    scene.candidates = own.map(|line| (0, line.into())).to_vec();
+    let answer = scene.answer(0, BARESIP).unwrap();
+    assert_eq!(values(&answer, "candidate"), own[..1]);
+}
+
 #[test]
 fn a_browser_calls_a_phone() {
     let mut scene = scene([browser(), phone()]);
@@ -297,4 +339,19 @@ fn fax_and_refused_lines_keep_their_place() {
         Some(Security::EndToEnd)
     );
     assert!(scene.plan(0, 0, |_| ()).is_none());
+}
+
+/// A browser expects the sources that it is told of and no others; ours are not the phone's.
+#[test]
+fn rfc5576_4_1_what_a_phone_calls_its_sources_is_no_news_to_a_browser() {
+    let named = |answer: &str| values(answer, "ssrc").len();
+    let mut scene = scene([browser(), phone()]);
+    scene.offer(0, CHROMIUM).unwrap();
+    assert!(BARESIP.contains("a=ssrc:"));
+    assert_eq!(named(&scene.answer(0, BARESIP).unwrap()), 0);
+    let mut scene = self::scene([browser(), browser()]);
+    scene.offer(0, CHROMIUM).unwrap();
+    let browser = CHROMIUM.replace("actpass", "active");
+    assert_eq!(named(&scene.answer(0, &browser).unwrap()), named(CHROMIUM));
+    assert!(named(CHROMIUM) > 0);
 }

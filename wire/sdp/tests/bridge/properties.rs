@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use sdp::Sdp;
-use sdp::bridge::{Add, Encryption, Keying, Policy, Use, ice};
+use sdp::bridge::{Add, Encryption, Events, Keying, Policy, Use, ice};
 
 use crate::scene::{CODECS, Scene};
 
@@ -24,8 +24,20 @@ fn policy() -> impl Strategy<Value = Policy> {
     let codecs = proptest::sample::subsequence(vec!["opus", "PCMA", "PCMU", "G729"], 0..3);
     let uses = (wish(), wish(), wish(), wish());
     let switches = (any::<bool>(), any::<bool>(), any::<bool>());
-    (encryption(), keying, codecs, uses, switches).prop_map(
-        |(encryption, keying, codecs, (feedback, mux, ice, bundle), (keep, convert, always))| {
+    let events = prop_oneof![
+        Just(Events::Follow),
+        Just(Events::Always),
+        Just(Events::Never)
+    ];
+    (encryption(), keying, codecs, uses, switches, events).prop_map(
+        |(
+            encryption,
+            keying,
+            codecs,
+            (feedback, mux, ice, bundle),
+            (keep, convert, always),
+            events,
+        )| {
             Policy {
                 encryption,
                 keying,
@@ -38,6 +50,7 @@ fn policy() -> impl Strategy<Value = Policy> {
                 codecs: codecs.into_iter().map(Into::into).collect(),
                 transcode: if convert { CODECS } else { &[] },
                 add: if always { Add::Always } else { Add::Needed },
+                events,
                 ..Policy::default()
             }
         },

@@ -56,6 +56,10 @@ pub(crate) struct Scene {
     pub(crate) ice: Option<ice::Mode>,
     pub(crate) dtls: bool,
     pub(crate) random: Counting,
+    /// Where streams go instead of our usual addresses.
+    pub(crate) anchors: Option<Vec<Anchor>>,
+    /// What we say of ways to us, by stream.
+    pub(crate) candidates: Vec<(usize, Box<str>)>,
     heard: [String; 2],
     version: u64,
 }
@@ -68,6 +72,8 @@ impl Scene {
             ice: None,
             dtls: true,
             random: Counting::default(),
+            anchors: None,
+            candidates: Vec::new(),
             heard: Default::default(),
             version: 0,
         }
@@ -93,11 +99,12 @@ impl Scene {
             by: &self.ends[from],
             policy: &policies[from],
         };
-        let (anchors, origin) = ours(to, self.version);
+        let (usual, origin) = ours(to, self.version);
+        let anchors = self.anchors.clone().unwrap_or(usual);
         let ours = Ours {
             origin,
             media: &anchors,
-            candidates: &[],
+            candidates: &self.candidates,
         };
         let heard = self.heard[to].clone();
         ends[to].offer(&said, &heard, &ours, &terms(to), &mut self.random, &mut out)?;
@@ -122,11 +129,12 @@ impl Scene {
             ice: self.ice,
         };
         let mut by = self.ends[from].clone();
-        let (anchors, origin) = ours(to, self.version);
+        let (usual, origin) = ours(to, self.version);
+        let anchors = self.anchors.clone().unwrap_or(usual);
         let ours = Ours {
             origin,
             media: &anchors,
-            candidates: &[],
+            candidates: &self.candidates,
         };
         let mut out = String::new();
         self.ends[to].answer(&offer, &answer, &mut by, &ours, &terms, &mut out)?;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Params;
 use crate::ParseError;
-use crate::scan::{is_closed, split_at_byte, split_at_space, split_outside};
+use crate::scan::{is_closed, split_at_byte, split_at_space, split_outside, token_length};
 use crate::uri::{parse_address, parse_host_port};
 
 /// One Via value (RFC 3261 §20.42).
@@ -30,7 +30,9 @@ impl<'a> Via<'a> {
         let rest = strip_protocol(head.trim_ascii()).ok_or(ParseError::Via)?;
         let (transport, sent_by) = split_at_space(rest).ok_or(ParseError::Via)?;
         let (host, port) = parse_host_port(sent_by.trim_ascii()).ok_or(ParseError::Via)?;
-        if transport.is_empty() || !is_closed(params) {
+        // A quotation mark in it would hide the parameters that are added to it.
+        let is_token = token_length(transport.as_bytes()) == transport.len();
+        if transport.is_empty() || !is_token || !is_closed(params) {
             return Err(ParseError::Via);
         }
         Ok(Self {
@@ -113,6 +115,7 @@ mod tests {
             "SIP/2.0/UDP h:99999",
             "SIP/2.0/UDP ;branch=x",
             "SIP/2.0/UDP h;branch=\"x",
+            "SIP/2.0/UDP\"192.0.2.2:5060;branch=z9hG4bK1 70",
         ] {
             assert!(Via::parse(value).is_err(), "{value}");
         }

@@ -126,9 +126,9 @@ impl Forward<'_, '_> {
         let kept = self.routing.rest(self.request).count() + self.routing.skip;
         for (index, field) in self.request.fields().iter().enumerate() {
             match field.name {
-                HeaderName::Via if std::mem::take(&mut top) => {
+                HeaderName::Via if top => {
                     copy.replace(index, bytes);
-                    self.put_previous_via(field.value, bytes);
+                    top = !self.put_previous_via(field.value, bytes);
                 }
                 HeaderName::MaxForwards => {
                     copy.replace(index, bytes);
@@ -164,9 +164,12 @@ impl Forward<'_, '_> {
         copy.finish(bytes);
     }
 
-    /// The Via of the previous hop, with what the receiving transport adds (RFC 3261 §18.2.1).
-    fn put_previous_via(&self, value: &str, bytes: &mut Vec<u8>) {
-        let (first, rest) = split_first(value);
+    /// The Via of the previous hop, with what the receiving transport adds (RFC 3261 §18.2.1); `false`:
+    /// there is none in this field.
+    fn put_previous_via(&self, value: &str, bytes: &mut Vec<u8>) -> bool {
+        let Some((first, rest)) = split_first(value) else {
+            return false;
+        };
         let mut writer = Writer::resume(bytes);
         writer.put("Via: ");
         writer.top_via(self.request, first, self.source);
@@ -174,6 +177,7 @@ impl Forward<'_, '_> {
             writer.put(", ").put(rest);
         }
         writer.put("\r\n");
+        true
     }
 }
 
@@ -186,10 +190,17 @@ fn put_some(value: &str, first: usize, stays: &std::ops::Range<usize>, bytes: &m
     }
 }
 
-/// The first value of a list, and what follows.
-fn split_first(value: &str) -> (&str, &str) {
-    let (first, rest) = crate::scan::split_outside(value, b',').unwrap_or((value, ""));
-    (first.trim_ascii(), rest.trim_ascii())
+/// The first value of a list that is not empty, and what follows.
+fn split_first(value: &str) -> Option<(&str, &str)> {
+    let mut rest = value;
+    while !rest.is_empty() {
+        let (first, after) = crate::scan::split_outside(rest, b',').unwrap_or((rest, ""));
+        match first.trim_ascii() {
+            "" => rest = after,
+            first => return Some((first, after.trim_ascii())),
+        }
+    }
+    None
 }
 
 fn put_own_uri(
@@ -239,9 +250,12 @@ pub(super) fn write_response(
     let mut top = true;
     for (index, field) in response.fields().iter().enumerate() {
         match (field.name, tag) {
-            (HeaderName::Via, _) if std::mem::take(&mut top) => {
+            (HeaderName::Via, _) if top => {
                 copy.replace(index, bytes);
-                let (_, rest) = split_first(field.value);
+                let Some((_, rest)) = split_first(field.value) else {
+                    continue;
+                };
+                top = false;
                 if !rest.is_empty() {
                     Writer::resume(bytes).text(HeaderName::Via, rest);
                 }

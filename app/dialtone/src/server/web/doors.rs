@@ -20,7 +20,7 @@ struct Inside {
 /// A place that is given back when it is dropped.
 pub(super) struct Pass {
     doors: Arc<Doors>,
-    peer: IpAddr,
+    peer: Option<IpAddr>,
 }
 
 impl Doors {
@@ -32,15 +32,18 @@ impl Doors {
         }
     }
 
-    /// Lets somebody in if there is room; else the connection is to be closed.
-    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Pass> {
+    /// Lets somebody in if there is room; else the connection is to be closed. Without an address only
+    /// the bound of all holds.
+    pub(super) fn enter(self: &Arc<Self>, peer: Option<IpAddr>) -> Option<Pass> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let has = inside.by_peer.get(&peer).copied().unwrap_or(0);
-        if inside.count >= self.most || has >= self.most_per_peer {
+        let has = peer.and_then(|peer| inside.by_peer.get(&peer).copied());
+        if inside.count >= self.most || has.is_some_and(|has| has >= self.most_per_peer) {
             return None;
         }
         inside.count += 1;
-        inside.by_peer.insert(peer, has + 1);
+        if let Some(peer) = peer {
+            inside.by_peer.insert(peer, has.unwrap_or(0) + 1);
+        }
         let doors = Arc::clone(self);
         Some(Pass { doors, peer })
     }
@@ -51,10 +54,13 @@ impl Drop for Pass {
         let inside = self.doors.inside.lock();
         let mut inside = inside.unwrap_or_else(PoisonError::into_inner);
         inside.count -= 1;
-        if let Some(count) = inside.by_peer.get_mut(&self.peer) {
+        let Some(peer) = self.peer else {
+            return;
+        };
+        if let Some(count) = inside.by_peer.get_mut(&peer) {
             *count -= 1;
             if *count == 0 {
-                inside.by_peer.remove(&self.peer);
+                inside.by_peer.remove(&peer);
             }
         }
     }
@@ -67,13 +73,19 @@ mod tests {
     #[test]
     fn both_bounds_hold_and_places_are_given_back() {
         let doors = Arc::new(Doors::new(3, 2));
-        let [a, b, c] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|ip| ip.parse().unwrap());
+        let [a, b, c] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|ip| Some(ip.parse().unwrap()));
         let first = doors.enter(a).unwrap();
         let _second = doors.enter(a).unwrap();
         assert!(doors.enter(a).is_none(), "too many from one");
         let _third = doors.enter(b).unwrap();
         assert!(doors.enter(c).is_none(), "too many in all");
         drop(first);
-        let _fourth = doors.enter(a).unwrap();
+        let fourth = doors.enter(a).unwrap();
+        drop(fourth);
+        // A proxy's connections are counted with all, not as those of one.
+        let proxy = doors.enter(None).unwrap();
+        assert!(doors.enter(None).is_none());
+        drop(proxy);
+        let _fifth = doors.enter(None).unwrap();
     }
 }

@@ -1,7 +1,9 @@
 //! The web server: a door for browsers. SIP over WebSockets goes from here to the signalling threads.
 //!
 //! - [`doors`]: who gets in, and how many. - [`upgrade`]: from HTTP to SIP.
+//! - [`client`]: who is behind a reverse proxy.
 
+mod client;
 mod doors;
 mod upgrade;
 
@@ -69,12 +71,19 @@ impl Web {
     }
 }
 
+/// Whose connections are counted: nobody's if a reverse proxy comes on behalf of many. It has bounds of
+/// its own, and that of all connections holds.
+fn one_of_many(peer: SocketAddr, control: &Control) -> Option<IpAddr> {
+    let is_proxy = control.settings.load().server.http.is_proxy(peer.ip());
+    (!is_proxy).then(|| peer.ip())
+}
+
 async fn accept(listen: Listen, socket: TcpListener, control: Arc<Control>, doors: Arc<Doors>) {
     loop {
         match socket.accept().await {
             Ok((stream, peer)) => {
                 // Refused by closing: whoever has too many connections knows it.
-                if let Some(pass) = doors.enter(peer.ip()) {
+                if let Some(pass) = doors.enter(one_of_many(peer, &control)) {
                     tokio::spawn(attend(listen, stream, peer, Arc::clone(&control), pass));
                 }
             }
@@ -94,7 +103,7 @@ async fn attend(
 ) {
     // It works without.
     let _ = stream.set_nodelay(true);
-    let router = router(Arc::clone(&control));
+    let router = router(Arc::clone(&control), peer);
     let timeout = control.settings.load().server.http.header_timeout;
     if !listen.secure {
         return serve(stream, router, timeout, pass).await;
@@ -127,9 +136,9 @@ where
     }
 }
 
-fn router(control: Arc<Control>) -> Router {
+fn router(control: Arc<Control>, peer: SocketAddr) -> Router {
     let health = Arc::clone(&control);
-    let websocket = get(move |request| upgrade::upgrade(Arc::clone(&control), request));
+    let websocket = get(move |request| upgrade::upgrade(Arc::clone(&control), peer, request));
     Router::new()
         .route("/", websocket.clone())
         .route("/ws", websocket)

@@ -1,5 +1,6 @@
 //! From HTTP to SIP: the opening handshake of a WebSocket, and the hand-over of its connection.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::Request;
@@ -9,7 +10,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use engine::Upgraded;
+use engine::{Proxied, Upgraded};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -21,16 +22,21 @@ use crate::server::control::Control;
 ///
 /// # Source
 /// RFC 6455 §4.2, RFC 7118 §4.1.
-pub(super) async fn upgrade(control: Arc<Control>, mut request: Request) -> Response {
-    let origins = &control.settings.load().server.http.origins;
-    let key = match check(request.headers(), origins) {
+pub(super) async fn upgrade(
+    control: Arc<Control>,
+    peer: SocketAddr,
+    mut request: Request,
+) -> Response {
+    let http = &control.settings.load().server.http;
+    let key = match check(request.headers(), &http.origins) {
         Ok(key) => key,
         Err(refusal) => return *refusal,
     };
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return StatusCode::UPGRADE_REQUIRED.into_response();
     };
-    tokio::spawn(hand_over(upgrade, control));
+    let client = super::client::behind(peer, request.headers(), http);
+    tokio::spawn(hand_over(upgrade, client, Arc::clone(&control)));
     let headers = [
         (UPGRADE, "websocket"),
         (CONNECTION, "Upgrade"),
@@ -85,7 +91,7 @@ fn is_allowed(headers: &HeaderMap, origins: &[String]) -> bool {
     origins.is_empty() || origins.iter().any(named)
 }
 
-async fn hand_over(upgrade: OnUpgrade, control: Arc<Control>) {
+async fn hand_over(upgrade: OnUpgrade, client: Option<Proxied>, control: Arc<Control>) {
     // It fails if the client went away before it read the answer.
     let Ok(connection) = upgrade.await else {
         return;
@@ -98,7 +104,8 @@ async fn hand_over(upgrade: OnUpgrade, control: Arc<Control>) {
             Err(_) => return,
         },
     };
-    let handed = upgraded.map(|upgraded| {
+    let handed = upgraded.map(|mut upgraded| {
+        upgraded.proxied = client;
         let handle = control.delivery.handle();
         handle.adopt(Box::new(upgraded)).is_ok()
     });
@@ -112,6 +119,7 @@ fn plain(stream: TcpStream, early: Vec<u8>) -> std::io::Result<Upgraded> {
     Ok(Upgraded {
         socket: stream.into_std()?,
         session: None,
+        proxied: None,
         early,
     })
 }

@@ -1,5 +1,6 @@
 //! RTP through calls: set-up, streams, hang-up.
 
+mod form;
 mod report;
 mod stamp;
 mod stream;
@@ -14,6 +15,7 @@ use super::endpoint::wait_any;
 use super::run::{Observer, Party, Phase, Progress};
 use super::window::Window;
 use super::{LoadError, LoadOptions, Report};
+pub use form::{Form, Hears, Keys, Says, Sound};
 pub use report::MediaReport;
 use stream::Streams;
 pub use stream::allow_many_sockets;
@@ -62,6 +64,8 @@ pub struct Leg {
     pub socket: UdpSocket,
     /// Where the server takes its RTP.
     pub remote: SocketAddr,
+    /// What it says and hears.
+    pub form: Form,
 }
 
 /// Both parties and the calls between them.
@@ -158,10 +162,12 @@ impl Calls {
             Leg {
                 socket: ours,
                 remote: answered,
+                form: Form::default(),
             },
             Leg {
                 socket: theirs,
                 remote: offered,
+                form: Form::default(),
             },
         ])
     }

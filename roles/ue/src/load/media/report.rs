@@ -28,6 +28,9 @@ pub struct MediaReport {
     pub silent: usize,
     /// From sending to arrival, the generator's own waiting included.
     pub delay: Percentiles,
+    /// How late packets without stamps came, compared with the one of their stream that kept its time best; all zero if
+    /// there were none.
+    pub pace: Percentiles,
     /// The most that the generator was late; seconds of it mean that the pace was not real.
     pub lateness: Duration,
 }
@@ -51,6 +54,7 @@ impl MediaReport {
             refused,
             silent,
             delay,
+            pace: _,
             lateness,
         } = self;
         format!(

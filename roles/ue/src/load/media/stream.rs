@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use super::stamp::{PACKET, Stream};
+use super::stamp::{SPACE, Stream};
 use super::{Leg, MediaReport};
 use crate::load::Histogram;
 
@@ -49,9 +49,12 @@ impl Streams {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, index as u64);
             epoll.add(leg.socket.as_fd(), event)?;
         }
-        let streams = (0..).map(Stream::new);
+        let with_stream = |(number, mut leg): (u32, Leg)| {
+            let form = std::mem::take(&mut leg.form);
+            (leg, Stream::new(number, form))
+        };
         Ok(Self {
-            legs: legs.into_iter().zip(streams).collect(),
+            legs: (0..).zip(legs).map(with_stream).collect(),
             epoll,
             timer,
             began: Instant::now(),
@@ -96,18 +99,26 @@ impl Streams {
         let sum = |count: fn(&Stream) -> u64| self.legs.iter().map(|(_, s)| count(s)).sum::<u64>();
         let sent = sum(|stream| u64::from(stream.sent));
         let received = sum(|stream| stream.seen.received);
-        let is_silent = |(_, stream): &&(Leg, Stream)| stream.seen.received == 0;
+        let mut pace = Histogram::new();
+        for late in self
+            .legs
+            .iter()
+            .flat_map(|(_, stream)| stream.times.lateness())
+        {
+            pace.record(Duration::from_micros(late));
+        }
         MediaReport {
             legs: self.legs.len(),
             sent,
             received,
-            lost: sent.saturating_sub(received),
+            lost: self.expected().saturating_sub(received),
             reordered: sum(|stream| stream.seen.reordered),
             duplicated: sum(|stream| stream.seen.duplicated),
             foreign: sum(|stream| stream.seen.foreign),
             refused: self.refused,
-            silent: self.legs.iter().filter(is_silent).count(),
+            silent: self.legs.iter().filter(|(_, s)| s.is_silent()).count(),
             delay: self.delay.percentiles(),
+            pace: pace.percentiles(),
             lateness: self.lateness,
         }
     }
@@ -133,7 +144,10 @@ impl Streams {
     fn send(&mut self, index: usize) -> io::Result<()> {
         let at = self.began.elapsed();
         let (leg, stream) = &mut self.legs[index];
-        match leg.socket.send(stream.next(at)) {
+        let Some(packet) = stream.next(at) else {
+            return Ok(());
+        };
+        match leg.socket.send(packet) {
             Ok(_) => Ok(()),
             Err(error) if is_passing(&error) => {
                 self.refused += 1;
@@ -145,12 +159,12 @@ impl Streams {
 
     fn take(&mut self, index: usize) -> io::Result<()> {
         let (leg, stream) = &mut self.legs[index];
-        let mut packet = [0; PACKET + 1];
+        let mut packet = [0; SPACE];
         // One a turn: to learn that there is no second would cost as much as the first, and what is
         // left makes the socket readable again.
         match leg.socket.recv(&mut packet) {
             Ok(length) => {
-                let delay = stream.receive(&packet[..length], self.began.elapsed());
+                let delay = stream.receive(&mut packet[..length], self.began.elapsed());
                 if let Some(delay) = delay {
                     self.delay.record(delay);
                 }
@@ -163,9 +177,17 @@ impl Streams {
     }
 
     fn all_arrived(&self) -> bool {
-        let streams = self.legs.iter().map(|(_, stream)| stream);
-        streams.clone().map(|s| u64::from(s.sent)).sum::<u64>()
-            == streams.map(|s| s.seen.received).sum::<u64>()
+        let received = self.legs.iter().map(|(_, stream)| stream.seen.received);
+        self.expected() == received.sum::<u64>()
+    }
+
+    /// How many packets were to arrive.
+    fn expected(&self) -> u64 {
+        let pairs = self.legs.chunks(2).map(|pair| match pair {
+            [(_, one), (_, other)] => one.expected(other.sent) + other.expected(one.sent),
+            _ => 0,
+        });
+        pairs.sum()
     }
 }
 

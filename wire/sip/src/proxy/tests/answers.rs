@@ -28,6 +28,9 @@ fn rfc3261_16_7_3_our_via_comes_off() {
         response(&copy, 183, "").replace(&format!("{ours}\r\nVia: "), &format!("{ours} , "));
     world.hear(&joined);
     assert_eq!(lines(&world.sent()[0], "Via"), [via]);
+    let behind_nothing = response(&copy, 183, "").replacen("Via: ", "Via: \r\nVia: , ", 1);
+    world.hear(&behind_nothing);
+    assert_eq!(lines(&world.sent()[0], "Via"), [via]);
 }
 
 #[test]

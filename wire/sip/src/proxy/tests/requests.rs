@@ -100,6 +100,22 @@ fn rfc3261_18_2_1_the_previous_hop_is_told_where_it_came_from() {
     );
 }
 
+/// A field without a value, and empty members of a list, are not the previous hop.
+#[test]
+fn rfc3261_18_2_1_the_previous_hop_stands_behind_empty_values() {
+    for empty in ["Via: \r\nVia: ", "Via: ,\r\nVia: , ", "Via: ,, "] {
+        let mut world = World::new();
+        let text = invite("").replace("Via: ", empty);
+        let sent = world.forward_from(udp("203.0.113.7:5070"), &text, &[target(2)]);
+        let vias = lines(&sent[1], "Via");
+        assert_eq!(vias.len(), 2, "{}", sent[1]);
+        assert_eq!(
+            vias[1],
+            "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKone;received=203.0.113.7"
+        );
+    }
+}
+
 #[test]
 fn rfc3261_16_6_targets_of_one_priority_are_tried_at_once_and_others_later() {
     let mut world = World::new();

@@ -55,6 +55,13 @@ fn rfc3261_16_4_behind_a_strict_router_the_last_route_is_the_target() {
     assert_eq!(lines(&sent[0], "Route"), ["<sip:x;lr>"]);
 }
 
+/// Headers have no place in a Request-URI.
+#[test]
+fn rfc3261_19_1_1_a_strict_router_gets_its_uri_without_headers() {
+    let copy = routed("Route: <sip:strict.example?lr>\r\n");
+    assert_eq!(start(&copy), "BYE sip:strict.example SIP/2.0");
+}
+
 #[test]
 fn rfc3261_16_6_6_a_strict_router_gets_its_own_uri() {
     let copy = routed(&format!(

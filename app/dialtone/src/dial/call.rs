@@ -1,0 +1,302 @@
+//! One call, from its beginning to its end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use media::Profile;
+use media::dtls::Identity;
+use ue::Softphone;
+use ue::phone::{self, CallNumber, Command, End, Event, Protection};
+
+use super::Dial;
+use super::account::Account;
+#[cfg(feature = "audio")]
+use super::audio::SoundServer;
+use super::keys::Keyboard;
+use super::report::{Ended, Report, refusal};
+use super::signals::Signals;
+use super::sound::Sound;
+
+/// A phone, its call, and whoever holds it.
+pub(super) struct Session<'a> {
+    dial: &'a Dial,
+    account: Account,
+    phone: Softphone,
+    report: Report,
+    signals: Signals,
+    keyboard: Option<Keyboard>,
+    #[cfg(feature = "audio")]
+    sound_server: Option<SoundServer>,
+    begun: Instant,
+    call: Option<CallNumber>,
+    talk: Option<Talk>,
+    /// Why we have hung up, and when.
+    leaving: Option<(&'static str, Instant)>,
+    /// Why the talk could not go on.
+    fault: Option<anyhow::Error>,
+}
+
+/// A call that is up.
+struct Talk {
+    since: Instant,
+    /// When the next 20 ms are due.
+    due: Instant,
+    sound: Sound,
+    said: Vec<i16>,
+    heard: Vec<i16>,
+}
+
+impl<'a> Session<'a> {
+    /// Gets everything ready that the call needs, so that nobody is called in vain.
+    pub(super) fn new(dial: &'a Dial, account: Account) -> Result<Self> {
+        #[cfg(feature = "audio")]
+        let sound_server = dial.audio.then(SoundServer::connect).transpose()?;
+        let phone = phone(dial, &account)?;
+        Ok(Self {
+            report: Report::begin(dial, &account)?,
+            signals: Signals::catch()?,
+            keyboard: Keyboard::open(),
+            #[cfg(feature = "audio")]
+            sound_server,
+            begun: Instant::now(),
+            dial,
+            account,
+            phone,
+            call: None,
+            talk: None,
+            leaving: None,
+            fault: None,
+        })
+    }
+
+    /// Calls, talks and hangs up.
+    pub(super) fn run(mut self) -> Result<()> {
+        let number = self.dial.number.replace('#', "%23");
+        let uri = format!("sip:{number}@{}", self.account.server);
+        self.begun = Instant::now();
+        self.phone
+            .command(self.begun, Command::Dial(uri))
+            .with_context(|| format!("{} can't be reached", self.account.server))?;
+        loop {
+            let now = Instant::now();
+            self.phone.step(now).context("the call can't go on")?;
+            while let Some(event) = self.phone.event() {
+                if let Some(end) = self.event(now, event)? {
+                    return self.over(now, end);
+                }
+            }
+            self.press_typed()?;
+            self.speak_and_listen(now);
+            self.look_for_an_end(now)?;
+            self.phone.wait(Instant::now(), self.next(now))?;
+        }
+    }
+
+    /// How the call ended, if it has.
+    fn event(&mut self, now: Instant, event: Event) -> Result<Option<End>> {
+        let after = now.saturating_duration_since(self.begun);
+        match event {
+            Event::Dialing(call) => self.call = Some(call),
+            Event::Progress(_, status) => self.report.progress(status, after)?,
+            Event::Up {
+                sound: Some(sound), ..
+            } => {
+                self.report.answered(&sound, after)?;
+                if let Err(fault) = self.answered(now) {
+                    self.fail(now, fault);
+                }
+            }
+            Event::Ended(_, end) => return Ok(Some(end)),
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn answered(&mut self, now: Instant) -> Result<()> {
+        let voice = self.phone.voice().context("there is no sound")?;
+        voice.listen_in_time();
+        #[cfg_attr(not(feature = "audio"), expect(unused_mut))]
+        let mut sound = Sound::open(self.dial, voice.rate())?;
+        #[cfg(feature = "audio")]
+        if let Some(server) = &self.sound_server {
+            sound.join(server.open(voice.rate())?);
+        }
+        self.talk = Some(Talk {
+            since: now,
+            due: now,
+            sound,
+            said: vec![0; voice.turn()],
+            heard: Vec::new(),
+        });
+        self.press(self.dial.keys.iter().flat_map(|keys| keys.chars()))
+    }
+
+    fn press_typed(&mut self) -> Result<()> {
+        let keyboard = self.keyboard.as_ref().filter(|_| self.talk.is_some());
+        let typed: Vec<_> = keyboard.map_or_else(Vec::new, |keyboard| keyboard.typed().collect());
+        self.press(typed.into_iter().filter(|key| !key.is_whitespace()))
+    }
+
+    fn press(&mut self, keys: impl Iterator<Item = char>) -> Result<()> {
+        let Some(voice) = self.phone.voice() else {
+            return Ok(());
+        };
+        for key in keys {
+            self.report.key(key, voice.press(key))?;
+        }
+        Ok(())
+    }
+
+    /// Says and hears what is due.
+    fn speak_and_listen(&mut self, now: Instant) {
+        while let Some(talk) = &mut self.talk
+            && talk.due <= now
+            && self.leaving.is_none()
+        {
+            // A machine that slept has nothing to make up for.
+            if now.saturating_duration_since(talk.due) > LONGEST_DELAY {
+                talk.due = now;
+            }
+            talk.due += TURN;
+            let Some(voice) = self.phone.voice() else {
+                return;
+            };
+            if let Err(fault) = talk.turn(now, voice) {
+                self.fail(now, fault);
+            }
+        }
+    }
+
+    /// Hangs up if it is time to.
+    fn look_for_an_end(&mut self, now: Instant) -> Result<()> {
+        let asked = self.signals.count();
+        if asked > 1 {
+            bail!("ended without a word to the other side, as you wished");
+        }
+        match (self.reason(now), self.leaving) {
+            _ if asked > 0 && self.leaving.is_none() => self.hang_up(now, ASKED),
+            (Some(why), None) => self.hang_up(now, why),
+            (_, Some((_, since))) if now.saturating_duration_since(since) > PATIENCE => {
+                bail!(
+                    "we hung up, and {} does not say that it heard",
+                    self.account.server
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Why to hang up now.
+    fn reason(&mut self, now: Instant) -> Option<&'static str> {
+        let Some(talk) = &self.talk else {
+            let waited = now.saturating_duration_since(self.begun);
+            return (waited >= self.dial.wait).then_some(NO_ANSWER);
+        };
+        let talked = now.saturating_duration_since(talk.since);
+        let said = self.phone.voice().is_none_or(|voice| voice.keys_are_said());
+        match self.dial.seconds {
+            Some(seconds) => (talked >= seconds).then_some("the time is over"),
+            None => (talk.sound.is_over() && said).then_some("the file has been said"),
+        }
+    }
+
+    fn hang_up(&mut self, now: Instant, why: &'static str) -> Result<()> {
+        let Some(call) = self.call else {
+            bail!("{why}");
+        };
+        self.leaving = Some((why, now));
+        self.phone
+            .command(now, Command::HangUp(call))
+            .context("it can't be hung up")
+    }
+
+    /// The talk can't go on.
+    fn fail(&mut self, now: Instant, fault: anyhow::Error) {
+        let hung_up = self.hang_up(now, "of a fault here");
+        self.fault.get_or_insert(match hung_up {
+            Ok(()) => fault,
+            Err(error) => fault.context(error),
+        });
+    }
+
+    /// The call has ended.
+    fn over(mut self, now: Instant, end: End) -> Result<()> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let why = self.leaving.map(|(why, _)| why);
+        match (self.talk, self.phone.voice(), end) {
+            (Some(talk), Some(voice), End::Here | End::There) => {
+                talk.sound.end()?;
+                let by = why
+                    .filter(|_| end == End::Here)
+                    .map_or(Ended::There, Ended::Here);
+                let talked = now.saturating_duration_since(talk.since);
+                self.report.ended(by, talked, voice)
+            }
+            (_, _, End::Failed(failure)) => {
+                Err(anyhow!(refusal(failure, self.dial, &self.account)))
+            }
+            _ => {
+                let number = &self.dial.number;
+                bail!("{number} has not answered: {}", why.unwrap_or("given up"))
+            }
+        }
+    }
+
+    /// When there is something to do at the latest.
+    fn next(&self, now: Instant) -> Instant {
+        let look = now + LOOK;
+        let talk = self.talk.as_ref().filter(|_| self.leaving.is_none());
+        talk.map_or(look, |talk| talk.due.min(look))
+    }
+}
+
+impl Talk {
+    /// Says and hears 20 ms.
+    fn turn(&mut self, now: Instant, voice: &mut ue::Voice) -> Result<()> {
+        self.heard.clear();
+        voice.hear(now, &mut self.heard);
+        self.sound.hear(&self.heard)?;
+        self.sound.say(&mut self.said)?;
+        voice.speak(&self.said).context("the sound can't be sent")
+    }
+}
+
+/// A phone of the account.
+fn phone(dial: &Dial, account: &Account) -> Result<Softphone> {
+    let identity = Arc::new(Identity::generate()?);
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).context("the system has no randomness")?;
+    let set = |settings: &mut phone::Settings| {
+        if account.server.is_ipv6() {
+            settings.domain = format!("[{}]", account.server.ip());
+        }
+        settings.codecs.clone_from(&dial.codec);
+        settings.keys = true;
+        if dial.srtp {
+            settings.protection = Protection::Sdes(Profile::Aes128CmSha1_80);
+        }
+    };
+    let (user, password) = (account.user.as_str(), account.password.as_str());
+    Softphone::new(
+        (user, password),
+        account.server,
+        &identity,
+        (seed, 0.0),
+        set,
+    )
+    .with_context(|| format!("no way leads to {}", account.server))
+}
+
+/// Sound goes in packets of this length.
+const TURN: Duration = Duration::from_millis(20);
+/// More that was not said in time is left out.
+const LONGEST_DELAY: Duration = Duration::from_millis(200);
+/// How often to look whether somebody wants the end.
+const LOOK: Duration = Duration::from_millis(100);
+/// After we hung up: longer than any transaction lasts (RFC 3261 §17.1.2.2, Timer F).
+const PATIENCE: Duration = Duration::from_secs(40);
+const ASKED: &str = "you asked for it";
+const NO_ANSWER: &str = "nobody came to the phone in time (--wait)";

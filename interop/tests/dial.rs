@@ -162,10 +162,11 @@ fn rfc4733_2_5_what_is_typed_reaches_a_phone() -> Result<()> {
         let dial = dial(&server, &["1002"])?;
         let words = [dial.get_program()].into_iter().chain(dial.get_args());
         let line: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
-        // It makes a terminal.
+        // It makes a terminal. A shell that waits beside the program would end by Ctrl-C itself.
+        let line = format!("exec {}", line.join(" "));
         let mut command = Command::new("script");
         command
-            .args(["-qec", &line.join(" "), "/dev/null"])
+            .args(["-qec", &line, "/dev/null"])
             .env("DIALTONE_PASSWORD", server.password("1001")?)
             .env_remove("NO_COLOR");
         let log = lab.path("typed.log");

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use media::{Command, Event, Participant, Refusal, RoomId, SessionId, Side, Source, StreamPorts};
+use media::{
+    Command, Event, Participant, Refusal, Remote, RoomId, SessionId, Side, Source, StreamPorts,
+};
 
 /// All media of a simulated server.
 #[derive(Debug)]
@@ -205,57 +207,71 @@ impl MediaPlane {
                 let work = Work::Allocate(*local, *streams);
                 self.answer(now + delay, Answer::Do(session, work));
             }
-            Command::Close { .. } => {
-                match self.sessions.get_mut(&session) {
-                    Some(open) => open.closing = true,
-                    None => self.faults.push(format!("{command:?} without Allocate")),
-                }
-                self.closed.insert(session);
-                // Not before what came earlier: the answers of one session keep their order.
-                self.answer(now + SLOWEST, Answer::Do(session, Work::Close));
-            }
-            Command::Connect {
-                stream,
-                side,
-                remote,
-                ..
-            } => {
-                let key = (*stream, side.index());
-                let Some(open) = self.with_stream(session, *stream) else {
-                    self.faults
-                        .push(format!("{command:?} without such a stream"));
-                    return;
-                };
-                let peer = remote
-                    .as_ref()
-                    .and_then(|remote| remote.ice.as_ref()?.peer.as_ref());
-                open.ways
-                    .insert(key, peer.map_or(0, |peer| peer.candidates.len()));
-                match remote {
-                    Some(remote) => open.remotes.insert(key, remote.rtp),
-                    None => open.remotes.remove(&key),
-                };
-            }
+            Command::Close { .. } => self.asked_to_close(now, command),
             Command::Serve {
                 stream,
                 side,
                 source,
                 ..
             } => self.serve(now, session, (*stream, side.index()), source),
+            Command::Connect { stream, .. }
+            | Command::Digits { stream, .. }
+            | Command::Join { stream, .. }
+            | Command::Record { stream, .. }
+            | Command::PauseRecording { stream, .. } => {
+                if self.with_stream(session, *stream).is_some() {
+                    self.on_stream(now, command);
+                } else {
+                    self.faults
+                        .push(format!("{command:?} without such a stream"));
+                }
+            }
+            Command::Adjust { .. }
+            | Command::Leave { .. }
+            | Command::Unserve { .. }
+            | Command::Keyframe { .. } => self.on_side(command),
+            // Pictures and recordings of rooms are the workers' affair, and the PBX has no use for the rest.
+            Command::Watch { .. }
+            | Command::Wish { .. }
+            | Command::RecordRoom { .. }
+            | Command::PauseRoom { .. }
+            | Command::Count { .. }
+            | Command::BlockDigits { .. } => {}
+        }
+    }
+
+    fn asked_to_close(&mut self, now: Instant, command: &Command) {
+        let session = command.session();
+        match self.sessions.get_mut(&session) {
+            Some(open) => open.closing = true,
+            None => self.faults.push(format!("{command:?} without Allocate")),
+        }
+        self.closed.insert(session);
+        // Not before what came earlier: the answers of one session keep their order.
+        self.answer(now + SLOWEST, Answer::Do(session, Work::Close));
+    }
+
+    /// What is done to a stream that there is.
+    fn on_stream(&mut self, now: Instant, command: &Command) {
+        let session = command.session();
+        let Some(open) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        match command {
+            Command::Connect {
+                stream,
+                side,
+                remote,
+                ..
+            } => open.connect((*stream, side.index()), remote.as_deref()),
             Command::Digits {
                 stream,
                 side,
                 digits,
                 ..
             } => {
-                let key = (*stream, side.index());
-                let Some(open) = self.with_stream(session, *stream) else {
-                    self.faults
-                        .push(format!("{command:?} without such a stream"));
-                    return;
-                };
                 // While a party is replaced, nobody hears them.
-                if let Some(remote) = open.remotes.get(&key).copied() {
+                if let Some(remote) = open.remotes.get(&(*stream, side.index())).copied() {
                     let keys = digits.iter().map(|digit| (remote, digit.char()));
                     self.pressed.extend(keys);
                 }
@@ -266,59 +282,46 @@ impl MediaPlane {
                 room,
                 participant,
                 ..
-            } => match self.with_stream(session, *stream) {
-                Some(open) => {
-                    let (place, seat) = ((*stream, side.index()), (*room, *participant));
-                    if open.seats.insert(place, seat).is_none() {
-                        self.answer(now + WORD, Answer::Talk(session, place, WORDS));
-                    }
+            } => {
+                let (place, seat) = ((*stream, side.index()), (*room, *participant));
+                if open.seats.insert(place, seat).is_none() {
+                    self.answer(now + WORD, Answer::Talk(session, place, WORDS));
                 }
-                None => self
-                    .faults
-                    .push(format!("{command:?} without such a stream")),
-            },
+            }
+            // Recordings are the workers' affair.
+            _ => {}
+        }
+    }
+
+    /// What is done to a side of a stream, if there is one.
+    fn on_side(&mut self, command: &Command) {
+        let Some(open) = self.sessions.get_mut(&command.session()) else {
+            if matches!(command, Command::Adjust { .. }) {
+                self.faults.push(format!("{command:?} without a seat"));
+            }
+            return;
+        };
+        match command {
             Command::Adjust {
                 stream,
                 side,
                 participant,
                 ..
-            } => {
-                let place = (*stream, side.index());
-                let open = self.sessions.get_mut(&session);
-                match open.and_then(|open| open.seats.get_mut(&place)) {
-                    Some(seat) => seat.1 = *participant,
-                    None => self.faults.push(format!("{command:?} without a seat")),
-                }
-            }
+            } => match open.seats.get_mut(&(*stream, side.index())) {
+                Some(seat) => seat.1 = *participant,
+                None => self.faults.push(format!("{command:?} without a seat")),
+            },
             Command::Leave { stream, side, .. } => {
-                if let Some(open) = self.sessions.get_mut(&session) {
-                    open.seats.remove(&(*stream, side.index()));
-                }
-            }
-            // The PBX has no use for it.
-            Command::Count { .. } | Command::BlockDigits { .. } => {}
-            Command::Keyframe { stream, side, .. } => {
-                let key = (*stream, side.index());
-                let open = self.sessions.get(&session);
-                self.asked
-                    .extend(open.and_then(|open| open.remotes.get(&key)));
-            }
-            // Pictures and recordings of rooms are the workers' affair.
-            Command::Watch { .. }
-            | Command::Wish { .. }
-            | Command::RecordRoom { .. }
-            | Command::PauseRoom { .. } => {}
-            Command::Record { stream, .. } | Command::PauseRecording { stream, .. } => {
-                if self.with_stream(session, *stream).is_none() {
-                    self.faults
-                        .push(format!("{command:?} without such a stream"));
-                }
+                open.seats.remove(&(*stream, side.index()));
             }
             Command::Unserve { stream, side, .. } => {
-                if let Some(open) = self.sessions.get_mut(&session) {
-                    open.served.remove(&(*stream, side.index()));
-                }
+                open.served.remove(&(*stream, side.index()));
             }
+            Command::Keyframe { stream, side, .. } => {
+                self.asked
+                    .extend(open.remotes.get(&(*stream, side.index())));
+            }
+            _ => {}
         }
     }
 
@@ -475,6 +478,16 @@ impl MediaPlane {
 }
 
 impl Session {
+    fn connect(&mut self, key: (u8, usize), remote: Option<&Remote>) {
+        let peer = remote.and_then(|remote| remote.ice.as_ref()?.peer.as_ref());
+        self.ways
+            .insert(key, peer.map_or(0, |peer| peer.candidates.len()));
+        match remote {
+            Some(remote) => self.remotes.insert(key, remote.rtp),
+            None => self.remotes.remove(&key),
+        };
+    }
+
     fn find(&self, port: u16) -> Option<(u8, Side)> {
         let sides = [Side::Caller, Side::Callee];
         self.streams.iter().enumerate().find_map(|(index, stream)| {

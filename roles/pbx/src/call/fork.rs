@@ -234,17 +234,17 @@ impl Call {
             return;
         }
         let contact = fork.leg.contact(ctx);
-        let interval = fork.interval;
-        let min_se = ctx.config.calls.min_session_expires.as_secs();
         let owner = Owner::Fork { call: self.id };
-        let replaces = fork.replaces.as_deref();
         let (diversions, intercom) = (&self.diversions, self.intercom);
         let (number, flow) = (fork.leg.party.number.clone(), fork.leg.dialog.flow);
         let host = host_of(ctx.config.network.signalling_address(&flow).ip());
-        let referred_by = self
-            .transfer
-            .as_ref()
-            .and_then(|t| t.referred_by.as_deref());
+        let transfer = self.transfer.as_ref();
+        let wishes = Wishes {
+            interval: fork.interval,
+            min_se: ctx.config.calls.min_session_expires.as_secs(),
+            replaces: fork.replaces.as_deref(),
+            referred_by: transfer.and_then(|transfer| transfer.referred_by.as_deref()),
+        };
         let cnonce = ctx.mint.token();
         let unix = ctx.clock.unix(ctx.now).0;
         let outward = fork.outward.as_deref();
@@ -259,17 +259,7 @@ impl Call {
                 let value = format_args!("<sip:{caller}@{host};user=phone>");
                 writer.header(HeaderName::PAssertedIdentity, value);
             }
-            if interval > 0 {
-                writer
-                    .header(HeaderName::SessionExpires, interval)
-                    .header(HeaderName::MinSe, min_se);
-            }
-            if let Some(replaces) = replaces {
-                writer.header(HeaderName::Replaces, replaces);
-            }
-            if let Some(referred_by) = referred_by {
-                writer.header(HeaderName::ReferredBy, referred_by);
-            }
+            wishes.put(&mut writer);
             put_history(&mut writer, diversions, &number, &host);
             if intercom {
                 put_intercom(&mut writer, &host);
@@ -698,6 +688,31 @@ fn pass_on(writer: &mut Writer<'_>, request: &Message<'_>) {
     for name in ["Subject", "Priority", "User-to-User"] {
         if let Some(value) = request.other_header(name) {
             writer.other_header(name, value);
+        }
+    }
+}
+
+/// What an INVITE wishes for the call that it begins.
+struct Wishes<'a> {
+    /// Seconds between two refreshes of the session (RFC 4028); 0: none.
+    interval: u64,
+    min_se: u64,
+    replaces: Option<&'a str>,
+    referred_by: Option<&'a str>,
+}
+
+impl Wishes<'_> {
+    fn put(&self, writer: &mut Writer<'_>) {
+        if self.interval > 0 {
+            writer
+                .header(HeaderName::SessionExpires, self.interval)
+                .header(HeaderName::MinSe, self.min_se);
+        }
+        if let Some(replaces) = self.replaces {
+            writer.header(HeaderName::Replaces, replaces);
+        }
+        if let Some(referred_by) = self.referred_by {
+            writer.header(HeaderName::ReferredBy, referred_by);
         }
     }
 }

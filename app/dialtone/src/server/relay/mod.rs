@@ -39,7 +39,7 @@ pub(crate) fn run(folder: &Folder, overrides: &[Override]) -> Result<()> {
         tracing::warn!("{warning}");
     }
     let server = &loaded.settings.server;
-    let (events, mut heard) = mpsc::channel(EVENTS);
+    let (events, heard) = mpsc::channel(EVENTS);
     let deliver = Arc::new(move |event| {
         // A worker must not wait. Whoever misses an event asks again.
         if events.try_send(event).is_err() {
@@ -48,57 +48,91 @@ pub(crate) fn run(folder: &Folder, overrides: &[Override]) -> Result<()> {
     });
     let plane = media::Plane::start(media_config(server), deliver);
     let plane = plane.context("media ports can't be had")?;
-    let mut relay = machine(server, &plane)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()?;
-    runtime.block_on(async {
-        let (messages, mut arrived) = mpsc::channel(MESSAGES);
-        let mut clients = Clients::listen(&server.relay.listen, &messages)?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let control = Arc::new(Control::new(folder, clients.addresses()));
-        control::serve(&control)?;
-        tracing::info!(listen = control.listen.join(" "), "ready");
-        let (mut out, handle) = (Out::default(), plane.handle());
-        let (public, changed) = (Public::default(), Notify::new());
-        let learning = public::learn(&public, || stun(server), || changed.notify_one());
-        let mut learning = std::pin::pin!(learning);
-        loop {
-            tokio::select! {
-                Some(event) = heard.recv() => {
-                    relay.handle(Instant::now(), Input::Media(event), &mut out);
-                    while let Ok(event) = heard.try_recv() {
-                        relay.handle(Instant::now(), Input::Media(event), &mut out);
-                    }
+    runtime.block_on(serve(folder, server, &plane, heard))
+}
+
+/// Answers until somebody wants the end.
+async fn serve(
+    folder: &Folder,
+    server: &Server,
+    plane: &media::Plane,
+    mut heard: mpsc::Receiver<media::Event>,
+) -> Result<()> {
+    let relay = machine(server, plane)?;
+    let (messages, mut arrived) = mpsc::channel(MESSAGES);
+    let clients = Clients::listen(&server.relay.listen, &messages)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let control = Arc::new(Control::new(folder, clients.addresses()));
+    control::serve(&control)?;
+    tracing::info!(listen = control.listen.join(" "), "ready");
+    let (public, changed) = (Public::default(), Notify::new());
+    let learning = public::learn(&public, || stun(server), || changed.notify_one());
+    let mut learning = std::pin::pin!(learning);
+    let mut service = Service {
+        relay,
+        clients,
+        media: plane.handle(),
+        control: Arc::clone(&control),
+        out: Out::default(),
+    };
+    loop {
+        tokio::select! {
+            Some(event) = heard.recv() => {
+                service.handle(Input::Media(event));
+                while let Ok(event) = heard.try_recv() {
+                    service.handle(Input::Media(event));
                 }
-                Some(Message { from, octets }) = arrived.recv() => {
-                    let input = Input::Message { from, message: &octets };
-                    relay.handle(Instant::now(), input, &mut out);
-                }
-                () = &mut learning => {}
-                () = changed.notified() => {
-                    let input = Input::Interfaces(interfaces(server, public.address()));
-                    relay.handle(Instant::now(), input, &mut out);
-                }
-                () = wait(relay.deadline()) => relay.handle(Instant::now(), Input::Timer, &mut out),
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                () = control.stop.notified() => break,
             }
-            handle.submit(&mut out.media);
-            control.calls.store(relay.calls() as u64, Relaxed);
-            control.calls_total.store(relay.calls_total(), Relaxed);
-            for (client, reply) in out.send.drain(..) {
-                clients.send(client, reply);
+            Some(Message { from, octets }) = arrived.recv() => {
+                service.handle(Input::Message { from, message: &octets });
             }
+            () = &mut learning => {}
+            () = changed.notified() => {
+                service.handle(Input::Interfaces(interfaces(server, public.address())));
+            }
+            () = wait(service.relay.deadline()) => service.handle(Input::Timer),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = control.stop.notified() => break,
         }
-        tracing::info!(calls = relay.calls(), "stopping");
-        // Whoever looks for the server now shall not find it.
-        let _ = std::fs::remove_file(folder.socket());
-        Ok(())
-    })
+        service.flush();
+    }
+    tracing::info!(calls = service.relay.calls(), "stopping");
+    // Whoever looks for the server now shall not find it.
+    let _ = std::fs::remove_file(folder.socket());
+    Ok(())
+}
+
+/// The machine and what it moves.
+struct Service {
+    relay: Relay,
+    clients: Clients,
+    media: media::Handle,
+    control: Arc<Control>,
+    out: Out,
+}
+
+impl Service {
+    fn handle(&mut self, input: Input<'_>) {
+        self.relay.handle(Instant::now(), input, &mut self.out);
+    }
+
+    /// Does what the machine wants done.
+    fn flush(&mut self) {
+        self.media.submit(&mut self.out.media);
+        let calls = self.relay.calls() as u64;
+        self.control.calls.store(calls, Relaxed);
+        let total = self.relay.calls_total();
+        self.control.calls_total.store(total, Relaxed);
+        for (client, reply) in self.out.send.drain(..) {
+            self.clients.send(client, reply);
+        }
+    }
 }
 
 fn machine(server: &Server, plane: &media::Plane) -> Result<Relay> {

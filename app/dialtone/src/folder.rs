@@ -166,34 +166,66 @@ fn write_owner(file: &mut File) -> io::Result<()> {
 /// Replaces a file so that after a crash it has its old or its new content. It keeps its mode; a
 /// new one is its owner's alone.
 pub(crate) fn replace_file(path: &Path, content: &str) -> io::Result<()> {
-    // A link stays a link: what it points to is replaced.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let parent = path.parent().unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = parent.join(format!(".{name}.{}", std::process::id()));
-    let written = write_new(&temporary, &path, content);
-    if written.is_err() {
-        // The error says more than the failure to tidy up.
-        let _ = fs::remove_file(&temporary);
-    }
-    written?;
-    File::open(parent)?.sync_all()
+    let new = NewFile::write(path, content)?;
+    fs::rename(&new.temporary, &new.path)?;
+    sync_folder(&new.path)
 }
 
-fn write_new(temporary: &Path, path: &Path, content: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(temporary)?;
-    if let Ok(old) = fs::metadata(path) {
-        file.set_permissions(old.permissions())?;
+/// Replaces files of one folder, in this order, and waits for the disk as seldom as can be.
+pub(crate) fn replace_files(files: &[(&Path, &str)]) -> Result<()> {
+    let unwritten = |path: &Path| format!("{} can't be written", path.display());
+    let mut written = Vec::with_capacity(files.len());
+    for (path, content) in files {
+        written.push(NewFile::write(path, content).with_context(|| unwritten(path))?);
     }
-    file.write_all(content.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(temporary, path)
+    for new in &written {
+        fs::rename(&new.temporary, &new.path).with_context(|| unwritten(&new.path))?;
+    }
+    match written.last() {
+        Some(last) => sync_folder(&last.path).with_context(|| unwritten(&last.path)),
+        None => Ok(()),
+    }
+}
+
+fn sync_folder(of: &Path) -> io::Result<()> {
+    File::open(of.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// A file on disk that does not have its name yet; without one it goes.
+struct NewFile {
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl NewFile {
+    fn write(path: &Path, content: &str) -> io::Result<Self> {
+        // A link stays a link: what it points to is replaced.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!(".{name}.{}", std::process::id());
+        let temporary = path.parent().unwrap_or(Path::new(".")).join(name);
+        let new = Self { temporary, path };
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new.temporary)?;
+        if let Ok(old) = fs::metadata(&new.path) {
+            file.set_permissions(old.permissions())?;
+        }
+        file.write_all(content.as_bytes())?;
+        file.sync_all()?;
+        Ok(new)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        // It is gone if it got its name; else an error says more than the failure to tidy up.
+        let _ = fs::remove_file(&self.temporary);
+    }
 }
 
 #[cfg(test)]

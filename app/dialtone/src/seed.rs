@@ -5,7 +5,7 @@ use std::io;
 
 use anyhow::{Context, Result};
 
-use crate::folder::{Folder, replace_file};
+use crate::folder::{Folder, replace_files};
 use crate::{environment, password, user_file};
 
 /// A user that was made, with the password.
@@ -56,16 +56,12 @@ fn write(folder: &Folder, users: &str, domain: Option<String>) -> Result<()> {
         Some(domain) => SERVER.replacen(REALM, &format!("realm = \"{domain}\""), 1),
         None => SERVER.to_owned(),
     };
-    for (path, text) in [
-        (folder.users_file(), users),
-        (folder.dialplan_file(), DIALPLAN),
-        (folder.trunks_file(), TRUNKS),
-        (folder.server_file(), &*server),
-    ] {
-        replace_file(&path, text)
-            .with_context(|| format!("{} can't be written", path.display()))?;
-    }
-    Ok(())
+    replace_files(&[
+        (&folder.users_file(), users),
+        (&folder.dialplan_file(), DIALPLAN),
+        (&folder.trunks_file(), TRUNKS),
+        (&folder.server_file(), &server),
+    ])
 }
 
 pub(crate) const SERVER: &str = include_str!("../assets/dialtone.toml");

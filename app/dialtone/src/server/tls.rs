@@ -11,7 +11,7 @@ use rcgen::{CertificateParams, DnType, KeyPair, RsaKeySize, SanType};
 
 use super::network;
 use crate::environment::{self, Key, is_name};
-use crate::folder::{Folder, replace_file};
+use crate::folder::{Folder, replace_files};
 use crate::settings;
 
 /// Certificates and trust by the settings. Who is known in `before` keeps the number.
@@ -71,14 +71,12 @@ fn is_fresh(certificate: &Path, life: Duration) -> bool {
 
 fn make(folder: &Folder, wish: &Wish) -> Result<()> {
     let (pem, key) = generate(wish).context("no certificate can be made")?;
-    for (path, text) in [(folder.key(), key), (folder.certificate(), pem)] {
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)
-                .with_context(|| format!("{} can't be made", parent.display()))?;
-        }
-        replace_file(&path, &text)
-            .with_context(|| format!("{} can't be written", path.display()))?;
+    let path = folder.key();
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)
+            .with_context(|| format!("{} can't be made", parent.display()))?;
     }
+    replace_files(&[(&path, &key), (&folder.certificate(), &pem)])?;
     let file = folder.certificate();
     tracing::warn!(
         file = %file.display(),

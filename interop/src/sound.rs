@@ -139,6 +139,14 @@ impl Recording {
         shares.get(shares.len() / 2).copied().unwrap_or(0.0)
     }
 
+    /// How long nothing but a tone of `hertz` is in it, in seconds.
+    #[must_use]
+    pub fn seconds_of(&self, hertz: f64) -> f64 {
+        let is_tone =
+            |frame: &&[i16]| sounds(frame) && tone_share(frame, hertz / f64::from(self.rate)) > 0.9;
+        self.frames().filter(is_tone).count() as f64 * FRAME_SECONDS
+    }
+
     /// The share of silent 20 ms frames between the first and the last that sound.
     ///
     /// # Errors
@@ -230,11 +238,14 @@ mod tests {
 
     #[test]
     fn a_tone_is_found_and_no_other() {
-        let recording = written(440.0);
+        let mut recording = written(440.0);
         assert!((recording.seconds() - 2.0).abs() < 0.001);
         recording.ensure_tone(440.0, 1.9).unwrap();
         assert!(recording.tone(1000.0) < 0.05);
         assert!(recording.ensure_tone(440.0, 3.0).is_err());
+        recording.samples[..8000].fill(0);
+        assert!((recording.seconds_of(440.0) - 1.0).abs() < 0.001);
+        assert!(recording.seconds_of(1000.0) < 0.001);
     }
 
     #[test]

@@ -2,16 +2,20 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use codec::tone::Tone;
+use codec::{Codec, Encoder, Parameters};
 use interop::baresip::Account;
+use interop::capture::Capture;
 use interop::process::Process;
 use interop::pulse::Pulse;
 use interop::server::binary;
 use interop::sound::{Recording, write_tone};
-use interop::{Baresip, Lab, Server, peer};
+use interop::{Baresip, Lab, Server, peer, rtp};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -132,6 +136,101 @@ fn a_phone_hears_a_file_and_is_recorded() -> Result<()> {
         }
         server.settles()
     })
+}
+
+/// RFC 3261 §13.3.1.1: why a call is refused is said before it is.
+#[test]
+fn rfc3261_13_3_1_1_an_announcement_before_a_refusal_is_heard() -> Result<()> {
+    Lab::run("dial-refused-aloud", &[], |lab| {
+        let server = lab.server()?;
+        fs::create_dir_all(server.data().join("sounds"))?;
+        write_tone(&server.data().join("sounds/refused.wav"), 440.0, 3)?;
+        let plan = server.data().join("etc/dialplan.toml");
+        let early = "[[extension]]\nnumber = \"618\"\nsteps = [\
+                     { play = \"refused.wav\", answer = false }, { hangup = 404 }]\n\n";
+        fs::write(&plan, early.to_owned() + &fs::read_to_string(&plan)?)?;
+        ensure!(server.ctl(&["reload"])?.status.success());
+        let hears = lab.path("hears.wav");
+        let args = ["618", "--record", &hears.display().to_string()];
+        for options in [&[][..], &["--srtp", "--codec", "g722"]] {
+            let output = call(&server, &[&args, options].concat())?;
+            let said = String::from_utf8(output.stdout)?;
+            let refusal = String::from_utf8(output.stderr)?;
+            ensure!(output.status.code() == Some(1), "{said}{refusal}");
+            ensure!(refusal.contains("404 Not Found"), "{said}{refusal}");
+            ensure!(said.contains("heard before the answer"), "{said}");
+            ensure!(!said.contains("answered"), "{said}");
+            is_tone(&Recording::read(&hears)?, 440.0, 2.5)?;
+            fs::remove_file(&hears)?;
+        }
+        // Whoever waits no longer has heard something as well.
+        let output = call(&server, &[&args[..], &["--wait", "2"]].concat())?;
+        let refusal = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(1), "{refusal}");
+        ensure!(refusal.contains("nobody came to the phone"), "{refusal}");
+        is_tone(&Recording::read(&hears)?, 440.0, 1.0)?;
+        server.settles()
+    })
+}
+
+/// RFC 3261 §13.2.2.4: what is heard before the answer need not come from whoever answers. One recording has both, and
+/// the caller is silent until then.
+#[test]
+fn rfc3261_13_2_2_4_ringback_of_one_and_the_answer_of_another_are_heard() -> Result<()> {
+    if !peer::ensure_all(&[peer::SIPP, peer::TSHARK])? {
+        return Ok(());
+    }
+    Lab::run_quietly("dial-early", |lab| {
+        let block = lab.ports().block();
+        let capture = Capture::start(lab.root(), block)?;
+        encoded(&lab.path("early.pcmu"), Codec::Pcmu, 440.0)?;
+        encoded(&lab.path("talk.g722"), Codec::G722, 1000.0)?;
+        let (says, hears) = (lab.path("says.wav"), lab.path("hears.wav"));
+        write_tone(&says, 700.0, 3)?;
+        let far = lab.sipp("early_media.xml")?;
+        let at = format!("127.0.0.1:{}", far.port());
+        let far = far.start()?;
+        let mut command = Command::new(binary()?);
+        command
+            .args(["dial", "600", "--as", "1001", "--password", "secret"])
+            .args(["--server", &at, "--json", "--seconds", "3", "--record"])
+            .arg(&hears)
+            .arg("--play")
+            .arg(&says);
+        let output = command.output()?;
+        far.finish()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{errors}");
+        let whole: Value = serde_json::from_slice(&output.stdout)?;
+        let after = |what: &str| whole[what].as_u64().with_context(|| what.to_owned());
+        ensure!(after("early_after_ms")? < after("answered_after_ms")?);
+        ensure!(whole["codec"] == "G722", "{whole}");
+        let heard = Recording::read(&hears)?;
+        let (early, talk) = (heard.seconds_of(440.0), heard.seconds_of(1000.0));
+        ensure!(early > 2.0 && talk > 2.0, "{early:.1} s, then {talk:.1} s");
+        let mut packets = capture.stop(&[])?.rtp()?;
+        packets.retain(|packet| (block.0..block.1).contains(&packet.to));
+        let before = rtp::pcmu(&packets);
+        let (said, silent) = (before.sounding(), before.seconds() - before.sounding());
+        ensure!(said == 0.0 && silent > 2.0, "{said:.1} s before the answer");
+        Ok(())
+    })
+}
+
+/// Some seconds of a tone, as a codec says it.
+fn encoded(path: &Path, codec: Codec, hertz: f32) -> Result<()> {
+    let mut encoder = Encoder::new(codec, &Parameters::default())?;
+    let rate = encoder.sample_rate();
+    let mut tone = Tone::new(hertz, rate);
+    let mut pcm = vec![0; rate as usize / 50];
+    let mut octets = Vec::new();
+    for _ in 0..500 {
+        tone.fill(&mut pcm);
+        let mut packet = [0; 512];
+        let len = encoder.encode(&pcm, &mut packet)?;
+        octets.extend_from_slice(&packet[..len]);
+    }
+    fs::write(path, octets).with_context(|| format!("write {}", path.display()))
 }
 
 /// RFC 4733 §2.5: a key is heard as such; RFC 3261 §15.1.2: the other side hangs up.

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sip::{Flow, Message, Protocol, TlsPeer};
 
-use crate::phone::{Command, Event, Phone, Protection, Settings};
+use crate::phone::{CallNumber, Command, Event, Phone, Protection, Settings, Sound};
 use crate::voice::{Error, Voice};
 
 /// A phone that speaks SIP over UDP.
@@ -25,7 +25,7 @@ pub struct Softphone {
     sip: UdpSocket,
     /// For the next call.
     rtp: UdpSocket,
-    voice: Option<Voice>,
+    voice: Option<(CallNumber, Voice)>,
     identity: Arc<Identity>,
     /// SSRC and frequency of what it says.
     tone: (u32, f32),
@@ -124,7 +124,7 @@ impl Softphone {
         }
         self.voice
             .as_mut()
-            .map_or(Ok(()), |voice| voice.listen(now))
+            .map_or(Ok(()), |(_, voice)| voice.listen(now))
     }
 
     /// Waits until something comes, or it is `until`, or a signal comes.
@@ -138,7 +138,7 @@ impl Softphone {
             .as_micros()
             .div_ceil(1000);
         let left = PollTimeout::from(u16::try_from(left).unwrap_or(u16::MAX));
-        let sound = self.voice.as_ref().map(Voice::socket);
+        let sound = self.voice.as_ref().map(|(_, voice)| voice.socket());
         let sockets = [Some(&self.sip), sound].into_iter().flatten();
         let mut sockets: Vec<_> = sockets
             .map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN))
@@ -154,9 +154,9 @@ impl Softphone {
         self.events.pop_front()
     }
 
-    /// The sound of the call that is up, or was last.
+    /// The sound of the call that is up, or was last, or that has sound before its answer.
     pub fn voice(&mut self) -> Option<&mut Voice> {
-        self.voice.as_mut()
+        self.voice.as_mut().map(|(_, voice)| voice)
     }
 
     /// When something is due although nothing comes.
@@ -177,18 +177,30 @@ impl Softphone {
         }
         self.out.bytes.clear();
         for event in std::mem::take(&mut self.out.events) {
-            if let Event::Up {
-                sound: Some(sound), ..
-            } = &event
-            {
-                let fresh = UdpSocket::bind(SocketAddr::new(self.flow.local.ip(), 0))?;
-                self.phone.take_rtp_at(fresh.local_addr()?);
-                let socket = std::mem::replace(&mut self.rtp, fresh);
-                let voice = Voice::new(socket, sound, &self.identity, self.tone, now)?;
-                self.voice = Some(voice);
+            match &event {
+                Event::Early { call, sound }
+                | Event::Up {
+                    call,
+                    sound: Some(sound),
+                    ..
+                } => self.agree(now, *call, sound)?,
+                _ => {}
             }
             self.events.push_back(event);
         }
+        Ok(())
+    }
+
+    /// The sound of a call begins, or goes on otherwise.
+    fn agree(&mut self, now: Instant, call: CallNumber, sound: &Sound) -> Result<(), Error> {
+        if let Some((_, voice)) = self.voice.as_mut().filter(|(number, _)| *number == call) {
+            return voice.agree(sound, &self.identity, now);
+        }
+        let fresh = UdpSocket::bind(SocketAddr::new(self.flow.local.ip(), 0))?;
+        self.phone.take_rtp_at(fresh.local_addr()?);
+        let socket = std::mem::replace(&mut self.rtp, fresh);
+        let voice = Voice::new(socket, sound, &self.identity, self.tone, now)?;
+        self.voice = Some((call, voice));
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use media::Profile;
 use media::dtls::Identity;
 use ue::Softphone;
@@ -31,18 +31,23 @@ pub(super) struct Session<'a> {
     begun: Instant,
     call: Option<CallNumber>,
     talk: Option<Talk>,
+    /// What may be heard before the answer, until it is and that has been told.
+    early: Option<phone::Sound>,
     /// Why we have hung up, and when.
     leaving: Option<(&'static str, Instant)>,
     /// Why the talk could not go on.
     fault: Option<anyhow::Error>,
 }
 
-/// A call that is up.
+/// A call that has sound.
 struct Talk {
-    since: Instant,
+    /// Since when it has been up. Before the answer we listen, and say nothing.
+    answered: Option<Instant>,
     /// When the next 20 ms are due.
     due: Instant,
     sound: Sound,
+    /// Samples a second of what is heard.
+    rate: u32,
     said: Vec<i16>,
     heard: Vec<i16>,
 }
@@ -65,6 +70,7 @@ impl<'a> Session<'a> {
             phone,
             call: None,
             talk: None,
+            early: None,
             leaving: None,
             fault: None,
         })
@@ -86,6 +92,7 @@ impl<'a> Session<'a> {
                     return self.over(now, end);
                 }
             }
+            self.tell_early(now)?;
             self.press_typed()?;
             self.speak_and_listen(now);
             self.look_for_an_end(now)?;
@@ -99,6 +106,12 @@ impl<'a> Session<'a> {
         match event {
             Event::Dialing(call) => self.call = Some(call),
             Event::Progress(_, status) => self.report.progress(status, after)?,
+            Event::Early { sound, .. } => {
+                self.early = Some(sound);
+                if let Err(fault) = self.listen(now) {
+                    self.fail(now, fault);
+                }
+            }
             Event::Up {
                 sound: Some(sound), ..
             } => {
@@ -113,27 +126,57 @@ impl<'a> Session<'a> {
         Ok(None)
     }
 
-    fn answered(&mut self, now: Instant) -> Result<()> {
+    /// Hears what comes from now on, as it was agreed last.
+    fn listen(&mut self, now: Instant) -> Result<&mut Talk> {
         let voice = self.phone.voice().context("there is no sound")?;
         voice.listen_in_time();
-        #[cfg_attr(not(feature = "audio"), expect(unused_mut))]
-        let mut sound = Sound::open(self.dial, voice.rate())?;
+        let (rate, turn) = (voice.rate(), voice.turn());
+        let talk = match &mut self.talk {
+            Some(talk) => talk,
+            none => none.insert(Talk::new(now, Sound::open(self.dial, rate)?)),
+        };
+        if talk.rate == rate {
+            return Ok(talk);
+        }
+        talk.sound.change_rate(rate);
         #[cfg(feature = "audio")]
         if let Some(server) = &self.sound_server {
-            sound.join(server.open(voice.rate())?);
+            talk.sound.join(server.open(rate)?);
         }
-        self.talk = Some(Talk {
-            since: now,
-            due: now,
-            sound,
-            said: vec![0; voice.turn()],
-            heard: Vec::new(),
-        });
-        self.press(self.dial.keys.iter().flat_map(|keys| keys.chars()))
+        talk.rate = rate;
+        talk.said = vec![0; turn];
+        Ok(talk)
+    }
+
+    fn answered(&mut self, now: Instant) -> Result<()> {
+        let dial = self.dial;
+        let talk = self.listen(now)?;
+        talk.sound.begin(dial, talk.rate)?;
+        talk.answered = Some(now);
+        if let Some(voice) = self.phone.voice() {
+            voice.count_anew();
+        }
+        self.press(dial.keys.iter().flat_map(|keys| keys.chars()))
+    }
+
+    /// Tells of the first sound that comes before the answer.
+    fn tell_early(&mut self, now: Instant) -> Result<()> {
+        let is_up = self.answered_at().is_some();
+        let comes = self.phone.voice().is_some_and(|voice| voice.packets() > 0);
+        if let Some(sound) = self.early.take_if(|_| comes && !is_up) {
+            let after = now.saturating_duration_since(self.begun);
+            self.report.early(&sound, after)?;
+        }
+        Ok(())
+    }
+
+    fn answered_at(&self) -> Option<Instant> {
+        self.talk.as_ref()?.answered
     }
 
     fn press_typed(&mut self) -> Result<()> {
-        let keyboard = self.keyboard.as_ref().filter(|_| self.talk.is_some());
+        let answered = self.answered_at();
+        let keyboard = self.keyboard.as_ref().filter(|_| answered.is_some());
         let typed: Vec<_> = keyboard.map_or_else(Vec::new, |keyboard| keyboard.typed().collect());
         self.press(typed.into_iter().filter(|key| !key.is_whitespace()))
     }
@@ -189,11 +232,12 @@ impl<'a> Session<'a> {
 
     /// Why to hang up now.
     fn reason(&mut self, now: Instant) -> Option<&'static str> {
-        let Some(talk) = &self.talk else {
+        let up = self.talk.as_ref();
+        let Some((talk, since)) = up.and_then(|talk| Some((talk, talk.answered?))) else {
             let waited = now.saturating_duration_since(self.begun);
             return (waited >= self.dial.wait).then_some(NO_ANSWER);
         };
-        let talked = now.saturating_duration_since(talk.since);
+        let talked = now.saturating_duration_since(since);
         let said = self.phone.voice().is_none_or(|voice| voice.keys_are_said());
         match self.dial.seconds {
             Some(seconds) => (talked >= seconds).then_some("the time is over"),
@@ -226,23 +270,26 @@ impl<'a> Session<'a> {
             return Err(fault);
         }
         let why = self.leaving.map(|(why, _)| why);
-        match (self.talk, self.phone.voice(), end) {
-            (Some(talk), Some(voice), End::Here | End::There) => {
-                talk.sound.end()?;
+        let answered = self.answered_at();
+        let talk = self.talk.take();
+        let written = talk.map_or(Ok(()), |talk| talk.sound.end());
+        let failure = match (answered, self.phone.voice(), end) {
+            (Some(since), Some(voice), End::Here | End::There) => {
+                written?;
                 let by = why
                     .filter(|_| end == End::Here)
                     .map_or(Ended::There, Ended::Here);
-                let talked = now.saturating_duration_since(talk.since);
-                self.report.ended(by, talked, voice)
+                let talked = now.saturating_duration_since(since);
+                return self.report.ended(by, talked, voice);
             }
-            (_, _, End::Failed(failure)) => {
-                Err(anyhow!(refusal(failure, self.dial, &self.account)))
-            }
+            (_, _, End::Failed(failure)) => refusal(failure, self.dial, &self.account),
             _ => {
-                let number = &self.dial.number;
-                bail!("{number} has not answered: {}", why.unwrap_or("given up"))
+                let (number, why) = (&self.dial.number, why.unwrap_or("given up"));
+                format!("{number} has not answered: {why}")
             }
-        }
+        };
+        written.with_context(|| failure.clone())?;
+        bail!(failure)
     }
 
     /// When there is something to do at the latest.
@@ -254,12 +301,29 @@ impl<'a> Session<'a> {
 }
 
 impl Talk {
-    /// Says and hears 20 ms.
+    /// One that begins before its answer.
+    fn new(now: Instant, sound: Sound) -> Self {
+        Self {
+            answered: None,
+            due: now,
+            sound,
+            rate: 0,
+            said: Vec::new(),
+            heard: Vec::new(),
+        }
+    }
+
+    /// Hears 20 ms and says as much: silence before the answer, so that firewalls and servers on the way know where
+    /// the sound is to go.
     fn turn(&mut self, now: Instant, voice: &mut ue::Voice) -> Result<()> {
         self.heard.clear();
         voice.hear(now, &mut self.heard);
         self.sound.hear(&self.heard)?;
         self.sound.say(&mut self.said)?;
+        if self.answered.is_none() {
+            // What the microphone took meanwhile is not said behind the answer either.
+            self.said.fill(0);
+        }
         voice.speak(&self.said).context("the sound can't be sent")
     }
 }

@@ -66,14 +66,21 @@ impl Report {
         self.line(word, Style::Yellow, line)
     }
 
+    /// Sound comes before the answer.
+    pub(super) fn early(&mut self, sound: &Sound, after: Duration) -> Result<()> {
+        if self.whole["early_after_ms"].is_null() {
+            self.whole["early_after_ms"] = milliseconds(after);
+        }
+        let how = how(sound);
+        let line = format!("after {}, {how}: heard before the answer", seconds(after));
+        self.line("early", Style::Yellow, line)
+    }
+
     pub(super) fn answered(&mut self, sound: &Sound, after: Duration) -> Result<()> {
-        let codec = sound.codec.name();
-        let encrypted = sound.security != Security::Plain;
         self.whole["answered_after_ms"] = milliseconds(after);
-        self.whole["codec"] = codec.into();
-        self.whole["encrypted"] = encrypted.into();
-        let how = if encrypted { "encrypted" } else { "in clear" };
-        let line = format!("after {}, {codec} {how}", seconds(after));
+        self.whole["codec"] = sound.codec.name().into();
+        self.whole["encrypted"] = is_encrypted(sound).into();
+        let line = format!("after {}, {}", seconds(after), how(sound));
         self.line("answered", Style::Green, line)
     }
 
@@ -177,6 +184,18 @@ fn remedy(status: StatusCode, user: &str) -> String {
         429 | 503 => "the server has too much to do or is ending: call again later".to_owned(),
         _ => "`dialtone trace` shows what was said".to_owned(),
     }
+}
+
+fn how(sound: &Sound) -> String {
+    let how = match is_encrypted(sound) {
+        true => "encrypted",
+        false => "in clear",
+    };
+    format!("{} {how}", sound.codec.name())
+}
+
+fn is_encrypted(sound: &Sound) -> bool {
+    sound.security != Security::Plain
 }
 
 fn seconds(time: Duration) -> String {

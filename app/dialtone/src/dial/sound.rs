@@ -1,8 +1,10 @@
 //! What is said and heard in a call.
 
 use std::collections::VecDeque;
+use std::io;
 
 use anyhow::{Context, Result, bail, ensure};
+use codec::resample::Resampler;
 use media::record::WavFile;
 use media::sound::Reader;
 
@@ -25,12 +27,21 @@ pub(super) fn check(dial: &Dial) -> Result<()> {
     Ok(())
 }
 
-/// Where sound comes from and goes to while the call is up.
+/// Where sound comes from and goes to during a call.
 pub(super) struct Sound {
     file: Option<File>,
-    record: Option<WavFile>,
+    record: Option<Record>,
     #[cfg(feature = "audio")]
     streams: Option<Streams>,
+}
+
+/// What is written, at the rate of what was heard first.
+struct Record {
+    file: WavFile,
+    rate: u32,
+    /// If what is heard has another rate.
+    resampler: Option<Resampler>,
+    resampled: Vec<i16>,
 }
 
 /// A file that is said.
@@ -43,22 +54,36 @@ struct File {
 }
 
 impl Sound {
-    /// For a call with so many samples a second.
+    /// For a call in which so many samples a second are heard at first.
     pub(super) fn open(dial: &Dial, rate: u32) -> Result<Self> {
-        let file = dial.play.as_ref().map(|path| {
-            let reader = Reader::open(path, rate);
-            reader.with_context(|| format!("--play {}", path.display()))
-        });
         let record = dial.record.as_ref().map(|path| {
             let file = WavFile::create(path, rate);
             file.with_context(|| format!("--record {}: it can't be written", path.display()))
         });
         Ok(Self {
-            file: file.transpose()?.map(File::new),
-            record: record.transpose()?,
+            file: None,
+            record: record.transpose()?.map(|file| Record::new(file, rate)),
             #[cfg(feature = "audio")]
             streams: None,
         })
+    }
+
+    /// From now on so many samples a second are heard.
+    pub(super) fn change_rate(&mut self, rate: u32) {
+        if let Some(record) = &mut self.record {
+            let differs = rate != record.rate;
+            record.resampler = differs.then(|| Resampler::new(rate, record.rate));
+        }
+    }
+
+    /// Begins to say the file, at so many samples a second.
+    pub(super) fn begin(&mut self, dial: &Dial, rate: u32) -> Result<()> {
+        let file = dial.play.as_ref().map(|path| {
+            let reader = Reader::open(path, rate);
+            reader.with_context(|| format!("--play {}", path.display()))
+        });
+        self.file = file.transpose()?.map(File::new);
+        Ok(())
     }
 
     /// Talks and listens here as well.
@@ -103,9 +128,29 @@ impl Sound {
     /// Completes what is written.
     pub(super) fn end(self) -> Result<()> {
         match self.record {
-            Some(record) => record.end().context("the recording can't be written"),
+            Some(record) => record.file.end().context("the recording can't be written"),
             None => Ok(()),
         }
+    }
+}
+
+impl Record {
+    fn new(file: WavFile, rate: u32) -> Self {
+        Self {
+            file,
+            rate,
+            resampler: None,
+            resampled: Vec::new(),
+        }
+    }
+
+    fn write(&mut self, pcm: &[i16]) -> io::Result<()> {
+        let Some(resampler) = &mut self.resampler else {
+            return self.file.write(pcm);
+        };
+        self.resampled.clear();
+        resampler.process(pcm, &mut self.resampled);
+        self.file.write(&self.resampled)
     }
 }
 

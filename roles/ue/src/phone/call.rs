@@ -118,6 +118,24 @@ impl Call {
         true
     }
 
+    /// Takes what a provisional response says of the sound before the answer. None: nothing, nothing new, or nothing
+    /// that we offered.
+    ///
+    /// # Source
+    /// RFC 3261 §13.2.1, RFC 3960 §3
+    pub(super) fn take_early(
+        &mut self,
+        message: &Message<'_>,
+        settings: &Settings,
+    ) -> Option<Sound> {
+        let sdp = Sdp::parse_bytes(message.body()).ok()?;
+        let wish = self.wish;
+        let sound = self.ours(settings).hear(&sdp, wish)?;
+        let is_new = self.sound.as_ref() != Some(&sound);
+        self.sound = Some(sound.clone());
+        is_new.then_some(sound)
+    }
+
     /// Whether a request in a dialog has this call's Call-ID and tags.
     pub(super) fn matches(&self, request: &Message<'_>) -> bool {
         let tag = request.to().ok().and_then(|to| to.tag());

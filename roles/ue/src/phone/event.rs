@@ -52,6 +52,14 @@ pub enum Event {
     Dialing(CallNumber),
     /// The other side rings, or its call makes progress.
     Progress(CallNumber, StatusCode),
+    /// Sound may come before the answer, such as an announcement, or comes otherwise than was said before: the other
+    /// side has described it in a provisional response.
+    Early {
+        /// The call.
+        call: CallNumber,
+        /// What was agreed, until the answer.
+        sound: Sound,
+    },
     /// The call is up: we were answered, or our answer was confirmed.
     Up {
         /// The call.

@@ -175,6 +175,10 @@ impl Phone {
                 let rings = status.0 > 100 && matches!(call.state, State::Calling { .. });
                 if rings {
                     out.events.push(Event::Progress(number, status));
+                    if let Some(sound) = call.take_early(response, &self.settings) {
+                        let call = number;
+                        out.events.push(Event::Early { call, sound });
+                    }
                 }
             }
             Some(_) if status.is_success() => self.answered(now, number, response, out),

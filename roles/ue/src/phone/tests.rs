@@ -406,3 +406,39 @@ fn unregistering_waits_for_the_registration_under_way() {
     assert_eq!(world.take(0), [registered, Event::Unregistered]);
     assert_eq!(world.phones[0].registration.refresh, None);
 }
+
+/// A provisional response to the INVITE of phone 0, which takes sound at this port.
+fn describe(world: &mut World, invite: &[u8], tag: &str, port: u16) {
+    let request = Message::parse(invite).unwrap();
+    let flow = settings(1).server;
+    let mut bytes = Vec::new();
+    let sdp = format!(
+        "v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\n\
+         m=audio {port} RTP/AVP 0\r\n"
+    );
+    Writer::response_to(&mut bytes, &request, &flow, StatusCode(183), tag)
+        .body("application/sdp", sdp.as_bytes());
+    let message = Message::parse(&bytes).unwrap();
+    let flow = settings(0).server;
+    let message = &message;
+    world.feed(0, Input::Message { flow, message });
+}
+
+/// What may be heard before the answer is told when it is new, also of another party.
+#[test]
+fn rfc3261_13_2_1_descriptions_before_the_answer_are_told_once() {
+    let mut world = World::new(9, 0, 0);
+    world.command(0, Command::Dial("sip:1@192.0.2.2".to_owned()));
+    let (_, _, invite) = world.wire.pop().expect("an INVITE");
+    for (tag, port) in [("a", 4000), ("a", 4000), ("b", 4002)] {
+        describe(&mut world, &invite, tag, port);
+    }
+    let early = |event: Event| match event {
+        Event::Early { sound, .. } => Some((sound.remote.port(), sound.codec)),
+        _ => None,
+    };
+    let told: Vec<_> = world.take(0).into_iter().filter_map(early).collect();
+    assert_eq!(told, [(4000, Codec::Pcmu), (4002, Codec::Pcmu)]);
+    world.command(0, Command::HangUp(CALL));
+    world.assert_idle();
+}

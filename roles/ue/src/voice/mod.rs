@@ -11,7 +11,7 @@ mod reception;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -30,11 +30,12 @@ pub use reception::Reception;
 /// The RTP of one call.
 pub struct Voice {
     socket: UdpSocket,
-    remote: SocketAddr,
-    number: u8,
+    /// What is agreed.
+    sound: Sound,
     encoder: Encoder,
     decoder: Decoder,
     tone: Tone,
+    hertz: f32,
     guard: Guard,
     /// Of the next packet.
     header: Header,
@@ -45,8 +46,6 @@ pub struct Voice {
     reception: Reception,
     /// When it began.
     epoch: Instant,
-    /// Payload type of telephone events, if they were agreed.
-    events: Option<u8>,
     /// The key that is pressed, or the pause behind one, in packets.
     key: Result<Key, u8>,
     /// Keys that wait; at most [`MAX_KEYS`], further ones are refused.
@@ -59,6 +58,54 @@ enum Guard {
     /// The handshake is not over.
     Shaking(Box<Endpoint>),
     Keyed(Box<(Sender, Receiver)>),
+}
+
+impl Guard {
+    fn new(security: &Security, identity: &Arc<Identity>, now: Instant) -> Result<Self, Error> {
+        Ok(match security {
+            Security::Plain => Self::None,
+            Security::Sdes {
+                profile,
+                local,
+                remote,
+            } => {
+                let sender = Sender::new(*profile, local)?;
+                Self::Keyed(Box::new((sender, Receiver::new(*profile, remote)?)))
+            }
+            Security::Dtls { fingerprint, setup } => {
+                let identity = Arc::clone(identity);
+                Self::Shaking(Box::new(Endpoint::new(identity, *setup, *fingerprint, now)))
+            }
+            _ => return Err(Error::Security),
+        })
+    }
+
+    /// Keeps what we protect by if only the other side's key is another: it counts what was sent.
+    fn change(
+        &mut self,
+        former: &Security,
+        security: &Security,
+        identity: &Arc<Identity>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        match (self, former, security) {
+            (
+                Self::Keyed(keys),
+                Security::Sdes {
+                    profile: was,
+                    local: before,
+                    ..
+                },
+                Security::Sdes {
+                    profile,
+                    local,
+                    remote,
+                },
+            ) if (was, before) == (profile, local) => keys.1 = Receiver::new(*profile, remote)?,
+            (guard, ..) => *guard = Self::new(security, identity, now)?,
+        }
+        Ok(())
+    }
 }
 
 /// Why there is no sound.
@@ -97,25 +144,7 @@ impl Voice {
     ) -> Result<Self, Error> {
         socket.set_nonblocking(true)?;
         let encoder = Encoder::new(sound.codec, &sound.parameters)?;
-        let guard = match &sound.security {
-            Security::Plain => Guard::None,
-            Security::Sdes {
-                profile,
-                local,
-                remote,
-            } => {
-                let keys = (
-                    Sender::new(*profile, local)?,
-                    Receiver::new(*profile, remote)?,
-                );
-                Guard::Keyed(Box::new(keys))
-            }
-            Security::Dtls { fingerprint, setup } => {
-                let identity = Arc::clone(identity);
-                Guard::Shaking(Box::new(Endpoint::new(identity, *setup, *fingerprint, now)))
-            }
-            _ => return Err(Error::Security),
-        };
+        let guard = Guard::new(&sound.security, identity, now)?;
         let header = Header {
             payload_type: sound.payload_type,
             marker: true,
@@ -123,10 +152,10 @@ impl Voice {
             ..Header::default()
         };
         let mut voice = Self {
-            remote: sound.remote,
-            number: sound.payload_type,
+            sound: sound.clone(),
             decoder: Decoder::new(sound.codec, &sound.parameters)?,
             tone: Tone::new(hertz, encoder.sample_rate()),
+            hertz,
             encoder,
             guard,
             header,
@@ -136,12 +165,45 @@ impl Voice {
             playout: None,
             reception: Reception::new(sound.codec.clock()),
             epoch: now,
-            events: sound.events,
             key: Err(0),
             keys: VecDeque::new(),
         };
         voice.shake(now)?;
         Ok(voice)
+    }
+
+    /// From now on the sound goes as `sound` says, at the same port: what is heard before an answer need not come from
+    /// whoever answers. What is sent goes on in the same stream, so that no key protects two packets of one number.
+    ///
+    /// # Errors
+    /// What was agreed can't be done.
+    pub fn agree(
+        &mut self,
+        sound: &Sound,
+        identity: &Arc<Identity>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let former = std::mem::replace(&mut self.sound, sound.clone());
+        if former.security != sound.security {
+            self.guard
+                .change(&former.security, &sound.security, identity, now)?;
+        }
+        if former.codec != sound.codec || former.parameters != sound.parameters {
+            self.encoder = Encoder::new(sound.codec, &sound.parameters)?;
+            self.decoder = Decoder::new(sound.codec, &sound.parameters)?;
+            self.tone = Tone::new(self.hertz, self.encoder.sample_rate());
+            self.reception = Reception::new(sound.codec.clock());
+            if self.playout.take().is_some() {
+                self.listen_in_time();
+            }
+        }
+        self.header.payload_type = sound.payload_type;
+        self.shake(now)
+    }
+
+    /// From now on [`reception`](Self::reception) tells of what comes next.
+    pub fn count_anew(&mut self) {
+        self.reception = Reception::new(self.codec().clock());
     }
 
     /// Whether packets can be sent: there are keys, or none are needed.
@@ -212,7 +274,7 @@ impl Voice {
     /// RFC 4733 §2.5
     pub fn press(&mut self, key: char) -> bool {
         let event = telephone_event::event(key);
-        let event = event.filter(|_| self.events.is_some() && self.keys.len() < MAX_KEYS);
+        let event = event.filter(|_| self.sound.events.is_some() && self.keys.len() < MAX_KEYS);
         self.keys.extend(event);
         event.is_some()
     }
@@ -225,7 +287,7 @@ impl Voice {
 
     /// Writes what is to be told of a key that is pressed, and returns the octets of the payload.
     fn report_key(&mut self, packet: &mut [u8]) -> Option<usize> {
-        let number = self.events?;
+        let number = self.sound.events?;
         if let Err(pause) = &mut self.key {
             *pause = pause.saturating_sub(1);
             if *pause == 0
@@ -285,7 +347,9 @@ impl Voice {
     /// From now on what comes is kept for [`hear`](Self::hear), and not in [`heard`](Self::heard), which grows as
     /// long as the call lasts.
     pub fn listen_in_time(&mut self) {
-        self.playout = Some(Playout::new(self.decoder.codec(), self.rate()));
+        let (codec, rate) = (self.decoder.codec(), self.rate());
+        self.playout
+            .get_or_insert_with(|| Playout::new(codec, rate));
     }
 
     /// Appends the next 20 ms of what is heard to `pcm`, at [`rate`](Self::rate); to be called every 20 ms.
@@ -357,7 +421,10 @@ impl Voice {
         let Ok(packet) = Packet::parse(datagram) else {
             return;
         };
-        let (is_sound, now) = (packet.payload_type() == self.number, self.milliseconds(now));
+        let (is_sound, now) = (
+            packet.payload_type() == self.sound.payload_type,
+            self.milliseconds(now),
+        );
         self.reception.note(&packet.header(), is_sound, now);
         if let Some(playout) = &mut self.playout {
             if is_sound {
@@ -401,7 +468,7 @@ impl Voice {
     }
 
     fn send(&self, datagram: &[u8]) -> io::Result<()> {
-        match self.socket.send_to(datagram, self.remote) {
+        match self.socket.send_to(datagram, self.sound.remote) {
             Err(error) if error.kind() != ErrorKind::ConnectionRefused => Err(error),
             _ => Ok(()),
         }
@@ -455,7 +522,51 @@ const LOUD: u16 = 4000;
 
 #[cfg(test)]
 mod tests {
+    use media::{MasterKey, Profile};
+
     use super::*;
+
+    /// RFC 3711 §9.1: no key protects two packets of one number, whoever is spoken to before and behind the answer.
+    #[test]
+    fn rfc3711_9_1_a_stream_goes_on_towards_another_party() {
+        let profile = Profile::Aes128CmSha1_80;
+        let key = |octet| MasterKey::parse(profile, &vec![octet; MasterKey::len_for(profile)]);
+        let (there, here) = (
+            UdpSocket::bind("127.0.0.1:0").unwrap(),
+            UdpSocket::bind("127.0.0.1:0").unwrap(),
+        );
+        let sound = |codec: Codec, remote| Sound {
+            remote: there.local_addr().unwrap(),
+            codec,
+            payload_type: codec.static_payload_type().unwrap(),
+            parameters: codec::Parameters::default(),
+            events: None,
+            security: Security::Sdes {
+                profile,
+                local: key(1).unwrap(),
+                remote: key(remote).unwrap(),
+            },
+            direction: sdp::Direction::SendRecv,
+        };
+        let (identity, now) = (Arc::new(Identity::generate().unwrap()), Instant::now());
+        let first = sound(Codec::Pcma, 2);
+        let mut voice = Voice::new(here, &first, &identity, (7, 440.0), now).unwrap();
+        let mut receiver = Receiver::new(profile, &key(1).unwrap()).unwrap();
+        let mut next = || {
+            let mut packet = [0; MAX_PACKET];
+            let len = there.recv(&mut packet).unwrap();
+            let len = receiver.unprotect_rtp(&mut packet[..len]).unwrap();
+            let packet = Packet::parse(&packet[..len]).unwrap();
+            (packet.header().sequence, packet.payload_type())
+        };
+        voice.say(false).unwrap();
+        assert_eq!(next(), (0, 8));
+        let second = sound(Codec::G722, 3);
+        voice.agree(&second, &identity, now).unwrap();
+        assert_eq!((voice.codec(), voice.rate()), (Codec::G722, 16_000));
+        voice.say(false).unwrap();
+        assert_eq!(next(), (1, 9));
+    }
 
     #[test]
     fn a_tone_is_measured_where_it_is_and_not_where_it_is_not() {

@@ -47,10 +47,20 @@ pub struct Session {
 enum Answer {
     Do(SessionId, Work),
     Look(SessionId),
-    Finish(SessionId, (u8, usize), u64),
+    /// A sound ends, unless another is played by then.
+    Finish(SessionId, (u8, usize), Sound),
+    /// It has ended, and word of that has been on its way.
+    Finished(SessionId, (u8, usize), u32),
     /// Who is in a room begins to speak, or stops, and speaks loudest: so many times more.
     Talk(SessionId, (u8, usize), u8),
     Want(SessionId, (u8, usize)),
+}
+
+/// A sound that is played: by which command, and what signalling calls it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Sound {
+    command: u64,
+    number: u32,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -212,8 +222,9 @@ impl MediaPlane {
                 stream,
                 side,
                 source,
+                number,
                 ..
-            } => self.serve(now, session, (*stream, side.index()), source),
+            } => self.serve(now, session, (*stream, side.index()), (source, *number)),
             Command::Connect { stream, .. }
             | Command::Digits { stream, .. }
             | Command::Join { stream, .. }
@@ -325,18 +336,25 @@ impl MediaPlane {
         }
     }
 
-    fn serve(&mut self, now: Instant, session: SessionId, place: (u8, usize), source: &Source) {
+    fn serve(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        place: (u8, usize),
+        (source, number): (&Source, u32),
+    ) {
         self.number += 1;
-        let number = self.number;
+        let command = self.number;
         match self.with_stream(session, place.0) {
-            Some(open) => _ = open.served.insert(place, number),
+            Some(open) => _ = open.served.insert(place, command),
             None => self.faults.push(format!(
                 "{source:?} for {session:?}, which has no stream {}",
                 place.0
             )),
         }
         if matches!(source, Source::Prompt(_)) {
-            self.answer(now + PROMPT, Answer::Finish(session, place, number));
+            let sound = Sound { command, number };
+            self.answer(now + PROMPT, Answer::Finish(session, place, sound));
         }
     }
 
@@ -365,7 +383,11 @@ impl MediaPlane {
                 }
                 Answer::Do(session, Work::Close) => self.close(session),
                 Answer::Look(session) => self.look(now, session, &sending),
-                Answer::Finish(session, place, number) => self.finish(session, place, number),
+                Answer::Finish(session, place, sound) => {
+                    self.finish(now, session, place, sound);
+                    None
+                }
+                Answer::Finished(session, place, number) => self.finished(session, place, number),
                 Answer::Talk(session, place, left) => self.talk(now, session, place, left),
                 Answer::Want(session, (stream, side)) => Some(Event::PictureWanted {
                     session,
@@ -405,13 +427,24 @@ impl MediaPlane {
         })
     }
 
-    fn finish(&self, session: SessionId, place: (u8, usize), number: u64) -> Option<Event> {
-        let open = self.sessions.get(&session).filter(|open| !open.closing)?;
-        let side = [Side::Caller, Side::Callee][place.1];
-        (open.served.get(&place) == Some(&number)).then_some(Event::Finished {
+    fn finish(&mut self, now: Instant, session: SessionId, place: (u8, usize), sound: Sound) {
+        let open = self.sessions.get(&session);
+        let playing = open.and_then(|open| open.served.get(&place));
+        if playing == Some(&sound.command) {
+            self.answer(
+                now + WORD_OF_END,
+                Answer::Finished(session, place, sound.number),
+            );
+        }
+    }
+
+    fn finished(&self, session: SessionId, place: (u8, usize), number: u32) -> Option<Event> {
+        self.sessions.get(&session).filter(|open| !open.closing)?;
+        Some(Event::Finished {
             session,
             stream: place.0,
-            side,
+            side: [Side::Caller, Side::Callee][place.1],
+            number,
         })
     }
 
@@ -508,3 +541,6 @@ pub(crate) const SLOWEST: Duration = Duration::from_millis(50);
 
 /// How long every prompt is.
 const PROMPT: Duration = Duration::from_secs(3);
+
+/// How long it takes until signalling hears that a prompt is over: it goes through a queue.
+const WORD_OF_END: Duration = Duration::from_millis(20);

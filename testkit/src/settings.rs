@@ -13,7 +13,8 @@ use crate::world::{Settings, password};
 impl Settings {
     /// A calm world with users 1001 to 1006, and these numbers: 600 echo, 601 tone, 602 a prompt and
     /// then the end, 603 a prompt and then echo, 650 a conference room for two, 651 with the moderators'
-    /// PIN 5, 652 with the PIN 77; 700 refused with 486, 800 user 1002 and, after
+    /// PIN 5, 652 with the PIN 77, 653 where names are said, 654 where they are said after the PIN 77,
+    /// 655 with the moderators' PIN 5; 700 refused with 486, 800 user 1002 and, after
     /// them, user 1003; 710 to 719 orbits in which calls are parked; *81002 picks up what rings at 1002,
     /// *91002 asks the phones of 1002 to answer by themselves.
     #[must_use]
@@ -103,11 +104,15 @@ fn dialplan() -> DialPlan {
             ..Conference::default()
         })
     };
-    let names = Step::Conference(Conference {
-        room: "{number}".to_owned(),
-        names: true,
-        ..Conference::default()
-    });
+    let names = |pin: Option<&str>, moderator_pin: Option<&str>| {
+        Step::Conference(Conference {
+            room: "{number}".to_owned(),
+            pin: pin.map(Into::into),
+            moderator_pin: moderator_pin.map(Into::into),
+            names: true,
+            ..Conference::default()
+        })
+    };
     DialPlan {
         extensions: vec![
             extension("600", vec![Step::Echo]),
@@ -117,7 +122,9 @@ fn dialplan() -> DialPlan {
             extension("650", vec![room(None, None)]),
             extension("651", vec![room(None, Some("5"))]),
             extension("652", vec![room(Some("77"), None)]),
-            extension("653", vec![names]),
+            extension("653", vec![names(None, None)]),
+            extension("654", vec![names(Some("77"), None)]),
+            extension("655", vec![names(None, Some("5"))]),
             extension("700", vec![Step::Hangup(486)]),
             extension("800", vec![dial("1002"), dial("1003")]),
             Extension {

@@ -247,7 +247,7 @@ fn converse(world: &mut World, dice: &mut Dice, phones: &[PhoneId]) {
             14 if dice.chance(50) => Command::Dial(number),
             0 => Command::AddVideo,
             1 => Command::Reoffer,
-            2 => Command::Info,
+            2 => Command::Key('5'),
             3 if dice.chance(50) => Command::CancelChange,
             3 => Command::Poke,
             4 if dice.chance(20) => Command::HangUp,
@@ -371,7 +371,7 @@ fn happen(world: &mut World, dice: &mut Dice, phone: PhoneId) {
         }
         24 => world.tell(phone, Command::AddVideo),
         25 => world.tell(phone, Command::Reoffer),
-        26 => world.tell(phone, Command::Info),
+        26 => world.tell(phone, Command::Key('5')),
         27 if dice.chance(50) => world.tell(phone, Command::CancelChange),
         27 => world.tell(phone, Command::Poke),
         28 => {

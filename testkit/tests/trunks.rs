@@ -206,7 +206,7 @@ fn rfc3261_22_2_a_key_in_info_is_proved_and_pressed_where_info_is_refused() {
         assert!(world.at(phone).lines()[0].up);
 
         let challenge = "Proxy-Authenticate: Digest realm=\"p\", nonce=\"key\", qop=\"auth\"";
-        world.tell(phone, Command::Info);
+        world.tell(phone, Command::Key('5'));
         world.run(Duration::from_millis(100));
         let info = asked(&provider.heard(world), "INFO");
         assert!(info.contains("Signal=5\r\n"), "{info}");
@@ -218,7 +218,7 @@ fn rfc3261_22_2_a_key_in_info_is_proved_and_pressed_where_info_is_refused() {
         assert_eq!(world.server.media.pressed_at(place), "");
         provider.answer_with(world, &info, 415, &[], "");
         assert_eq!(world.server.media.pressed_at(place), "5");
-        world.tell(phone, Command::Info);
+        world.tell(phone, Command::Key('5'));
         world.run(Duration::from_millis(100));
         assert!(provider.heard(world).is_empty());
         assert_eq!(world.server.media.pressed_at(place), "55");

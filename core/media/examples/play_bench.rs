@@ -96,6 +96,7 @@ fn commands(session: SessionId, remote: Remote, codec: &str, source: &str) -> [C
             stream: 0,
             side: Side::Caller,
             source,
+            number: 0,
             format,
         },
     ]

@@ -108,6 +108,8 @@ pub enum Command {
         side: Side,
         /// What it hears.
         source: Source,
+        /// What [`Event::Finished`] is to say, so that the end of one source is not taken for that of the next.
+        number: u32,
         /// How it is sent.
         format: Format,
     },
@@ -383,6 +385,8 @@ pub enum Event {
         stream: u8,
         /// Who has heard it.
         side: Side,
+        /// The number that came with it.
+        number: u32,
     },
     /// A recording is complete: the file will not change any more.
     Recorded {

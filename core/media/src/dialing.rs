@@ -264,7 +264,7 @@ mod tests {
                     now += u64::from(ms);
                 }
                 Tick::Later(ms) => now += u64::from(ms),
-                Tick::Finished => unreachable!(),
+                Tick::Finished(_) => unreachable!(),
                 Tick::Gone => return sent,
             }
         }

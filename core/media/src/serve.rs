@@ -15,6 +15,8 @@ use crate::{Format, Payload, Source};
 pub(crate) struct Server {
     format: Format,
     mode: Mode,
+    /// What its end is told with.
+    number: u32,
 }
 
 #[derive(Debug)]
@@ -32,19 +34,19 @@ pub(crate) enum Tick {
     Packet(usize, u8),
     /// Nothing to send; the next turn is in so many milliseconds.
     Later(u8),
-    /// The prompt is over.
-    Finished,
+    /// The sound of this number is over.
+    Finished(u32),
     /// The source is no longer the one that the turn was for.
     Gone,
 }
 
 impl Server {
     /// A server of `source` for a party that agreed to `payloads`. If it [makes sound](Self::plays) of its own, it wants turns of the
-    /// clock, under `ticket`.
+    /// clock, under `ticket`; its end is told with `number`.
     pub(crate) fn new(
         source: &Source,
         (format, payloads): (Format, &[Payload]),
-        ticket: u64,
+        (number, ticket): (u32, u64),
         library: &Library,
         broadcasts: &mut Broadcasts,
     ) -> Self {
@@ -57,7 +59,11 @@ impl Server {
             _ => Player::new(source, &manner, library)
                 .map_or(Mode::Silence, |player| Mode::Play { player, ticket }),
         };
-        Self { format, mode }
+        Self {
+            format,
+            mode,
+            number,
+        }
     }
 
     /// False if it makes no sound of its own, or cannot be played.
@@ -105,7 +111,7 @@ impl Server {
             Turn::Wait => Tick::Later(interval),
             Turn::End => {
                 self.mode = Mode::Silence;
-                Tick::Finished
+                Tick::Finished(self.number)
             }
             Turn::Payload(len) => {
                 let clock = clock(self.format.codec);
@@ -174,7 +180,13 @@ mod tests {
 
     fn serve(own: &mut Own, source: &Source, ticket: u64) -> Server {
         own.marker = true;
-        Server::new(source, (FORMAT, &[]), ticket, &library(), &mut broadcasts())
+        Server::new(
+            source,
+            (FORMAT, &[]),
+            (0, ticket),
+            &library(),
+            &mut broadcasts(),
+        )
     }
 
     fn tick(server: &mut Server, own: &mut Own, ticket: u64, now: u64) -> Header {

@@ -265,7 +265,7 @@ impl Sessions {
         &mut self,
         id: SessionId,
         place: (u8, Side),
-        source: &Source,
+        (source, number): (&Source, u32),
         format: Format,
         now: u64,
     ) -> Option<Event> {
@@ -277,7 +277,8 @@ impl Sessions {
         let ticket = self.tickets;
         let leg = &mut self.legs[key];
         let wanted = (format, leg.payloads());
-        let server = Server::new(source, wanted, ticket, &self.library, &mut self.broadcasts);
+        let order = (number, ticket);
+        let server = Server::new(source, wanted, order, &self.library, &mut self.broadcasts);
         let plays = server.plays();
         leg.server = Some(Box::new(server));
         let own = leg
@@ -298,6 +299,7 @@ impl Sessions {
             session: id,
             stream,
             side,
+            number,
         })
     }
 
@@ -456,10 +458,10 @@ impl Sessions {
                     Tick::Packet(_, interval) | Tick::Later(interval) => {
                         self.clock.again(due, at, interval);
                     }
-                    Tick::Finished => {
-                        if let Some(id) = leg.session
-                            && let Some(event) =
-                                self.table.get(&id).and_then(|s| s.finished(id, due.leg))
+                    Tick::Finished(number) => {
+                        let session = leg.session.and_then(|id| Some((id, self.table.get(&id)?)));
+                        if let Some((id, session)) = session
+                            && let Some(event) = session.finished(id, due.leg, number)
                         {
                             deliver(event);
                         }
@@ -632,8 +634,8 @@ impl Session {
         }
     }
 
-    /// A sound to the leg at `key` is over.
-    fn finished(&self, id: SessionId, key: usize) -> Option<Event> {
+    /// The sound of this number to the leg at `key` is over.
+    fn finished(&self, id: SessionId, key: usize, number: u32) -> Option<Event> {
         self.streams.iter().enumerate().find_map(|(stream, legs)| {
             let sides = [Side::Caller, Side::Callee];
             let mut sides = sides.into_iter();
@@ -642,6 +644,7 @@ impl Session {
                 session: id,
                 stream: stream as u8,
                 side,
+                number,
             })
         })
     }

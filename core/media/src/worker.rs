@@ -202,10 +202,12 @@ impl Worker {
                 stream,
                 side,
                 source,
+                number,
                 format,
             } => {
                 let place = (stream, side);
-                self.sessions.serve(session, place, &source, format, now)
+                let source = (&source, number);
+                self.sessions.serve(session, place, source, format, now)
             }
             Command::Record {
                 session,

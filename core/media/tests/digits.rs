@@ -119,6 +119,7 @@ fn digits_are_heard_where_payloads_pass_untouched_and_where_we_are_the_other_par
                 stream: 0,
                 side: Side::Caller,
                 source: Source::Silence,
+                number: 0,
                 format: Format {
                     codec: Codec::Pcmu,
                     payload_type: 0,
@@ -202,6 +203,7 @@ fn rfc4733_2_5_1_we_press_keys_in_any_stream() {
                 stream: 0,
                 side: Side::Callee,
                 source: Source::Tone(1004.0),
+                number: 0,
                 format: Format {
                     codec: Codec::Pcmu,
                     payload_type: 0,

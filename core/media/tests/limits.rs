@@ -174,6 +174,7 @@ fn a_served_call_without_a_caller_is_silent_too() {
         stream: 0,
         side: Side::Caller,
         source: Source::Tone(1004.0),
+        number: 0,
         format: Format {
             codec: Codec::Pcmu,
             payload_type: 0,

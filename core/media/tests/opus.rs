@@ -52,6 +52,7 @@ fn serve(world: &World, call: &Call, cadence: &str) {
         stream: 0,
         side: Side::Caller,
         source: Source::Cadence(Arc::new(cadence.parse().unwrap())),
+        number: 0,
         format: FORMAT,
     });
 }

@@ -198,6 +198,7 @@ fn what_a_party_hears_instead_of_the_other_one_is_recorded_in_its_place() {
         stream: 0,
         side: Side::Caller,
         source: Source::Tone(1500.0),
+        number: 0,
         format: Format {
             codec: Codec::Pcma,
             payload_type: 8,
@@ -227,6 +228,7 @@ fn of_a_call_that_we_serve_our_side_is_what_we_play() {
         stream: 0,
         side: Side::Caller,
         source: Source::Tone(1004.0),
+        number: 0,
         format: Format {
             codec: Codec::Pcmu,
             payload_type: 0,

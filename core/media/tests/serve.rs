@@ -46,9 +46,13 @@ fn serve(world: &World, call: &Call, source: Source, format: Format) {
         stream: 0,
         side: Side::Caller,
         source,
+        number: NUMBER,
         format,
     });
 }
+
+/// What each source is numbered with.
+const NUMBER: u32 = 7;
 
 fn finished(world: &mut World, call: &Call) {
     let session = call.session;
@@ -56,6 +60,7 @@ fn finished(world: &mut World, call: &Call) {
         session,
         stream: 0,
         side: Side::Caller,
+        number: NUMBER,
     };
     world.event(|e| (*e == over).then_some(()));
 }
@@ -287,6 +292,7 @@ fn rfc3550_5_1_a_party_is_served_and_hears_the_other_again_in_one_stream() {
             stream: 0,
             side,
             source: Source::Tone(440.0),
+            number: 0,
             format: format(Codec::Pcmu, 20),
         };
         let mut headers = Vec::new();

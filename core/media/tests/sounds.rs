@@ -52,6 +52,7 @@ impl Sounds {
             stream: 0,
             side: Side::Caller,
             source,
+            number: 0,
             format: Format {
                 codec,
                 payload_type: 96,
@@ -73,6 +74,7 @@ impl Sounds {
             session: listener.call.session,
             stream: 0,
             side: Side::Caller,
+            number: 0,
         };
         let mut pcm = Vec::new();
         while !self.world.has_event(|event| *event == over) {

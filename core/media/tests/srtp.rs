@@ -303,6 +303,7 @@ fn echo_and_tones_are_protected() {
         stream: 0,
         side: Side::Caller,
         source,
+        number: 0,
         format: Format {
             codec: Codec::Pcmu,
             payload_type: 0,
@@ -344,6 +345,7 @@ fn a_served_party_is_protected_and_stays_so_when_it_hears_the_other_again() {
             stream: 0,
             side: Side::Callee,
             source: Source::Tone(700.0),
+            number: 0,
             format: Format {
                 codec,
                 payload_type: 9,

@@ -628,7 +628,7 @@ impl Pbx {
             media::Event::Allocated { session, streams } => call.allocated(ctx, session, streams),
             media::Event::Refused { session, .. } => call.ports_refused(ctx, session),
             media::Event::Silent { .. } => call.silent(ctx),
-            media::Event::Finished { .. } => call.finished(ctx),
+            media::Event::Finished { number, .. } => call.finished(ctx, number),
             media::Event::Talking { talking, .. } => call.talking(ctx, talking),
             media::Event::ActiveSpeaker { .. } => call.leads(ctx),
             media::Event::Digit {

@@ -36,6 +36,8 @@ pub(crate) struct Dialog {
     pub(crate) recordings: u32,
     /// What each party is played.
     pub(crate) playing: [Option<Playing>; 2],
+    /// How often something was played to somebody.
+    pub(crate) played: u32,
     /// An offer that waits for ports.
     pub(crate) waiting: Option<Box<Waiting>>,
     /// When it ends, after it was deleted.
@@ -270,6 +272,7 @@ impl Dialog {
             recorded: false,
             recordings: 0,
             playing: [None, None],
+            played: 0,
             waiting: None,
             ends: None,
             since: now,

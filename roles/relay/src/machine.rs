@@ -500,10 +500,15 @@ impl Relay {
                 }
             }
             Event::Refused { session, .. } => self.refused(session, out),
-            Event::Finished { session, side, .. } => {
+            Event::Finished {
+                session,
+                side,
+                number,
+                ..
+            } => {
                 let id = self.sessions.get(&session);
                 if let Some(call) = id.and_then(|id| self.calls.get_mut(id)) {
-                    call.finished(session, side, &mut out.media);
+                    call.finished(session, (side, number), &mut out.media);
                 }
             }
             Event::Silent { session } => self.silent(session, out),

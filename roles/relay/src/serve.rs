@@ -15,6 +15,8 @@ pub(crate) struct Playing {
     source: Source,
     /// How often it is begun again.
     left: u32,
+    /// What its end is told with.
+    number: u32,
 }
 
 impl Call {
@@ -70,9 +72,14 @@ impl Call {
     }
 
     /// A side has heard a file to its end.
-    pub(crate) fn finished(&mut self, session: SessionId, side: Side, out: &mut Vec<Command>) {
+    pub(crate) fn finished(
+        &mut self,
+        session: SessionId,
+        (side, number): (Side, u32),
+        out: &mut Vec<Command>,
+    ) {
         if let Some(dialog) = self.dialog(session) {
-            dialog.finished(side.index(), out);
+            dialog.finished(side.index(), number, out);
         }
     }
 
@@ -112,7 +119,12 @@ impl Dialog {
                 let source = source(request).ok_or("No media file to play")?;
                 let left = request.repeat_times.unwrap_or(1).clamp(1, MOST_TIMES) - 1;
                 commands.push(self.hears(side, source.clone())?);
-                self.playing[side] = Some(Playing { source, left });
+                let number = self.played;
+                self.playing[side] = Some(Playing {
+                    source,
+                    left,
+                    number,
+                });
             }
             ng::Command::StopMedia => {
                 self.playing[side] = None;
@@ -185,28 +197,36 @@ impl Dialog {
         self.parties[0].sound().map_or(0, |(stream, _)| stream)
     }
 
-    fn finished(&mut self, side: usize, commands: &mut Vec<Command>) {
-        let Some(playing) = self.playing[side].take() else {
+    fn finished(&mut self, side: usize, number: u32, commands: &mut Vec<Command>) {
+        // The end of what was played before may have been on its way when the next began.
+        let Some(playing) = self.playing[side].take_if(|playing| playing.number == number) else {
             return;
         };
         let command = match playing.left.checked_sub(1) {
             None => self.unserve(side),
             Some(left) => {
-                let source = playing.source.clone();
-                self.playing[side] = Some(Playing { left, ..playing });
-                self.hears(side, source)
+                let again = self.hears(side, playing.source.clone());
+                let number = self.played;
+                self.playing[side] = Some(Playing {
+                    left,
+                    number,
+                    ..playing
+                });
+                again
             }
         };
         commands.extend(command);
     }
 
-    fn hears(&self, side: usize, source: Source) -> Result<Command, &'static str> {
+    fn hears(&mut self, side: usize, source: Source) -> Result<Command, &'static str> {
         let (stream, format) = self.parties[side].sound().ok_or(NO_SOUND)?;
+        self.played = self.played.wrapping_add(1);
         Ok(Command::Serve {
             session: self.session,
             stream,
             side: SIDES[side],
             source,
+            number: self.played,
             format,
         })
     }

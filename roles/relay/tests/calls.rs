@@ -498,18 +498,23 @@ fn parties_hear_files_and_keys_and_nothing() {
     let twice = [&play[..], &[("repeat-times", 2_i64.into())]].concat();
     assert_eq!(world.ask("play media", &twice).text("result"), "ok");
     assert!(last(&world).contains("side: Caller, source: Sound(\"hello.wav\")"));
-    let finished = media::Event::Finished {
+    let finished = |number| media::Event::Finished {
         session,
         stream: 0,
         side: Side::Caller,
+        number,
     };
     let commands = world.commands.len();
-    world.event(finished.clone());
+    world.event(finished(1));
     assert!(last(&world).contains("Sound") && world.commands.len() > commands);
-    world.event(finished.clone());
+    // What has ended once does not end what is played now.
+    let commands = world.commands.len();
+    world.event(finished(1));
+    assert_eq!(world.commands.len(), commands);
+    world.event(finished(2));
     assert!(last(&world).starts_with("Unserve"), "{}", last(&world));
     let commands = world.commands.len();
-    world.event(finished);
+    world.event(finished(2));
     assert_eq!(world.commands.len(), commands);
     world.ask("play media", &play);
     world.ask("stop media", &play);

@@ -162,7 +162,12 @@ proptest! {
                     let side = media::Side::Caller;
                     world.event(match step {
                         Step::Silent(_) => Event::Silent { session },
-                        _ => Event::Finished { session, stream: 0, side },
+                        _ => Event::Finished {
+                            session,
+                            stream: 0,
+                            side,
+                            number: u32::from(*which % 4),
+                        },
                     });
                 }
             }

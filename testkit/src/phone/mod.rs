@@ -62,8 +62,8 @@ pub enum Command {
     Reoffer,
     /// Sends UPDATE without a description in all calls, answered or not.
     Poke,
-    /// Sends INFO in all calls.
-    Info,
+    /// Presses a key in all calls, and tells so by INFO.
+    Key(char),
     /// Sends the party of the newest call to this number (REFER).
     Transfer(String),
     /// Puts the parties of the two newest calls together (REFER with Replaces).
@@ -310,7 +310,7 @@ impl Phone {
                 self.each(|phone, call| phone.change(now, call, What::Offerless, 0));
             }
             Command::Poke => self.each(|phone, call| phone.change(now, call, What::Poke, 0)),
-            Command::Info => self.each(|phone, call| phone.info(now, call)),
+            Command::Key(key) => self.each(|phone, call| phone.info(now, call, *key)),
             Command::Watch { .. } if self.retired => {}
             Command::Watch { event, whom } => self.watch(now, event, whom),
             Command::Unwatch => self.unwatch(now),

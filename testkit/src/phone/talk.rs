@@ -308,16 +308,17 @@ impl Phone {
         }
     }
 
-    pub(super) fn info(&mut self, now: Instant, call: &mut Call) {
+    pub(super) fn info(&mut self, now: Instant, call: &mut Call, key: char) {
         if call.state != State::Up {
             return;
         }
+        let body = format!("Signal={key}\r\nDuration=160\r\n");
         self.line.request(
             now,
             &mut call.dialog,
             Method::Info,
             Owner::Nobody,
-            |writer| writer.body("application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n"),
+            |writer| writer.body("application/dtmf-relay", body.as_bytes()),
         );
     }
 

@@ -101,7 +101,7 @@ fn rfc3261_16_12_later_requests_come_by_from_both_sides() {
                     world.run(secs(20));
                 }
             }
-            world.tell(phone, Command::Info);
+            world.tell(phone, Command::Key('5'));
             world.run(secs(10));
             assert_eq!(world.at(other).calls(), 1);
         }

@@ -113,7 +113,7 @@ fn a_pin_opens_the_door_and_another_one_closes_the_call() {
         // The prompt ends, and there is time.
         world.run(secs(15));
         assert_eq!(seat(world, alice), None);
-        world.tell(alice, Command::Info);
+        world.tell(alice, Command::Key('5'));
         world.run(secs(2));
         assert!(seat(world, alice).is_some());
         let rooms = world.server.rooms().list();
@@ -122,7 +122,7 @@ fn a_pin_opens_the_door_and_another_one_closes_the_call() {
         let bob = registered(world, "1002", Manner::default());
         dial(world, bob, "652");
         up(world, &[bob]);
-        (0..6).for_each(|_| world.tell(bob, Command::Info));
+        (0..6).for_each(|_| world.tell(bob, Command::Key('5')));
         world.run(secs(40));
         assert_eq!(ending(world, bob), Ending::PeerHungUp);
 
@@ -434,4 +434,86 @@ fn who_comes_into_a_room_says_its_name_first() {
     };
     calm(story);
     in_rough_weather(story);
+}
+
+/// Whether the phone says its name; none: it is in no room.
+fn says_name(world: &World, phone: PhoneId) -> Option<bool> {
+    seat(world, phone).map(|seat| seat.1.naming)
+}
+
+/// At the door of a room where names are said.
+fn at_the_door(world: &mut World, user: &str, room: &str) -> PhoneId {
+    let phone = registered(world, user, Manner::default());
+    dial(world, phone, room);
+    up(world, &[phone]);
+    phone
+}
+
+fn press(world: &mut World, phone: PhoneId, keys: &str) {
+    for key in keys.chars() {
+        world.tell(phone, Command::Key(key));
+        world.run(Duration::from_millis(300));
+    }
+}
+
+#[test]
+fn the_hash_key_that_ends_a_pin_does_not_end_the_name() {
+    calm(|world| {
+        let alice = at_the_door(world, "1001", "654");
+        press(world, alice, "77#");
+        // The question takes three seconds: until it is over nobody is in the room.
+        assert_eq!(says_name(world, alice), None);
+        let asked = world.run_until(secs(10), |world| says_name(world, alice).is_some());
+        assert!(asked && says_name(world, alice) == Some(true));
+        // Now it is the name that it ends, without the five seconds.
+        press(world, alice, "#");
+        assert_eq!(says_name(world, alice), Some(false));
+    });
+}
+
+#[test]
+fn a_hash_key_while_the_question_is_asked_leaves_the_name_out() {
+    calm(|world| {
+        let alice = at_the_door(world, "1001", "654");
+        press(world, alice, "77#");
+        press(world, alice, "#");
+        assert_eq!(says_name(world, alice), Some(false));
+        // Long after the PIN the first one counts.
+        let bob = at_the_door(world, "1002", "654");
+        press(world, bob, "77");
+        world.run(Duration::from_millis(2900));
+        press(world, bob, "#");
+        assert_eq!(says_name(world, bob), Some(false));
+    });
+}
+
+#[test]
+fn the_hash_key_of_a_wrong_pin_is_not_another_try() {
+    calm(|world| {
+        let alice = registered(world, "1001", Manner::default());
+        dial(world, alice, "652");
+        up(world, &[alice]);
+        press(world, alice, "78#");
+        press(world, alice, "79#");
+        assert!(world.at(alice).lines()[0].remote.is_some());
+        press(world, alice, "77#");
+        assert!(seat(world, alice).is_some());
+    });
+}
+
+/// A key may open the door at any moment, also when the end of the question for the PIN is on its way to
+/// signalling.
+#[test]
+fn the_end_of_the_question_for_the_pin_is_not_that_of_the_question_for_the_name() {
+    for moment in (2700..3100).step_by(10) {
+        calm(|world| {
+            let alice = at_the_door(world, "1001", "655");
+            world.run(Duration::from_millis(moment));
+            world.tell(alice, Command::Key('5'));
+            world.run(secs(2));
+            assert_eq!(says_name(world, alice), None, "{moment} ms");
+            world.run(secs(2));
+            assert_eq!(says_name(world, alice), Some(true), "{moment} ms");
+        });
+    }
 }

@@ -77,8 +77,8 @@ fn infos(world: &World) -> usize {
 fn a_key_sent_by_info_is_pressed_where_telephone_events_are_agreed() {
     calm(|world| {
         let (alice, bob) = talking(world, Manner::default(), Manner::default());
-        world.tell(alice, Command::Info);
-        world.tell(alice, Command::Info);
+        world.tell(alice, Command::Key('5'));
+        world.tell(alice, Command::Key('5'));
         world.run(secs(1));
         assert_eq!(infos(world), 2);
         let heard = world.at(bob).lines()[0].rtp;
@@ -97,11 +97,11 @@ fn info_is_passed_on_to_whom_it_is_configured_for() {
         dial(world, alice, "1003");
         up(world, &[alice, bob]);
         world.run(secs(1));
-        world.tell(alice, Command::Info);
+        world.tell(alice, Command::Key('5'));
         world.run(secs(1));
         assert_eq!(infos(world), 2);
         world.kill(bob, false);
-        world.tell(alice, Command::Info);
+        world.tell(alice, Command::Key('5'));
         world.tell(alice, Command::HangUp);
         world.run(secs(40));
     });
@@ -121,11 +121,11 @@ fn rfc3261_21_4_6_a_key_is_pressed_where_info_is_refused() {
         up(world, &[alice, bob]);
         world.run(secs(1));
         let heard = world.at(bob).lines()[0].rtp;
-        world.tell(alice, Command::Info);
+        world.tell(alice, Command::Key('5'));
         world.run(secs(1));
         assert_eq!(infos(world), 2);
         assert_eq!(world.server.media.pressed_at(heard), "5");
-        world.tell(alice, Command::Info);
+        world.tell(alice, Command::Key('5'));
         world.run(secs(1));
         assert_eq!(infos(world), 3);
         assert_eq!(world.server.media.pressed_at(heard), "55");

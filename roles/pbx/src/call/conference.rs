@@ -23,6 +23,8 @@ pub(super) struct Meeting {
     state: State,
     /// A star was pressed: what follows is a command.
     starred: bool,
+    /// Until when a hash key ends the PIN that was taken without it, and means nothing else.
+    pin_open: Option<Instant>,
     /// The party has put us on hold.
     held: bool,
     /// What observers know of its speech.
@@ -70,6 +72,7 @@ impl Call {
                     until: ctx.now + PATIENCE,
                 },
                 starred: false,
+                pin_open: None,
                 held: false,
                 speech: Speech::default(),
                 naming: None,
@@ -102,6 +105,7 @@ impl Call {
             rules,
             state: State::Seated(place),
             starred: false,
+            pin_open: None,
             held: false,
             speech: Speech::default(),
             naming: None,
@@ -263,6 +267,10 @@ impl Call {
 
     /// A key was pressed in the room or at its door.
     pub(super) fn room_key(mut self: Box<Self>, ctx: &mut Context<'_>, key: Key) -> Alive {
+        let meeting = self.meeting.as_mut();
+        if meeting.is_some_and(|meeting| meeting.closes_pin(key, ctx.now)) {
+            return Some(self);
+        }
         match &mut self.meeting {
             Some(meeting) if meeting.naming.is_some() => match key.char() {
                 '#' => self.has_said_name(ctx),
@@ -329,15 +337,17 @@ impl Call {
                 rules.entrance(digits, false)
             }
         };
+        let open = (key.char() != '#').then_some(ctx.now + BETWEEN_KEYS);
         match entrance {
             Entrance::Unclear => self.serve_source(ctx, Source::Silence),
-            Entrance::Wrong => self.wrong_pin(ctx),
-            Entrance::Open { moderator } => self.enter_room(ctx, moderator),
+            Entrance::Wrong => self.wrong_pin(ctx, open),
+            Entrance::Open { moderator } => self.enter_room(ctx, moderator, open),
         }
     }
 
-    fn wrong_pin(mut self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+    fn wrong_pin(mut self: Box<Self>, ctx: &mut Context<'_>, open: Option<Instant>) -> Alive {
         if let Some(Meeting {
+            pin_open,
             state:
                 State::Entering {
                     digits,
@@ -348,6 +358,7 @@ impl Call {
         }) = &mut self.meeting
         {
             digits.clear();
+            *pin_open = open;
             *tries += 1;
             *until = ctx.now + PATIENCE;
             if *tries < MOST_TRIES {
@@ -357,7 +368,12 @@ impl Call {
         self.end(ctx, Cause::Refused, None)
     }
 
-    fn enter_room(mut self: Box<Self>, ctx: &mut Context<'_>, moderator: bool) -> Alive {
+    fn enter_room(
+        mut self: Box<Self>,
+        ctx: &mut Context<'_>,
+        moderator: bool,
+        open: Option<Instant>,
+    ) -> Alive {
         let Some(meeting) = self.meeting.take() else {
             return Some(self);
         };
@@ -366,6 +382,7 @@ impl Call {
                 self.hold_in_room(meeting.held);
                 if let Some(now) = &mut self.meeting {
                     now.pictures = meeting.pictures;
+                    now.pin_open = open;
                 }
                 self.come_in(ctx)
             }
@@ -383,6 +400,13 @@ impl Call {
 }
 
 impl Meeting {
+    /// Whether this key belongs to the PIN before: many press the hash key after it, though the last digit
+    /// was enough. Any other key begins something new.
+    fn closes_pin(&mut self, key: Key, now: Instant) -> bool {
+        let until = self.pin_open.take();
+        key.char() == '#' && until.is_some_and(|until| now < until)
+    }
+
     pub(super) fn rules(&self) -> &Conference {
         &self.rules
     }
@@ -441,6 +465,8 @@ const WRONG_PIN: &str = "conference-wrong-pin";
 const CLOSED: &str = "conference-closed";
 /// How long somebody may take for the PIN.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long after the last digit of a PIN a hash key belongs to it.
+const BETWEEN_KEYS: Duration = Duration::from_secs(3);
 /// Wrong PINs before the call is ended.
 const MOST_TRIES: u8 = 3;
 

@@ -156,6 +156,7 @@ fn serve(
             stream,
             side,
             source: Source::Music,
+            number: 0,
             format,
         });
     }

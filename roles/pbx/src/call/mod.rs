@@ -123,6 +123,8 @@ pub(crate) struct Call {
     taping: record::Taping,
     /// What a served caller hears, and on which stream in which format.
     source: Option<Source>,
+    /// How often something was played to it.
+    played: u32,
     format: Option<(u8, Format)>,
     /// What is served is heard before the call is answered, and until when.
     unanswered: bool,
@@ -293,6 +295,7 @@ impl Call {
             late_ack: None,
             provisional: Provisional::default(),
             source: None,
+            played: 0,
             format: None,
             unanswered: false,
             early_until: None,

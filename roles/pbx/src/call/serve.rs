@@ -159,8 +159,12 @@ impl Call {
         self.next_step(ctx)
     }
 
-    /// The prompt is over.
-    pub(crate) fn finished(self: Box<Self>, ctx: &mut Context<'_>) -> Alive {
+    /// The sound of this number is over. What was played before it may have been at its end just when
+    /// it began; that says nothing about it.
+    pub(crate) fn finished(self: Box<Self>, ctx: &mut Context<'_>, number: u32) -> Alive {
+        if number != self.played {
+            return Some(self);
+        }
         if self.stage == Stage::Serving && self.is_asked_for_name() {
             return self.may_say_name(ctx);
         }
@@ -202,6 +206,7 @@ impl Call {
     }
 
     fn play(&mut self, ctx: &mut Context<'_>, stream: u8, format: Format) {
+        self.played = self.played.wrapping_add(1);
         if self.play_room(ctx, stream, format) {
             return;
         }
@@ -211,6 +216,7 @@ impl Call {
                 stream,
                 side: Side::Caller,
                 source: source.clone(),
+                number: self.played,
                 format,
             });
         }

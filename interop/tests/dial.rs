@@ -15,6 +15,7 @@ use interop::process::Process;
 use interop::pulse::Pulse;
 use interop::server::binary;
 use interop::sound::{Recording, write_tone};
+use interop::tls::Authority;
 use interop::{Baresip, Lab, Server, peer, rtp};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -231,6 +232,116 @@ fn encoded(path: &Path, codec: Codec, hertz: f32) -> Result<()> {
         octets.extend_from_slice(&packet[..len]);
     }
     fs::write(path, octets).with_context(|| format!("write {}", path.display()))
+}
+
+/// RFC 3261 §18.2.1: over a connection, a call of each kind comes and ends like one by UDP, and the callee's BYE comes
+/// back the same way.
+#[test]
+fn rfc3261_18_calls_go_over_tcp_and_tls() -> Result<()> {
+    Lab::run("dial-tls", &[peer::BARESIP], |lab| {
+        let authority = lab.authority()?;
+        let server = lab.server_with_tls(&authority)?;
+        let mut bob = phone(lab, &server, true)?;
+        let tls = lab.site().tls.to_string();
+        let localhost = format!("localhost:{}", lab.site().tls.port());
+        let root = authority.root().display().to_string();
+        for ways in [
+            &["--transport", "tcp"][..],
+            &["--transport", "tls", "--server", &tls, "--ca", &root],
+            &["--transport", "tls", "--server", &localhost, "--ca", &root],
+        ] {
+            let mut command = dial_by(&server, &["1002", "--codec", "pcma"], ways)?;
+            let log = lab.path("dial.log");
+            let dial = Process::start(&mut command, &log)?;
+            bob.event("CALL_ESTABLISHED")?;
+            bob.hang_up()?;
+            let said = success(dial).with_context(|| format!("{ways:?}"))?;
+            ensure!(said.contains("by the other side"), "{said}");
+        }
+        // Nobody whom the caller trusts vouches for the server, and so nobody is called.
+        let stranger = Authority::new(lab.folder("stranger")?)?;
+        let strange = stranger.root().display().to_string();
+        for ways in [&["--ca", &strange][..], &[]] {
+            let ways = [&["--transport", "tls", "--server", &tls], ways].concat();
+            let output = dial_by(&server, &["1002"], &ways)?.output()?;
+            let said = String::from_utf8(output.stderr)?;
+            ensure!(output.status.code() == Some(1), "{said}");
+            ensure!(said.contains("invalid peer certificate"), "{said}");
+        }
+        server.settles()
+    })
+}
+
+/// A server that has made its certificate itself is known by it to whoever reads its folder.
+#[test]
+fn the_folder_says_what_certificate_the_server_has() -> Result<()> {
+    Lab::run_quietly("dial-own-tls", |lab| {
+        let (sip, tls) = (lab.site().sip, lab.site().tls);
+        let listen = format!("[\"udp:{sip}\", \"tls:{tls}\"]");
+        let server = Server::start(lab, &[("sip.listen", &listen)])?;
+        let call = |data: &Path| {
+            let mut command = Command::new(binary()?);
+            command
+                .args(["dial", "601", "--transport", "tls"])
+                .args(["--seconds", "1", "--data"])
+                .arg(data)
+                .env("DIALTONE_SIP__LISTEN", &listen);
+            command.output().context("start dialtone")
+        };
+        let output = call(server.data())?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "{output:?}");
+        ensure!(said.contains("by TLS") && said.contains("MOS"), "{said}");
+        // Another server's certificate is none.
+        let made = server.data().join("state/tls/certificate.pem");
+        let other = lab.authority()?.vouch(&["127.0.0.1"])?;
+        fs::copy(&other.certificate, &made)?;
+        let output = call(server.data())?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(1), "{said}");
+        ensure!(said.contains("certificate"), "{said}");
+        Ok(())
+    })
+}
+
+/// A call as 1001 by another way than UDP.
+fn dial_by(server: &Server, args: &[&str], ways: &[&str]) -> Result<Command> {
+    let elsewhere = ways.contains(&"--server");
+    let by_udp = dial(server, args)?;
+    let mut command = Command::new(by_udp.get_program());
+    let args = by_udp.get_args();
+    let args = args.take_while(|arg| !elsewhere || *arg != "--server");
+    command.args(args).args(ways);
+    command.env("DIALTONE_PASSWORD", server.password("1001")?);
+    Ok(command)
+}
+
+/// RFC 3261 §18: the same with somebody else's server.
+#[test]
+fn rfc3261_18_calls_go_over_tcp_to_another_server() -> Result<()> {
+    if !peer::ensure_all(&[peer::SIPP])? {
+        return Ok(());
+    }
+    Lab::run_quietly("dial-tcp", |lab| {
+        encoded(&lab.path("early.pcmu"), Codec::Pcmu, 440.0)?;
+        encoded(&lab.path("talk.g722"), Codec::G722, 1000.0)?;
+        let far = lab.sipp("early_media.xml")?.tcp();
+        let at = format!("127.0.0.1:{}", far.port());
+        let far = far.start()?;
+        let mut command = Command::new(binary()?);
+        command
+            .args(["dial", "600", "--as", "1001", "--password", "secret"])
+            .args(["--server", &at, "--transport", "tcp", "--seconds", "1"]);
+        let output = command.output()?;
+        far.finish()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "{said}");
+        ensure!(
+            said.contains("by TCP") && said.contains("answered"),
+            "{said}"
+        );
+        Ok(())
+    })
 }
 
 /// RFC 4733 §2.5: a key is heard as such; RFC 3261 §15.1.2: the other side hangs up.

@@ -208,6 +208,14 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// The certificate itself, in DER.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.0.chain.first()
+    }
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").finish_non_exhaustive()
@@ -236,6 +244,14 @@ impl Roots {
             return Err(TlsError::NoCertificate);
         }
         Ok(Self(Arc::new(store)))
+    }
+}
+
+impl Roots {
+    /// For whoever connects by other means.
+    #[must_use]
+    pub fn store(&self) -> Arc<RootCertStore> {
+        Arc::clone(&self.0)
     }
 }
 

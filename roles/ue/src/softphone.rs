@@ -3,7 +3,7 @@
 //! Whoever owns it calls [`Softphone::step`] often, or after each [`Softphone::wait`], and says a packet every 20 ms.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -13,16 +13,17 @@ use engine::{Input, Machine, Out};
 use media::dtls::Identity;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use sip::{Flow, Message, Protocol, TlsPeer};
+use sip::{Flow, Message, TlsPeer};
 
+use crate::link::{Line, Link};
 use crate::phone::{CallNumber, Command, Event, Phone, Protection, Settings, Sound};
 use crate::voice::{Error, Voice};
 
-/// A phone that speaks SIP over UDP.
+/// A phone that speaks SIP by a [`Link`].
 pub struct Softphone {
     phone: Phone,
     flow: Flow,
-    sip: UdpSocket,
+    line: Line,
     /// For the next call.
     rtp: UdpSocket,
     voice: Option<(CallNumber, Voice)>,
@@ -47,12 +48,33 @@ impl Softphone {
         (seed, hertz): ([u8; 32], f32),
         set: impl FnOnce(&mut Settings),
     ) -> io::Result<Self> {
+        Self::over(
+            &Link::Udp,
+            (user, password),
+            server,
+            identity,
+            (seed, hertz),
+            set,
+        )
+    }
+
+    /// The same with another link than UDP.
+    ///
+    /// # Errors
+    /// When there are no ports, or the server can't be reached or is another.
+    pub fn over(
+        link: &Link,
+        (user, password): (&str, &str),
+        server: SocketAddr,
+        identity: &Arc<Identity>,
+        (seed, hertz): ([u8; 32], f32),
+        set: impl FnOnce(&mut Settings),
+    ) -> io::Result<Self> {
         let local = local_towards(server)?;
-        let sip = UdpSocket::bind(local)?;
-        sip.set_nonblocking(true)?;
+        let line = Line::open(link, local, server)?;
         let flow = Flow {
-            protocol: Protocol::Udp,
-            local: sip.local_addr()?,
+            protocol: link.protocol(),
+            local: line.local()?,
             remote: server,
             connection: None,
             tls: TlsPeer::ANY,
@@ -67,7 +89,7 @@ impl Softphone {
         Ok(Self {
             phone,
             flow,
-            sip,
+            line,
             rtp,
             voice: None,
             identity: Arc::clone(identity),
@@ -98,15 +120,8 @@ impl Softphone {
     /// # Errors
     /// Of the system, or of what was agreed.
     pub fn step(&mut self, now: Instant) -> Result<(), Error> {
-        let mut datagram = vec![0; 65_536];
-        loop {
-            let len = match self.sip.recv_from(&mut datagram) {
-                Ok((len, _)) => len,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if let Ok(message) = Message::parse(&datagram[..len])
+        for message in self.line.receive().map_err(Error::Sip)? {
+            if let Ok(message) = Message::parse(&message)
                 && message.check().is_ok()
             {
                 let flow = self.flow;
@@ -139,10 +154,9 @@ impl Softphone {
             .div_ceil(1000);
         let left = PollTimeout::from(u16::try_from(left).unwrap_or(u16::MAX));
         let sound = self.voice.as_ref().map(|(_, voice)| voice.socket());
-        let sockets = [Some(&self.sip), sound].into_iter().flatten();
-        let mut sockets: Vec<_> = sockets
-            .map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN))
-            .collect();
+        let sound = sound.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN));
+        let sockets = [Some(self.line.poll_fd()), sound].into_iter();
+        let mut sockets: Vec<_> = sockets.flatten().collect();
         match poll(&mut sockets, left) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
@@ -168,12 +182,8 @@ impl Softphone {
     fn flush(&mut self, now: Instant) -> Result<(), Error> {
         for send in self.out.send.drain(..) {
             let message = &self.out.bytes[send.range];
-            match self.sip.send_to(message, send.flow.remote) {
-                Err(error) if error.kind() != ErrorKind::ConnectionRefused => {
-                    return Err(error.into());
-                }
-                _ => {}
-            }
+            let sent = self.line.send(message, send.flow.remote);
+            sent.map_err(Error::Sip)?;
         }
         self.out.bytes.clear();
         for event in std::mem::take(&mut self.out.events) {

@@ -1,9 +1,16 @@
 //! Whose phone calls, and through which server.
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use engine::tls::{Identity, Roots};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use sip::Protocol;
+use ue::link::{Link, Tls};
+use ue::load::Transport;
 
 use super::Dial;
 use crate::ask;
@@ -17,6 +24,7 @@ pub(super) struct Account {
     pub(super) user: String,
     pub(super) password: String,
     pub(super) server: SocketAddr,
+    pub(super) link: Link,
 }
 
 impl Account {
@@ -26,25 +34,27 @@ impl Account {
             (&dial.user, &dial.password.password, &dial.server)
         {
             let (user, password) = (user.clone(), password.clone());
-            let server = resolve(server)?;
+            let (server, link) = named(server, dial)?;
             return Ok(Self {
                 user,
                 password,
                 server,
+                link,
             });
         }
         let settings = load(folder).context(
             "whoever calls without --as, --password and --server does so by the configuration",
         )?;
         let (user, password) = user(&settings, dial)?;
-        let server = match &dial.server {
-            Some(server) => resolve(server)?,
-            None => listener(&settings)?,
+        let (server, link) = match &dial.server {
+            Some(server) => named(server, dial)?,
+            None => listener(folder, &settings, dial)?,
         };
         Ok(Self {
             user,
             password,
             server,
+            link,
         })
     }
 }
@@ -82,26 +92,95 @@ fn user(settings: &Settings, dial: &Dial) -> Result<(String, String)> {
     }
 }
 
-/// The first address by UDP on which the server of the configuration listens.
-fn listener(settings: &Settings) -> Result<SocketAddr> {
+/// The first address on which the server of the configuration listens for the transport, and the way there.
+fn listener(folder: &Folder, settings: &Settings, dial: &Dial) -> Result<(SocketAddr, Link)> {
+    let transport = dial.transport;
+    let protocol = protocol(transport);
     let mut listeners = settings.server.sip.listen.iter();
-    let udp = listeners.find(|listen| listen.protocol == Protocol::Udp);
-    let udp = udp.context(
-        "the server does not listen for UDP; add “udp:127.0.0.1:5060” to [sip] listen, \
-         or name another server with --server",
-    )?;
-    let mut address = udp.address;
+    let found = listeners.find(|listen| listen.protocol == protocol);
+    let found = found.with_context(|| {
+        format!(
+            "the server does not listen for {transport}; add “{}:127.0.0.1:{}” to [sip] listen, \
+             or name another server with --server",
+            transport.name(),
+            transport.default_port()
+        )
+    })?;
+    let mut address = found.address;
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
         _ => {}
     }
-    Ok(address)
+    let host = address.ip().to_string();
+    let link = match transport {
+        Transport::Tls if dial.ca.is_none() => {
+            Link::Tls(Tls::known(&host, certificate(folder, settings)?)?)
+        }
+        _ => link(&host, dial)?,
+    };
+    Ok((address, link))
+}
+
+/// What the server of the configuration shows: the configured certificate, or the one that it has made.
+fn certificate(folder: &Folder, settings: &Settings) -> Result<CertificateDer<'static>> {
+    let configured = settings.server.tls.identity.as_ref();
+    if let Some(certificate) = configured.and_then(Identity::certificate) {
+        return Ok(certificate.clone());
+    }
+    let path = folder.certificate();
+    CertificateDer::from_pem_file(&path).with_context(|| {
+        format!(
+            "the server's certificate, {}, can't be read; it is made when the server starts. \
+             --ca names who vouches for another one",
+            path.display()
+        )
+    })
+}
+
+/// The server that --server names, and the way there.
+fn named(server: &str, dial: &Dial) -> Result<(SocketAddr, Link)> {
+    let address = resolve(server, dial.transport.default_port())?;
+    let bare = server.trim_start_matches('[').trim_end_matches(']');
+    let host = match server.rsplit_once(':') {
+        Some((host, _)) if bare.parse::<IpAddr>().is_err() => host,
+        _ => server,
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Ok((address, link(host, dial)?))
+}
+
+/// The way to a server whose certificate, if it needs one, is by --ca or by a public authority.
+fn link(host: &str, dial: &Dial) -> Result<Link> {
+    Ok(match dial.transport {
+        Transport::Udp => Link::Udp,
+        Transport::Tcp => Link::Tcp,
+        Transport::Tls => {
+            let roots = match &dial.ca {
+                Some(path) => authorities(path)
+                    .with_context(|| format!("--ca {}: name a file in PEM", path.display()))?,
+                None => Roots::web(),
+            };
+            let tls = Tls::vouched(host, roots.store());
+            Link::Tls(tls.with_context(|| format!("--server {host} is no name or address"))?)
+        }
+    })
+}
+
+fn authorities(path: &Path) -> Result<Roots> {
+    Ok(Roots::from_pem(&fs::read(path)?)?)
+}
+
+const fn protocol(transport: Transport) -> Protocol {
+    match transport {
+        Transport::Udp => Protocol::Udp,
+        Transport::Tcp => Protocol::Tcp,
+        Transport::Tls => Protocol::Tls,
+    }
 }
 
 /// The address of HOST, HOST:PORT, or an address alone.
-fn resolve(server: &str) -> Result<SocketAddr> {
-    let port = Protocol::Udp.default_port();
+fn resolve(server: &str, port: u16) -> Result<SocketAddr> {
     let bare = server.trim_start_matches('[').trim_end_matches(']');
     if let Ok(ip) = bare.parse::<IpAddr>() {
         return Ok((ip, port).into());
@@ -130,9 +209,9 @@ mod tests {
             ("[::1]", "[::1]:5060"),
             ("[::1]:5070", "[::1]:5070"),
         ] {
-            assert_eq!(resolve(name).unwrap().to_string(), address, "{name}");
+            assert_eq!(resolve(name, 5060).unwrap().to_string(), address, "{name}");
         }
-        let error = format!("{:#}", resolve("127.0.0.1:x").unwrap_err());
+        let error = format!("{:#}", resolve("127.0.0.1:x", 5060).unwrap_err());
         assert!(error.contains("HOST:PORT"), "{error}");
     }
 }

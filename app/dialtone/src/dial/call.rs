@@ -14,7 +14,7 @@ use super::account::Account;
 #[cfg(feature = "audio")]
 use super::audio::SoundServer;
 use super::keys::Keyboard;
-use super::report::{Ended, Report, refusal};
+use super::report::{self, Ended, Report, refusal};
 use super::signals::Signals;
 use super::sound::Sound;
 
@@ -344,14 +344,15 @@ fn phone(dial: &Dial, account: &Account) -> Result<Softphone> {
         }
     };
     let (user, password) = (account.user.as_str(), account.password.as_str());
-    Softphone::new(
+    Softphone::over(
+        &account.link,
         (user, password),
         account.server,
         &identity,
         (seed, 0.0),
         set,
     )
-    .with_context(|| format!("no way leads to {}", account.server))
+    .with_context(|| report::unreachable(dial.transport, account.server))
 }
 
 /// Sound goes in packets of this length.

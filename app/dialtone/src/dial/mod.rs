@@ -20,6 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use codec::Codec;
+use ue::load::Transport;
 
 use crate::cli::{Output, Password};
 use crate::folder::Folder;
@@ -37,9 +38,16 @@ pub(crate) struct Dial {
     user: Option<String>,
     #[command(flatten)]
     password: Password,
-    /// The server, by UDP [default: the one of the configuration].
+    /// The server [default: the one of the configuration].
     #[arg(long, value_name = "HOST[:PORT]")]
     server: Option<String>,
+    /// udp, tcp or tls.
+    #[arg(long, value_name = "NAME", default_value = "udp")]
+    transport: Transport,
+    /// Who vouches for the server's certificate, in PEM [default: public authorities; that of the configuration
+    /// vouches for itself].
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Hang up so many seconds after the answer.
     #[arg(long, value_name = "S", value_parser = seconds)]
     seconds: Option<Duration>,
@@ -74,6 +82,10 @@ pub(crate) struct Dial {
 pub(crate) fn run(folder: &Folder, dial: &Dial) -> Result<ExitCode> {
     check_number(&dial.number)
         .map_err(|fault| anyhow!("{}: {}; {}", dial.number, fault.message, fault.remedy))?;
+    ensure!(
+        dial.ca.is_none() || dial.transport == Transport::Tls,
+        "--ca is for --transport tls alone"
+    );
     let account = Account::choose(folder, dial)?;
     sound::check(dial)?;
     let session = Session::new(dial, account)?;

@@ -10,6 +10,7 @@ use media::{Mos, Security};
 use serde_json::{Value, json};
 use sip::StatusCode;
 use ue::Voice;
+use ue::load::Transport;
 use ue::phone::{Failure, Sound};
 
 use super::Dial;
@@ -40,9 +41,14 @@ impl Report {
         let report = Self {
             json: dial.output.json,
             colours: terminal::colours(&io::stdout()),
-            whole: json!({ "number": number, "user": user, "server": server.to_string() }),
+            whole: json!({ "number": number, "user": user, "server": server.to_string(),
+                "transport": dial.transport.name() }),
         };
-        let line = format!("{number} as {user} through {server}");
+        let way = match dial.transport {
+            Transport::Udp => String::new(),
+            transport => format!(" by {transport}"),
+        };
+        let line = format!("{number} as {user} through {server}{way}");
         report.line("dialling", Style::Bold, line)?;
         Ok(report)
     }
@@ -153,13 +159,29 @@ pub(super) fn refusal(failure: Failure, dial: &Dial, account: &Account) -> Strin
             format!("{number} was refused by {server}: {code} {reason}; {remedy}")
         }
         Failure::Timeout => format!(
-            "{number}: no answer of {server} by UDP; is it the server's address (--server), \
-             and does it run (`dialtone status`)?"
+            "{number}: no answer of {server} by {}; is it the server's address (--server), \
+             and does it run (`dialtone status`)?",
+            dial.transport
         ),
         Failure::Unreachable => unreachable_at(server),
         Failure::Malformed => format!(
             "{number}: the answer of {server} has no sound that we asked for; \
              offer other codecs with --codec, or encrypt with --srtp"
+        ),
+    }
+}
+
+/// Why there is no phone that could call.
+pub(super) fn unreachable(transport: Transport, server: SocketAddr) -> String {
+    match transport {
+        Transport::Udp => format!("no way leads to {server}"),
+        Transport::Tcp => format!(
+            "there is no connection to {server} by TCP; is it the server's address (--server), \
+             and does it listen there ([sip] listen)?"
+        ),
+        Transport::Tls => format!(
+            "there is no connection to {server} by TLS; is it the server's address (--server), does it listen \
+             there ([sip] listen), and who vouches for its certificate (--ca)?"
         ),
     }
 }

@@ -9,8 +9,9 @@ use rustls::pki_types::ServerName;
 
 use super::outbox::{Outbox, Way};
 use super::socket::{self, BatchSocket, Parked};
-use super::streams::{Secure, Streams};
+use super::streams::Streams;
 use super::{LoadError, LoadOptions, Transport, tls};
+use crate::connection::Secure;
 
 /// One socket for datagrams, or connections.
 pub(super) enum Endpoint {

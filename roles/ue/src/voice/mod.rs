@@ -115,6 +115,9 @@ pub enum Error {
     /// The socket.
     #[error("RTP: {0}")]
     Io(#[from] io::Error),
+    /// What messages travel by.
+    #[error("SIP: {0}")]
+    Sip(io::Error),
     /// The codec was not compiled in, or fails.
     #[error("{0}")]
     Codec(#[from] codec::Error),

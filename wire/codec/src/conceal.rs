@@ -7,6 +7,11 @@
 //! # Source
 //! ITU-T G.711 Appendix I
 
+use std::ops::RangeInclusive;
+
+use crate::likeness::product;
+use crate::mix;
+
 /// Conceals the losses of one stream.
 #[derive(Clone, Debug)]
 pub struct Concealer {
@@ -74,7 +79,10 @@ impl Concealer {
     /// The next made-up sample.
     fn next(&mut self) -> i16 {
         let sample = f32::from(self.cycle[self.at]) * self.gain();
-        self.at = (self.at + 1) % self.cycle.len();
+        self.at += 1;
+        if self.at >= self.cycle.len() {
+            self.at = 0;
+        }
         self.lost += 1;
         sample as i16
     }
@@ -117,26 +125,30 @@ impl Concealer {
     fn find_pitch(&self) -> usize {
         let stride = (self.ms / 8).max(1);
         let (shortest, longest) = (SHORTEST * self.ms, LONGEST * self.ms);
-        let coarse = (shortest..=longest).step_by(stride);
-        let lag = self.best(coarse, stride);
+        if mix::level(&self.history[self.history.len() - 20 * self.ms..]) < mix::INAUDIBLE {
+            return longest;
+        }
+        let mut coarse = [0.0; COARSE];
+        let newest_first = self.history.iter().rev().step_by(stride);
+        let pairs = coarse.iter_mut().zip(newest_first);
+        pairs.for_each(|(to, sample)| *to = f32::from(*sample));
+        let now = &coarse[..20 * self.ms / stride];
+        let lags = shortest / stride..=longest / stride;
+        let lag = stride * best(lags, |lag| likeness(now, &coarse[lag..]));
+        if stride == 1 {
+            return lag;
+        }
         let near = lag.saturating_sub(stride).max(shortest)..=(lag + stride).min(longest);
-        if stride == 1 { lag } else { self.best(near, 1) }
+        best(near, |lag| self.fine_likeness(lag))
     }
 
-    fn best(&self, lags: impl Iterator<Item = usize>, stride: usize) -> usize {
-        let rated = lags.map(|lag| (self.likeness(lag, stride), lag));
-        let best = rated.max_by(|a, b| a.0.total_cmp(&b.0));
-        best.map_or(LONGEST * self.ms, |(_, lag)| lag)
-    }
-
-    fn likeness(&self, lag: usize, stride: usize) -> f32 {
-        let len = self.history.len();
-        let now = self.history[len - 20 * self.ms..].iter().step_by(stride);
-        let then = self.history[len - 20 * self.ms - lag..]
+    fn fine_likeness(&self, lag: usize) -> f32 {
+        let start = self.history.len() - 20 * self.ms;
+        let pairs = self.history[start..]
             .iter()
-            .step_by(stride);
+            .zip(&self.history[start - lag..]);
         let (mut product, mut energy) = (0.0f32, 1.0f32);
-        for (a, b) in now.zip(then) {
+        for (a, b) in pairs {
             let (a, b) = (f32::from(*a), f32::from(*b));
             product += a * b;
             energy += b * b;
@@ -152,6 +164,20 @@ impl Concealer {
     }
 }
 
+/// The lag that is rated highest.
+fn best(lags: RangeInclusive<usize>, rate: impl Fn(usize) -> f32) -> usize {
+    let last = *lags.end();
+    let rated = lags.map(|lag| (rate(lag), lag));
+    let best = rated.max_by(|a, b| a.0.total_cmp(&b.0));
+    best.map_or(last, |(_, lag)| lag)
+}
+
+/// How much `then` resembles `now`.
+fn likeness(now: &[f32], then: &[f32]) -> f32 {
+    let then = &then[..now.len()];
+    product(now, then) / (product(then, then) + 1.0).sqrt()
+}
+
 fn mix(old: i16, new: i16, share: f32) -> i16 {
     (f32::from(old) * (1.0 - share) + f32::from(new) * share) as i16
 }
@@ -161,6 +187,8 @@ const HISTORY: usize = 49;
 /// Milliseconds of the shortest and the longest cycle of a voice.
 const SHORTEST: usize = 5;
 const LONGEST: usize = 15;
+/// Samples of the history when it is looked at coarsely, at 8 to 16 kHz.
+const COARSE: usize = HISTORY * 16;
 
 #[cfg(test)]
 mod tests {
@@ -213,6 +241,19 @@ mod tests {
                 .for_each(|n| silent[n] = 0);
             let (concealed, silenced) = (ratio(&said, &heard), ratio(&said, &silent));
             assert!(concealed > silenced + 5.0, "{rate}: {concealed} {silenced}");
+        }
+    }
+
+    #[test]
+    fn a_cycle_is_looked_for_only_in_what_can_be_heard() {
+        for (level, cycle) in [(-20.0, 70), (-70.0, 120)] {
+            let mut tone = Tone::at(level, 8000.0 / 70.0, 8000);
+            let mut concealer = Concealer::new(8000);
+            let mut pcm = [0; 392];
+            tone.fill(&mut pcm);
+            concealer.heard(&mut pcm);
+            concealer.conceal(&mut pcm[..160]);
+            assert_eq!(concealer.pitch, cycle, "{level}");
         }
     }
 

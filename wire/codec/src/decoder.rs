@@ -67,6 +67,16 @@ impl Decoder {
         self.rate
     }
 
+    /// The most samples that this payload may hold, as far as its length tells: at most those of 120 ms.
+    #[must_use]
+    pub fn most_samples(&self, payload: &[u8]) -> usize {
+        let most = self.rate as usize / 1000 * 120;
+        match &self.kind {
+            Kind::Law(_) => payload.len().min(most),
+            _ => most,
+        }
+    }
+
     /// Decodes the payload of one packet into the start of `pcm` and returns how many samples that
     /// is. 120 ms are enough for every packet that we agree to.
     ///

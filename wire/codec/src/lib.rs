@@ -63,6 +63,7 @@ pub mod ilbc;
 pub mod indication;
 mod kind;
 pub mod l16;
+mod likeness;
 pub mod mix;
 pub mod ogg_opus;
 pub mod opus;

@@ -1,6 +1,9 @@
 //! Sound made a little longer or shorter without a change of its pitch: one cycle of the voice is
 //! left out, or said twice.
 
+use crate::likeness::product;
+use crate::mix::{self, INAUDIBLE};
+
 /// Leaves out one cycle of the 20 ms or more of sound in `pcm` from `start` on. Returns how many
 /// samples that was: 0 where it would be heard.
 pub fn shorten(pcm: &mut Vec<i16>, start: usize, rate: u32) -> usize {
@@ -41,28 +44,24 @@ fn cycle(pcm: &[i16], rate: u32) -> Option<(usize, usize)> {
     if pcm.len() < longest + overlap {
         return None;
     }
-    if crate::mix::level(&pcm[..longest + overlap]) < INAUDIBLE {
+    if mix::level(&pcm[..longest + overlap]) < INAUDIBLE {
         return Some((longest, overlap));
     }
     // 8000 samples a second tell enough.
     let stride = ms / 8;
-    let lags = (shortest..=longest).step_by(stride);
-    let best = lags
-        .map(|lag| (likeness(pcm, lag, overlap, stride), lag))
+    let mut coarse = [0.0; COARSE];
+    let pairs = coarse.iter_mut().zip(pcm.iter().step_by(stride));
+    pairs.for_each(|(to, sample)| *to = f32::from(*sample));
+    let first = &coarse[..overlap / stride];
+    let energy = product(first, first);
+    let likeness = |lag: usize| {
+        let later = &coarse[lag..lag + first.len()];
+        product(first, later) / (energy * product(later, later)).sqrt().max(1.0)
+    };
+    let best = (shortest / stride..=longest / stride)
+        .map(|lag| (likeness(lag), lag * stride))
         .max_by(|one, other| one.0.total_cmp(&other.0))?;
     (best.0 > ALIKE).then_some((best.1, overlap))
-}
-
-/// The normalised correlation of `pcm` with itself `lag` later.
-fn likeness(pcm: &[i16], lag: usize, len: usize, stride: usize) -> f32 {
-    let (mut both, mut one, mut other) = (0.0f32, 0.0f32, 0.0f32);
-    for n in (0..len).step_by(stride) {
-        let (a, b) = (f32::from(pcm[n]), f32::from(pcm[n + lag]));
-        both += a * b;
-        one += a * a;
-        other += b * b;
-    }
-    both / (one * other).sqrt().max(1.0)
 }
 
 /// `from` at the start of the overlap, `to` at its end.
@@ -71,8 +70,8 @@ fn blend(from: i16, to: i16, n: usize, overlap: usize) -> i16 {
     (f32::from(from) * (1.0 - share) + f32::from(to) * share) as i16
 }
 
-/// Below this, in dBov, anything may be left out.
-const INAUDIBLE: f32 = -55.0;
+/// Samples of 20 ms, looked at coarsely, at 8 to 16 kHz.
+const COARSE: usize = 20 * 16;
 /// The least correlation of cycles that are taken for each other.
 const ALIKE: f32 = 0.7;
 

@@ -8,6 +8,8 @@ pub(super) struct Delays {
     bounds: (u16, u16),
     /// The share of packets with a delay of so many [`WIDTH_MS`]; all shares make 1.
     shares: Box<[f32; BUCKETS]>,
+    /// Buckets from here on are empty.
+    used: usize,
     target_ms: u16,
     /// The least transit of this window and of the one before, in ticks.
     least: u32,
@@ -22,10 +24,12 @@ impl Delays {
         let bounds = (config.min_ms.min(most), most);
         let mut shares = Box::new([0.0; BUCKETS]);
         let initial = config.initial_ms.clamp(bounds.0, bounds.1);
-        shares[usize::from(initial / WIDTH_MS).min(BUCKETS - 1)] = 1.0;
+        let bucket = usize::from(initial / WIDTH_MS).min(BUCKETS - 1);
+        shares[bucket] = 1.0;
         Self {
             bounds,
             shares,
+            used: bucket + 1,
             target_ms: initial,
             least: 0,
             before: 0,
@@ -51,8 +55,14 @@ impl Delays {
         self.least = earlier(self.least, transit);
         let late = self.delay_ms(transit, clock);
         let bucket = (late.max(0) as usize / usize::from(WIDTH_MS)).min(BUCKETS - 1);
-        self.shares.iter_mut().for_each(|s| *s *= 1.0 - NEWEST);
-        self.shares[bucket] += NEWEST;
+        self.used = self.used.max(bucket + 1);
+        let used = &mut self.shares[..self.used];
+        used.iter_mut().for_each(|s| *s *= 1.0 - NEWEST);
+        used[bucket] += NEWEST;
+        if let Some(last) = used.last_mut().filter(|share| **share < FORGOTTEN) {
+            *last = 0.0;
+            self.used -= 1;
+        }
         self.aim();
     }
 
@@ -120,13 +130,15 @@ impl Delays {
             self.shares.copy_within(buckets.., 0);
             self.shares[BUCKETS - buckets..].fill(0.0);
             self.shares[0] += gone;
+            self.used = self.used.saturating_sub(buckets).max(1);
         }
     }
 
     /// Finds the delay that saves all but a few.
     fn aim(&mut self) {
         let mut late = 0.0;
-        let enough = self.shares.iter().rposition(|share| {
+        let used = &self.shares[..self.used];
+        let enough = used.iter().rposition(|share| {
             late += share;
             late > TOO_LATE
         });
@@ -158,9 +170,28 @@ const BUCKETS: usize = 100;
 const MAX_MS: u16 = 480;
 /// The weight of the newest packet: the last 128 count most, 2.5 s of the usual ones.
 const NEWEST: f32 = 1.0 / 128.0;
+/// A share so small counts for nothing any more.
+const FORGOTTEN: f32 = 1e-6;
 /// The share of packets that may come too late.
 const TOO_LATE: f32 = 0.02;
 /// How long the fastest packet is remembered at least; twice that at most.
 const WINDOW_MS: u64 = 2000;
 /// By how much the longest delay may be exceeded before packets are dropped.
 const SLACK_MS: i32 = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_long_past_is_looked_at_no_more() {
+        let mut delays = Delays::new(&Config::default());
+        delays.restart(0, 0);
+        delays.note(400 * 8, 8, 0);
+        assert_eq!((delays.used, delays.worst_ms()), (81, 300));
+        (1..3000).for_each(|n| delays.note(0, 8, 20 * n));
+        assert_eq!((delays.used, delays.worst_ms()), (1, 5));
+        delays.note(60 * 8, 8, 60_000);
+        assert_eq!((delays.used, delays.worst_ms()), (13, 65));
+    }
+}

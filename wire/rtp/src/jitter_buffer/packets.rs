@@ -10,6 +10,8 @@ pub(super) struct Packets {
     octets: Box<[u8]>,
     /// Octets ever written, the gaps at the ring's end counted in.
     written: u64,
+    /// No payload that is kept begins before this, counted like `written`.
+    floor: u64,
 }
 
 /// A packet.
@@ -30,6 +32,7 @@ impl Packets {
             count: 0,
             octets: vec![0; octets.max(1)].into(),
             written: 0,
+            floor: 0,
         }
     }
 
@@ -70,8 +73,11 @@ impl Packets {
             len,
         };
         self.written += payload.len() as u64;
+        if self.count == 0 {
+            self.floor = slot.start;
+        }
         let before = self.count;
-        self.forget_overwritten();
+        self.forget_overwritten(slot.start);
         let pushed_out = before - self.count;
         if self.slots[place(header.sequence)].replace(slot).is_none() {
             self.count += 1;
@@ -113,12 +119,21 @@ impl Packets {
         &self.octets[at..at + usize::from(slot.len)]
     }
 
-    fn forget_overwritten(&mut self) {
+    /// Forgets what the payload that begins at `newest` has been written over.
+    fn forget_overwritten(&mut self, newest: u64) {
         let oldest = self.written.saturating_sub(self.octets.len() as u64);
+        if self.floor >= oldest {
+            return;
+        }
+        self.floor = newest;
         for slot in self.slots.iter_mut() {
-            if slot.is_some_and(|slot| slot.start < oldest) {
-                *slot = None;
-                self.count -= 1;
+            match slot {
+                Some(kept) if kept.start < oldest => {
+                    *slot = None;
+                    self.count -= 1;
+                }
+                Some(kept) => self.floor = self.floor.min(kept.start),
+                None => {}
             }
         }
     }

@@ -196,6 +196,7 @@ impl Sessions {
         if leg.keeps(&header) {
             return;
         }
+        self.urgent += u32::from(leg.seat.is_none());
         if let Some(screen) = &leg.screen {
             let mixer = &mut self.mixers[screen.mixer()];
             mixer.film(&mut self.legs, key, (buffer, len), &header, now);

@@ -50,6 +50,8 @@ pub(crate) struct Sessions {
     clock: Clock,
     /// The streams, or rooms, of one turn of the clock.
     pub(crate) due: Vec<Due>,
+    /// Packets of late that went on at once, and not into a room.
+    pub(crate) urgent: u32,
     /// Tickets given out for turns of the clock.
     pub(crate) tickets: u64,
     pub(crate) mint: Mint,
@@ -102,6 +104,7 @@ impl Sessions {
             timeout: config.timeout.as_millis().max(1) as u64,
             clock: Clock::new(),
             due: Vec::new(),
+            urgent: 0,
             tickets: 0,
             mint,
             broadcasts: Broadcasts::new(Arc::clone(library.radio())),

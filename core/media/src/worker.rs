@@ -120,7 +120,8 @@ impl Worker {
     /// Makes packets that are due, waits for others and for commands, obeys these and handles those.
     fn turn(&mut self, events: &mut Vec<epoll::Event>) {
         self.make(self.now());
-        if let Some(pause) = self.pace.pause(Instant::now()) {
+        let due = || self.deadline().map(|at| self.sessions.instant(at));
+        if let Some(pause) = self.pace.pause(due, Instant::now()) {
             std::thread::sleep(pause);
         }
         self.wait(events);
@@ -128,7 +129,8 @@ impl Worker {
         // looks at the mail after the wait knows about every packet that the wait has found.
         self.obey_mail(self.now());
         let packets = self.read(events);
-        self.pace.note(packets, Instant::now());
+        let urgent = std::mem::take(&mut self.sessions.urgent);
+        self.pace.note(packets, urgent, Instant::now());
     }
 
     /// Does what is due by the clock, or was left to do by commands and packets.
@@ -339,7 +341,7 @@ impl Worker {
         let limit = match doze {
             false => Some(Duration::ZERO),
             true => self.deadline().map(|at| {
-                let at = self.start + Duration::from_millis(at);
+                let at = self.sessions.instant(at);
                 at.saturating_duration_since(Instant::now())
             }),
         };

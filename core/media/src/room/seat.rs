@@ -363,16 +363,16 @@ fn last_decoder(ears: &mut [Ear], rate: u32) -> Option<&mut Decoder> {
 /// samples.
 fn decode(decoder: &mut Decoder, payload: &[u8], pcm: &mut Vec<i16>, expected: usize) {
     let start = pcm.len();
-    let most = decoder.sample_rate() as usize / 1000 * MOST_PACKET_MS;
-    pcm.resize(start + most, 0);
-    let decoded = match decoder.decode(payload, &mut pcm[start..]) {
-        Ok(samples) => samples,
+    pcm.resize(start + decoder.most_samples(payload), 0);
+    match decoder.decode(payload, &mut pcm[start..]) {
+        Ok(samples) => pcm.truncate(start + samples),
         Err(_) => {
-            let end = start + expected.clamp(1, most);
-            decoder.conceal(&mut pcm[start..end]).max(1)
+            let most = decoder.sample_rate() as usize / 1000 * MOST_PACKET_MS;
+            pcm.resize(start + expected.clamp(1, most), 0);
+            let concealed = decoder.conceal(&mut pcm[start..]).max(1);
+            pcm.truncate(start + concealed);
         }
-    };
-    pcm.truncate(start + decoded);
+    }
 }
 
 /// Brings the delay nearer to what it should be.

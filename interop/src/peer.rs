@@ -37,6 +37,8 @@ pub const TSHARK: Peer = debian("tshark", "tshark");
 pub const KAMAILIO: Peer = debian("kamailio", "kamailio kamailio-tls-modules");
 /// A media relay.
 pub const RTPENGINE: Peer = debian("rtpengine", "rtpengine-daemon");
+/// Fetches over HTTP, also from a Unix socket.
+pub const CURL: Peer = debian("curl", "curl");
 /// Clients of TURN and STUN servers.
 pub const COTURN: Peer = debian("turnutils_uclient", "coturn");
 /// Puts TLS around what speaks none.

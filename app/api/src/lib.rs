@@ -21,6 +21,9 @@
 //! | `POST /users/{name}/voice-messages?new=…&old=…` | 202, or 404 with [`Refusal`] |
 //! | `GET /calls` | list of [`Call`] |
 //! | `DELETE /calls/{id}` | 202, or 404 with [`Refusal`] |
+//! | `GET /rooms` | list of [`Room`] |
+//! | `GET /rooms/events?room=…` | a [`RoomLine`] for each thing that happens, as it comes |
+//! | `POST /rooms/{name}/{moderation}?call=…` | 202, or 404 with [`Refusal`] |
 //! | `POST /reload` | [`Reloaded`], or 422 with [`Refusal`] |
 //! | `POST /stop` | 202 |
 //! | `GET /trace?call=…&phone=…&peer=…&last=…` | a [`TraceLine`] for each message, as it comes |
@@ -28,7 +31,8 @@
 //!
 //! - [`types`]: what is answered. - [`problem`]: what is wrong with a configuration.
 //! - [`router`]: requests. - [`client`]: the other end. - [`socket`]: unix sockets of any path length.
-//! - [`calls`]: the read model of calls. - [`trace`], [`lines()`]: messages as they come.
+//! - [`calls`]: the read model of calls. - [`trace`], [`rooms`], [`lines()`]: messages, and what happens in
+//!   rooms, as it comes.
 //!
 //! It doesn't know the engine: a server is whoever implements [`Server`].
 
@@ -36,6 +40,7 @@ pub mod calls;
 pub mod client;
 pub mod lines;
 pub mod problem;
+pub mod rooms;
 mod routes;
 pub mod socket;
 pub mod trace;
@@ -45,6 +50,7 @@ pub use calls::Calls;
 pub use client::{Client, ClientError};
 pub use lines::{Feed, Lines, lines};
 pub use problem::{Excerpt, Problem, Severity};
+pub use rooms::{RoomEvent, RoomFilter, RoomLine};
 pub use routes::{Server, router};
 pub use trace::{TraceFilter, TraceLine, TraceMessage};
 pub use types::{

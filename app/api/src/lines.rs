@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use hyper::body::{Body, Bytes, Frame};
+use serde::Serialize;
 
 use crate::trace::TraceLine;
 
@@ -14,7 +15,16 @@ use crate::trace::TraceLine;
 /// response.
 #[must_use]
 pub fn lines() -> (Feed, Lines) {
-    let queue = Arc::new(Mutex::new(Queue::default()));
+    bounded(MOST_LINES)
+}
+
+/// As [`lines()`], with room for `most` lines.
+#[must_use]
+pub fn bounded(most: usize) -> (Feed, Lines) {
+    let queue = Arc::new(Mutex::new(Queue {
+        most,
+        ..Queue::default()
+    }));
     (Feed(Arc::clone(&queue)), Lines(queue))
 }
 
@@ -30,6 +40,8 @@ pub struct Lines(Arc<Mutex<Queue>>);
 struct Queue {
     lines: VecDeque<Bytes>,
     octets: usize,
+    /// Lines that there is room for; later ones are counted as missed.
+    most: usize,
     /// Lines that there was no room for, and that the reader has not been told of.
     missed: u64,
     reader: Option<Waker>,
@@ -47,7 +59,7 @@ impl Feed {
         if queue.deserted {
             return false;
         }
-        let room = queue.lines.len() < MOST_LINES && queue.octets + line.len() <= MOST_OCTETS;
+        let room = queue.lines.len() < queue.most && queue.octets + line.len() <= MOST_OCTETS;
         if room {
             queue.tell_missed();
             queue.push(line);
@@ -152,7 +164,7 @@ impl Drop for Lines {
 
 /// A line of JSON with its line feed.
 #[must_use]
-pub fn line(line: &TraceLine) -> Bytes {
+pub fn line(line: &impl Serialize) -> Bytes {
     // Numbers and strings can always be written as JSON.
     let mut json = serde_json::to_vec(line).unwrap_or_default();
     json.push(b'\n');
@@ -164,7 +176,7 @@ fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lines that wait for one reader; later ones are counted as missed.
+/// Lines that wait for one reader if nothing else is said; later ones are counted as missed.
 const MOST_LINES: usize = 16_384;
 
 /// Octets that wait for one reader; later lines are counted as missed.

@@ -10,6 +10,7 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 
 use crate::lines::Lines;
+use crate::rooms::RoomFilter;
 use crate::trace::TraceFilter;
 use crate::types::{
     Call, Concerned, Health, Moderation, Phone, Record, RecordAction, Refusal, Reloaded, Room,
@@ -42,6 +43,11 @@ pub trait Server: Send + Sync + 'static {
     fn hangup(&self, id: &str) -> Result<(), Refusal>;
     /// Conference rooms, by name.
     fn rooms(&self) -> Vec<Room>;
+    /// Begins to tell what happens in conference rooms.
+    ///
+    /// # Errors
+    /// If too many follow that already.
+    fn room_events(&self, filter: RoomFilter) -> Result<Lines, Refusal>;
     /// Moderates a conference room.
     ///
     /// # Errors
@@ -93,6 +99,7 @@ pub fn router(server: Arc<dyn Server>) -> Router {
         .route("/calls/{id}/transfer", post(transfer))
         .route("/calls/{id}/record", post(record))
         .route("/rooms", get(rooms))
+        .route("/rooms/events", get(room_events))
         .route("/rooms/{name}/{moderation}", post(moderate))
         .route("/reload", post(reload))
         .route("/stop", post(stop))
@@ -163,6 +170,10 @@ async fn rooms(server: Shared) -> Json<Vec<Room>> {
     Json(server.rooms())
 }
 
+async fn room_events(server: Shared, Query(filter): Query<RoomFilter>) -> Response {
+    server.room_events(filter).map_or_else(refuse, as_they_come)
+}
+
 async fn moderate(
     server: Shared,
     Path((name, moderation)): Path<(String, Moderation)>,
@@ -197,12 +208,14 @@ async fn stop(server: Shared) -> StatusCode {
 
 async fn trace(server: Shared, Query(filter): Query<TraceFilter>) -> Response {
     match server.trace(filter) {
-        Ok(lines) => {
-            let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-            (kind, Body::new(lines)).into_response()
-        }
+        Ok(lines) => as_they_come(lines),
         Err(refusal) => (StatusCode::NOT_FOUND, Json(refusal)).into_response(),
     }
+}
+
+fn as_they_come(lines: Lines) -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    (kind, Body::new(lines)).into_response()
 }
 
 async fn health(server: Shared) -> (StatusCode, Json<Health>) {

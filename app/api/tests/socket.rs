@@ -88,6 +88,15 @@ impl Server for Fake {
         }]
     }
 
+    fn room_events(&self, filter: api::RoomFilter) -> Result<Lines, Refusal> {
+        if filter.room.as_deref() == Some("full") {
+            return Err(Refusal::conflict("too many follow"));
+        }
+        let (feed, lines) = api::lines();
+        feed.put(api::lines::line(&api::RoomLine::Began));
+        Ok(lines)
+    }
+
     fn moderate(
         &self,
         room: &str,
@@ -229,6 +238,10 @@ fn lines_are_followed_until_either_end_has_enough() {
         assert_eq!(seen, ["c"]);
         let (refused, _) = follow("/trace", 1);
         assert_eq!(refused.unwrap_err().to_string(), "no such call");
+        let (ours, seen) = follow("/rooms/events?room=8000", 9);
+        assert!(!ours.unwrap() && seen == [r#"{"kind":"began"}"#]);
+        let (refused, _) = follow("/rooms/events?room=full", 1);
+        assert_eq!(refused.unwrap_err().to_string(), "too many follow");
     });
 }
 

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::dial::Dial;
 #[cfg(feature = "load")]
 use crate::load::Load;
+use crate::rooms::Rooms;
 use crate::settings::Override;
 use crate::trace::Trace;
 
@@ -79,7 +80,7 @@ pub(crate) enum Command {
     /// Record a call, or pause, resume or stop that.
     Record(Record),
     /// Show conference rooms and who is in them.
-    Rooms(Output),
+    Rooms(Rooms),
     /// Moderate a conference room: mute, kick, lock and so on.
     Room(Room),
     /// Show the SIP messages of the running server as they come and go, as a ladder diagram.
@@ -121,6 +122,7 @@ impl Command {
             Self::Room(room) => room.output.json,
             Self::Record(record) => record.output.json,
             Self::Trace(trace) => trace.json,
+            Self::Rooms(rooms) => rooms.output.json,
             Self::Mwi(mwi) => mwi.output.json,
             Self::Hangup { output, .. }
             | Self::Status(output)
@@ -128,7 +130,6 @@ impl Command {
             | Self::Phones(output)
             | Self::Messages(output)
             | Self::Calls(output)
-            | Self::Rooms(output)
             | Self::Reload(output)
             | Self::Stop(output)
             | Self::Health(output)

@@ -27,6 +27,7 @@ mod folder;
 mod load;
 mod log;
 mod password;
+mod rooms;
 mod seed;
 mod server;
 mod settings;
@@ -72,7 +73,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode> {
         Command::Calls(output) => console.calls(*output)?,
         Command::Messages(output) => console.messages(*output)?,
         Command::Mwi(mwi) => console.mwi(mwi)?,
-        Command::Rooms(output) => console.rooms(*output)?,
+        Command::Rooms(rooms) => rooms.run(&console)?,
         Command::Room(room) => console.moderate(room)?,
         Command::Record(record) => console.record(record)?,
         Command::Transfer(transfer) => console.transfer(transfer)?,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use api::{
-    Call, Health, Lines, Party, Phone, Reachability, RecordAction, Refusal, Reloaded, Status,
-    TraceFilter, Transfer, VoiceMessages, Waiting,
+    Call, Health, Lines, Party, Phone, Reachability, RecordAction, Refusal, Reloaded, RoomFilter,
+    Status, TraceFilter, Transfer, VoiceMessages, Waiting,
 };
 use arc_swap::ArcSwap;
 use base::Token;
@@ -198,6 +198,10 @@ impl api::Server for Control {
 
     fn rooms(&self) -> Vec<api::Room> {
         rooms::list(&self.rooms)
+    }
+
+    fn room_events(&self, filter: RoomFilter) -> Result<Lines, Refusal> {
+        self.observed.rooms.add(filter)
     }
 
     fn moderate(

@@ -18,6 +18,7 @@ mod parts;
 mod public;
 mod record;
 pub(crate) mod relay;
+mod room_events;
 mod rooms;
 mod secret;
 mod tls;
@@ -258,7 +259,9 @@ async fn finish(control: &Control) {
         tokio::time::sleep(TICK).await;
     }
     control.trace.close();
-    while control.trace.is_being_read() && tokio::time::Instant::now() < end {
+    control.observed.rooms.close();
+    let is_being_read = || control.trace.is_being_read() || control.observed.rooms.is_being_read();
+    while is_being_read() && tokio::time::Instant::now() < end {
         tokio::time::sleep(TICK).await;
     }
 }

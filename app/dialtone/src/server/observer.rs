@@ -13,6 +13,7 @@ use pbx::{CallRecord, Event, RoomEvent};
 use store::CallLog;
 
 use super::record;
+use super::room_events;
 use super::trace::Legs;
 
 /// The thread that takes events. Dropping it handles what is left and ends it.
@@ -27,6 +28,8 @@ pub(super) struct Observer {
 pub(super) struct Observed {
     /// Calls in progress.
     pub(super) calls: api::Calls,
+    /// Who follows what happens in rooms.
+    pub(super) rooms: room_events::Viewers,
     /// Which call a Call-ID belongs to.
     pub(super) legs: Arc<Legs>,
     /// Wrong credentials since the start.
@@ -58,6 +61,7 @@ impl Observer {
     pub(super) fn start(call_log: CallLog) -> Result<Self> {
         let observed = Arc::new(Observed {
             calls: api::Calls::new(),
+            rooms: room_events::Viewers::default(),
             legs: Arc::default(),
             authentication_failures: AtomicU64::new(0),
             queue: Mutex::default(),
@@ -149,6 +153,7 @@ impl Observed {
         let lost = std::mem::take(&mut queue.lost);
         drop(queue);
         if lost > 0 {
+            self.rooms.missed(lost);
             tracing::warn!(
                 events = lost,
                 "too much happens; some events were not logged"
@@ -257,7 +262,10 @@ fn handle(observed: &Observed, refusals: &mut Throttle, event: Event) {
             tracing::warn!(%call, leg, %reason, "something is wrong with the sound");
             observed.calls.alarmed(call.as_str(), &reason);
         }
-        Event::Room(event) => in_room(&event),
+        Event::Room(event) => {
+            in_room(&event);
+            observed.rooms.tell(&event);
+        }
         Event::CallEnded(record) => ended(observed, &record),
     }
 }
@@ -447,6 +455,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let observed = Observed {
             calls: api::Calls::new(),
+            rooms: room_events::Viewers::default(),
             legs: Arc::default(),
             authentication_failures: AtomicU64::new(0),
             queue: Mutex::default(),

@@ -2,6 +2,7 @@
 //! hears.
 
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 
 use crate::media::{Direction, Media};
 
@@ -46,6 +47,32 @@ impl Levels {
         }
     }
 
+    /// What we offer to a party who has last described this section, if there was one: the numbers that it has
+    /// given to these extensions stay, and none that it has given to another is used.
+    ///
+    /// # Source
+    /// RFC 8285 §5, §6
+    #[must_use]
+    pub fn offered(heard: Option<&Media<'_, '_>>) -> Self {
+        let known = || {
+            let lines = heard
+                .into_iter()
+                .flat_map(|media| media.attributes("extmap"));
+            lines.filter_map(extension)
+        };
+        let given = |uri| known().find_map(|(number, _, name)| (name == uri).then_some(number));
+        let free = |taken: Option<u8>| {
+            let is_taken = |n: u8| Some(n) == taken || known().any(|(number, ..)| number == n);
+            SHORT.into_iter().find(|n| !is_taken(*n))
+        };
+        let spoken = given(SPOKEN).or_else(|| free(None));
+        Self {
+            spoken,
+            whole: spoken,
+            heard: given(HEARD).or_else(|| free(spoken)),
+        }
+    }
+
     /// What is left of it after the party's answer to what we had agreed to before.
     #[must_use]
     pub(crate) fn kept_by(self, media: &Media<'_, '_>) -> Self {
@@ -57,7 +84,7 @@ impl Levels {
         }
     }
 
-    /// Appends the lines of our answer.
+    /// Appends the lines of our offer or answer.
     ///
     /// # Source
     /// RFC 8285 §6
@@ -89,10 +116,15 @@ fn extension(value: &str) -> Option<(u8, Direction, &str)> {
         None => (place, Direction::SendRecv),
         Some((number, direction)) => (number, Direction::parse(direction)?),
     };
-    let number = number.parse().ok().filter(|n| (1..=14).contains(n))?;
+    let number = number.parse().ok().filter(|n| SHORT.contains(n))?;
     Some((number, direction, name))
 }
 
+/// Numbers of header extensions that fit into the short form.
+///
+/// # Source
+/// RFC 8285 §4.2
+const SHORT: RangeInclusive<u8> = 1..=14;
 const SPOKEN: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 const HEARD: &str = "urn:ietf:params:rtp-hdrext:csrc-audio-level";
 
@@ -154,6 +186,24 @@ mod tests {
             assert_eq!(agreed(&[&format!("{odd} {spoken}")]), Levels::default());
         }
         assert_eq!(agreed(&["1", "2 "]), Levels::default());
+    }
+
+    #[test]
+    fn rfc8285_5_numbers_that_a_party_knows_keep_their_meaning() {
+        let offered = |extensions: &[&str]| {
+            let lines = extensions.iter().map(|e| format!("a=extmap:{e}\n"));
+            let text = format!("v=0\nm=audio 4000 RTP/AVP 0\n{}", lines.collect::<String>());
+            let sdp = Sdp::parse(&text).unwrap();
+            Levels::offered(sdp.media_at(0).as_ref())
+        };
+        assert_eq!(Levels::offered(None), levels(Some(1), Some(1), Some(2)));
+        let mid = "urn:ietf:params:rtp-hdrext:sdes:mid";
+        let known = offered(&[&format!("1 {mid}"), &format!("2/recvonly {HEARD}")]);
+        assert_eq!(known, levels(Some(3), Some(3), Some(2)));
+        let full: Vec<_> = (1..=14).map(|n| format!("{n} urn:x:{n}")).collect();
+        let full: Vec<_> = full.iter().map(String::as_str).collect();
+        assert_eq!(offered(&full), Levels::default());
+        assert_eq!(offered(&full[1..]), levels(Some(1), Some(1), None));
     }
 
     #[test]

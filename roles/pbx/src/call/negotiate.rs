@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use media::Side;
 use sdp::bridge::ice::Mode;
 use sdp::bridge::{Endpoint, Ours, Policy, Refusal, Said, Terms};
-use sdp::{Agreed, Anchor, Codec, Origin, Pictures, Sdp};
+use sdp::{Agreed, Anchor, Codec, Levels, Origin, Pictures, Sdp};
 use sip::{Protocol, StatusCode};
 
 use super::leg::Leg;
@@ -158,6 +158,7 @@ impl Leg {
         ctx: &mut Context<'_>,
         session: &Session,
         codecs: &[Codec],
+        room: bool,
     ) -> Result<String, Refusal> {
         let policy = self.policy(ctx);
         let anchors = self.anchor(ctx, session, 0);
@@ -166,7 +167,11 @@ impl Leg {
         let mut text = String::with_capacity(512);
         let terms = terms(&policy, ctx.services, ctx.config.network.ice);
         let random = &mut Minted(ctx.mint);
-        self.end.invite(codecs, &ours, &terms, random, &mut text)?;
+        let heard = Sdp::parse(&self.heard).ok();
+        let heard = heard.as_ref().and_then(|heard| heard.media_at(0));
+        let levels = room.then(|| Levels::offered(heard.as_ref()));
+        let offered = (codecs, levels.unwrap_or_default());
+        self.end.invite(offered, &ours, &terms, random, &mut text)?;
         Ok(self.versioned(text))
     }
 

@@ -128,11 +128,12 @@ impl Call {
 
     /// Our offer to a caller who made none.
     pub(super) fn own_offer(&mut self, ctx: &mut Context<'_>) -> String {
+        let room = self.meeting.is_some();
         let party = self.legs[self.subject.index()].as_mut();
         let Some((party, session)) = party.zip(self.session.as_ref()) else {
             return String::new();
         };
-        let offer = party.invite_alone(ctx, session, &CODECS);
+        let offer = party.invite_alone(ctx, session, &CODECS, room);
         offer.unwrap_or_default()
     }
 

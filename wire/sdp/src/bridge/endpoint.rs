@@ -65,6 +65,8 @@ pub(super) struct Offer {
     pub(super) ice: bool,
     pub(super) bundle: bool,
     pub(super) end_to_end: bool,
+    /// Of a call that ends at us.
+    pub(super) levels: Levels,
 }
 
 /// The credentials of connectivity checks.
@@ -174,9 +176,8 @@ impl Endpoint {
             // RFC 9143 §7.3.2: the tagged section speaks for the transport of all.
             let tagged = bundled.and_then(|tagged| answer.media_at(tagged));
             let transport = tagged.as_ref().unwrap_or(&media);
-            let before = line.now.as_ref().map(|now| now.levels);
             line.now = Some(Agreed {
-                levels: before.unwrap_or_default().kept_by(&media),
+                levels: offer.levels.kept_by(&media),
                 security: line.answered(transport, offer)?,
                 mux: offer.mux && transport.mux(),
                 ice: offer.ice && has_ice(transport),
@@ -206,6 +207,7 @@ impl Endpoint {
                 mux: now.mux,
                 ice: now.ice,
                 bundle: now.bundled.is_some(),
+                levels: now.levels,
             });
         }
     }

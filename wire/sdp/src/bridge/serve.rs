@@ -5,6 +5,7 @@ use super::keys::Random;
 use super::negotiate::Said;
 use super::plan::Security;
 use super::policy::{Policy, Terms};
+use crate::levels::Levels;
 use crate::local::{self, Agreed, Local};
 use crate::media::Direction;
 use crate::payload::Codec;
@@ -75,8 +76,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Appends an offer of one stream of sound that we make on our own, to a party that asked for one
-    /// or is being fetched.
+    /// Appends an offer of one stream of sound that we make on our own, with these header extensions, to a party
+    /// that asked for one or is being fetched.
     ///
     /// # Errors
     /// The side must be protected, and we have no keys.
@@ -85,7 +86,7 @@ impl Endpoint {
     /// RFC 3264 §5
     pub fn invite(
         &mut self,
-        codecs: &[Codec],
+        (codecs, levels): (&[Codec], Levels),
         ours: &Ours<'_>,
         terms: &Terms<'_>,
         random: &mut dyn Random,
@@ -100,13 +101,20 @@ impl Endpoint {
         };
         let mut text = String::with_capacity(512);
         local::offer(codecs, Direction::SendRecv, &local, &mut text);
+        levels.encode(&mut text);
         let sdp = Sdp::parse(&text).map_err(|_| Refusal::Codecs)?;
         let said = Said {
             sdp: &sdp,
             by: &Self::plain(1),
             policy: &Policy::default(),
         };
-        self.offer(&said, "", ours, terms, random, out)
+        self.offer(&said, "", ours, terms, random, out)?;
+        let line = self.lines.first_mut();
+        let offer = line.and_then(|line| line.offer.as_mut());
+        if let Some(offer) = offer.filter(|_| terms.policy.extensions) {
+            offer.levels = levels;
+        }
+        Ok(())
     }
 }
 
@@ -116,7 +124,6 @@ mod tests {
 
     use super::*;
     use crate::anchor::{Anchor, Origin};
-    use crate::levels::Levels;
 
     struct Nothing;
 
@@ -179,6 +186,57 @@ mod tests {
         let levels = end.plan(0, &less).unwrap().levels;
         assert_eq!((levels.spoken, levels.whole), (None, None));
         assert_eq!(levels.heard, Some(4));
+    }
+
+    /// What we offer on our own, and what holds once the party has answered with these extensions.
+    fn invited(policy: &Policy, answered: &str) -> (String, Levels) {
+        let terms = Terms {
+            policy,
+            fingerprint: None,
+            ice: None,
+        };
+        let rtp = SocketAddr::from(([192, 0, 2, 1], 20_000));
+        let ours = Ours {
+            origin: Origin {
+                session_id: 5,
+                version: 1,
+                address: rtp.ip(),
+            },
+            media: &[Anchor::At(rtp)],
+            candidates: &[],
+        };
+        let (mut end, mut text) = (Endpoint::default(), String::new());
+        let wanted = (&Codec::ALL[..], Levels::offered(None));
+        end.invite(wanted, &ours, &terms, &mut Nothing, &mut text)
+            .unwrap();
+        let answer = format!("v=0\r\nc=IN IP4 192.0.2.7\r\nm=audio 4000 RTP/AVP 0\r\n{answered}");
+        let answer = Sdp::parse(&answer).unwrap();
+        end.hear_answer(&answer).unwrap();
+        (text, end.plan(0, &answer).unwrap().levels)
+    }
+
+    #[test]
+    fn rfc8285_5_whom_we_invite_is_offered_audio_levels_and_takes_what_it_wants() {
+        let answer = "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n";
+        let (offer, levels) = invited(&Policy::default(), answer);
+        let lines: Vec<_> = offer.lines().filter(|l| l.contains("extmap")).collect();
+        assert_eq!(
+            lines,
+            [
+                "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+                "a=extmap:2/sendonly urn:ietf:params:rtp-hdrext:csrc-audio-level",
+            ]
+        );
+        assert_eq!((levels.spoken, levels.whole), (Some(1), Some(1)));
+        assert_eq!(levels.heard, None);
+        assert_eq!(invited(&Policy::default(), "").1, Levels::default());
+        let policy = Policy {
+            extensions: false,
+            ..Policy::default()
+        };
+        let (offer, levels) = invited(&policy, answer);
+        assert!(!offer.contains("extmap"), "{offer}");
+        assert_eq!(levels, Levels::default());
     }
 
     #[test]

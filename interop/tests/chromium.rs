@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use interop::bad_network::Weather;
 use interop::chromium::Account;
+use interop::wait::until;
 use interop::{BadNetwork, Baresip, Chromium, Lab, Server, baresip, peer};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn rfc8827_6_5_a_browser_calls_a_phone_and_each_hears_the_other() -> Result<()> {
@@ -244,6 +245,7 @@ fn rfc3550_7_1_pages_show_who_speaks_in_a_room_and_how_loud() -> Result<()> {
         let [first, second, third] = ssrcs[..] else {
             anyhow::bail!("{ssrcs:?}")
         };
+        office.names(&ssrcs)?;
         browsers[0].give("loud", json!({ "gain": 0.4 }))?;
         browsers[1].finds_tone(LOOKS[0].0)?;
         browsers[1].shows_speakers(&[first])?;
@@ -441,6 +443,26 @@ impl Office<'_> {
     }
 }
 
+impl Office<'_> {
+    /// Waits until the server says whose these are: in the room 880 each of the users from 1001 on has one.
+    fn names(&self, ssrcs: &[u64]) -> Result<()> {
+        let named = || -> Result<bool> {
+            let output = self.server.ctl(&["rooms", "--json"])?;
+            let rooms: Value = serde_json::from_slice(&output.stdout).context("parse the rooms")?;
+            let there = rooms[0]["participants"].as_array().context("nobody")?;
+            let of = |user: usize| {
+                let name = (1001 + user).to_string();
+                let one = there.iter().find(|one| one["name"] == *name)?;
+                one["ssrc"].as_u64()
+            };
+            let mut all = ssrcs.iter().enumerate();
+            Ok(all.all(|(user, ssrc)| of(user) == Some(*ssrc)))
+        };
+        let found = until("names of SSRCs", PATIENCE, || Ok(named()?.then_some(())));
+        found.with_context(|| format!("{ssrcs:?}"))
+    }
+}
+
 /// Runs a test at a server that speaks WSS, with three users.
 fn with_office(name: &str, test: impl FnOnce(&mut Office<'_>) -> Result<()>) -> Result<()> {
     with_office_and(name, |_| Ok(Vec::new()), test)
@@ -472,3 +494,5 @@ fn with_office_and(
         office.server.settles()
     })
 }
+
+const PATIENCE: Duration = Duration::from_secs(30);

@@ -418,11 +418,13 @@ impl MediaPlane {
             0 => Event::Talking {
                 session,
                 talking: false,
+                ssrc: Some(SSRC),
             },
             1 => Event::ActiveSpeaker { session },
             _ => Event::Talking {
                 session,
                 talking: true,
+                ssrc: Some(SSRC),
             },
         })
     }
@@ -531,6 +533,9 @@ impl Session {
         })
     }
 }
+
+/// What everybody in a room calls itself.
+const SSRC: u32 = 0x5eed;
 
 /// How long a word of somebody in a room takes, and how often he changes between speech and silence.
 const WORD: Duration = Duration::from_millis(130);

@@ -305,6 +305,10 @@ pub struct RoomParticipant {
     pub deaf: bool,
     /// It speaks.
     pub talking: bool,
+    /// What the packets that the others get call it (CSRC), once it has been heard: a browser's
+    /// `getContributingSources()` has it as `source`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssrc: Option<u32>,
     /// It sees who speaks, or is seen when it speaks.
     #[serde(default)]
     pub video: bool,

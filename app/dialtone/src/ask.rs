@@ -218,7 +218,7 @@ impl Console {
         if output.json {
             return print_json(&rooms);
         }
-        let mut table = Table::new(&["ROOM", "WHO", "CALL", "STATE", "FOR"]);
+        let mut table = Table::new(&["ROOM", "WHO", "CALL", "SSRC", "STATE", "FOR"]);
         for room in rooms {
             let recorded = room.recording.as_ref();
             let flags = [
@@ -233,6 +233,7 @@ impl Console {
             table.row([
                 room.name.clone(),
                 format!("{} here", room.participants.len()),
+                String::new(),
                 String::new(),
                 words(&flags),
                 span(now().saturating_sub(room.since)),
@@ -250,6 +251,7 @@ impl Console {
                     room.name.clone(),
                     one.name,
                     one.call,
+                    one.ssrc.map_or_else(String::new, |ssrc| ssrc.to_string()),
                     words(&flags),
                     span(now().saturating_sub(one.since)),
                 ]);

@@ -456,13 +456,18 @@ pub enum Event {
         /// there is no such session.
         stats: Box<[SideStats; 2]>,
     },
-    /// The party of this session begins to speak in a room, or has stopped. At most three times a
-    /// second.
+    /// The party of this session begins to speak in a room, or has stopped; at most three times a
+    /// second. Said as well when it has become known by another SSRC, at most once a second.
     Talking {
         /// The session.
         session: SessionId,
         /// Whether it speaks.
         talking: bool,
+        /// What the packets of the others call it (CSRC), if it has been heard.
+        ///
+        /// # Source
+        /// RFC 3550 §7.1
+        ssrc: Option<u32>,
     },
     /// The party of this session is from now on the one who speaks loudest in its room.
     ActiveSpeaker {

@@ -407,8 +407,18 @@ fn who_speaks_is_told() {
         .map(|tone| Member::seated(&mut world, V4, *tone, (Codec::Pcmu, 0)))
         .collect();
     let sessions: Vec<SessionId> = members.iter().map(Member::session).collect();
-    let told = |session, talking| {
-        move |event: &Event| (*event == Event::Talking { session, talking }).then_some(())
+    let told = |(session, ssrc): (SessionId, u32), talking| {
+        move |event: &Event| match event {
+            Event::Talking {
+                session: of,
+                talking: now,
+                ssrc: known,
+            } => {
+                assert!(*of != session || *known == Some(ssrc), "{event:?}");
+                (*of == session && *now == talking).then_some(())
+            }
+            _ => None,
+        }
     };
     let leads =
         |session| move |event: &Event| (*event == Event::ActiveSpeaker { session }).then_some(());
@@ -419,7 +429,7 @@ fn who_speaks_is_told() {
                 .iter_mut()
                 .for_each(|member| _ = member.talker.hear());
         }
-        world.event(told(sessions[at], true));
+        world.event(told((sessions[at], members[at].talker.phone.ssrc), true));
         world.event(leads(sessions[at]));
         // The other one's turn: this one falls silent.
         for _ in 0..40 {
@@ -427,7 +437,7 @@ fn who_speaks_is_told() {
                 .iter_mut()
                 .for_each(|member| _ = member.talker.hear());
         }
-        world.event(told(sessions[at], false));
+        world.event(told((sessions[at], members[at].talker.phone.ssrc), false));
     }
 }
 

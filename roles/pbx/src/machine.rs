@@ -629,7 +629,7 @@ impl Pbx {
             media::Event::Refused { session, .. } => call.ports_refused(ctx, session),
             media::Event::Silent { .. } => call.silent(ctx),
             media::Event::Finished { number, .. } => call.finished(ctx, number),
-            media::Event::Talking { talking, .. } => call.talking(ctx, talking),
+            media::Event::Talking { talking, ssrc, .. } => call.talking(ctx, talking, ssrc),
             media::Event::ActiveSpeaker { .. } => call.leads(ctx),
             media::Event::Digit {
                 session,

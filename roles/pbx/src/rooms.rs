@@ -88,6 +88,8 @@ pub struct Seat {
     pub held: bool,
     /// It speaks.
     pub talking: bool,
+    /// What the packets of the others call it (CSRC), if it has been heard.
+    pub ssrc: Option<u32>,
     /// It sees pictures, or sends some.
     pub video: bool,
     /// It is asked for its name, and neither is heard before it has said it.
@@ -256,6 +258,7 @@ impl Rooms {
             deaf: false,
             held: false,
             talking: false,
+            ssrc: None,
             video: false,
             naming: false,
             kicked: false,

@@ -384,6 +384,9 @@ fn observers_are_told_who_speaks_but_not_of_each_word() {
         }
         let speaker = world.server.rooms().list()[0].1.speaker.unwrap();
         let told = told(world);
+        for seat in &world.server.rooms().list()[0].1.seats {
+            assert_eq!(seat.ssrc, Some(0x5eed), "{}", seat.name);
+        }
         let last = told.iter().rfind(|event| event.contains("ActiveSpeaker"));
         assert!(last.unwrap().contains(speaker.as_str()), "{last:?}");
     });

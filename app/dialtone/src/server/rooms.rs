@@ -34,6 +34,7 @@ fn participant(room: &pbx::Room, seat: &pbx::Seat) -> RoomParticipant {
         muted: room.silences(seat),
         deaf: seat.deaf,
         talking: seat.talking,
+        ssrc: seat.ssrc,
         video: seat.video,
         active: room.speaker == Some(seat.call),
     }

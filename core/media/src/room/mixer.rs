@@ -199,8 +199,13 @@ impl Mixer {
             if talking {
                 self.speakers.push((seat.loudness(), key));
             }
-            if std::mem::replace(&mut seat.talking, talking) != talking {
-                deliver(Event::Talking { session, talking });
+            if seat.has_news(talking, now) {
+                let ssrc = seat.known_as();
+                deliver(Event::Talking {
+                    session,
+                    talking,
+                    ssrc,
+                });
             }
         }
     }

@@ -45,7 +45,9 @@ pub(crate) struct Seat {
     pub(super) line: usize,
     pub(super) solo: Option<Box<Solo>>,
     /// Has been told of as somebody who speaks.
-    pub(super) talking: bool,
+    talking: bool,
+    /// By which SSRC it has been told of, and when.
+    told: (u32, u64),
     /// The name that it has said, and what it says while it is asked for it.
     pub(super) name: Option<Arc<Clip>>,
     pub(super) dictation: Option<Box<Dictation>>,
@@ -111,6 +113,7 @@ impl Seat {
             line: 0,
             solo: None,
             talking: false,
+            told: (0, 0),
             name: None,
             dictation: participant.naming.then(|| Box::new(Dictation::new())),
         }
@@ -166,6 +169,22 @@ impl Seat {
             true => mix::SILENT,
             false => level,
         })
+    }
+
+    /// Whether it is to be told that it speaks, or does not, and as whom.
+    pub(super) fn has_news(&mut self, talking: bool, now: u64) -> bool {
+        let changed = std::mem::replace(&mut self.talking, talking) != talking;
+        let (told, at) = self.told;
+        let other = told != self.ssrc && (told == 0 || now >= at + BETWEEN_SSRCS_MS);
+        if changed || other {
+            self.told = (self.ssrc, now);
+        }
+        changed || other
+    }
+
+    /// Its SSRC, if it has been heard.
+    pub(super) fn known_as(&self) -> Option<u32> {
+        (self.ssrc != 0).then_some(self.ssrc)
     }
 
     /// It has said its name.
@@ -393,6 +412,9 @@ fn octets(codec: Codec) -> usize {
     }
 }
 
+/// Between two words about another SSRC of somebody, in milliseconds: who changes it with each packet is not told
+/// of each time.
+const BETWEEN_SSRCS_MS: u64 = 1000;
 /// The payload of a packet that is not worth decoding.
 const NOTHING: &[u8] = &[];
 /// The longest packet, in milliseconds.

@@ -60,9 +60,14 @@ impl Call {
     }
 
     /// The party begins to speak in its room, or has stopped.
-    pub(crate) fn talking(self: Box<Self>, ctx: &mut Context<'_>, talking: bool) -> Alive {
+    pub(crate) fn talking(
+        self: Box<Self>,
+        ctx: &mut Context<'_>,
+        talking: bool,
+        ssrc: Option<u32>,
+    ) -> Alive {
         if let Some(place) = self.meeting.as_ref().and_then(Meeting::place) {
-            place.note(|seat| seat.talking = talking);
+            place.note(|seat| (seat.talking, seat.ssrc) = (talking, ssrc));
         }
         self.tell_speech(ctx)
     }

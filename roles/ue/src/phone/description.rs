@@ -133,7 +133,10 @@ impl Ours<'_> {
         let map = media.rtpmaps().find_map(|map| {
             let codec = Codec::from_rtpmap(map.name, map.clock_rate, map.channels)?;
             let known = self.settings.codecs.contains(&codec);
-            known.then_some((map.payload_type, codec))
+            let fmtp = media.fmtp(map.payload_type).unwrap_or_default();
+            // RFC 3952 §5: the longer frames of both count, and what we say comes in turns of 20 ms.
+            let long = codec == Codec::Ilbc && !Parameters::from_fmtp(codec, fmtp).short_frames;
+            (known && !long).then_some((map.payload_type, codec))
         });
         let (payload_type, codec) = map.filter(|_| media.port() != 0)?;
         let fmtp = media.fmtp(payload_type).unwrap_or_default();
@@ -206,6 +209,10 @@ impl Ours<'_> {
             let (name, clock) = (codec.name(), codec.clock());
             let channels = if codec.channels() > 1 { "/2" } else { "" };
             let _ = write!(text, "a=rtpmap:{number} {name}/{clock}{channels}\r\n");
+            // RFC 3952 §5: without it frames have 30 ms, and what we say comes in turns of 20.
+            if *codec == Codec::Ilbc {
+                let _ = write!(text, "a=fmtp:{number} mode=20\r\n");
+            }
         }
         for (number, clock) in events {
             let _ = write!(
@@ -261,9 +268,7 @@ mod tests {
 
     use super::*;
 
-    /// RFC 4733 §2.5.1.1: keys are offered at the clock of each codec, and taken at that of the one agreed.
-    #[test]
-    fn rfc4733_2_5_1_1_keys_have_the_clock_of_the_sound() {
+    fn settings(codecs: &[Codec]) -> Settings {
         let flow = Flow {
             protocol: Protocol::Udp,
             local: "192.0.2.1:5060".parse().unwrap(),
@@ -272,7 +277,44 @@ mod tests {
             tls: TlsPeer::ANY,
         };
         let mut settings = Settings::new("1", "pw", "example.com", flow);
-        settings.codecs = vec![Codec::Opus, Codec::G722, Codec::Pcma];
+        settings.codecs = codecs.to_vec();
+        settings
+    }
+
+    /// RFC 3952 §5: frames of 20 ms are asked for, and who wants 30 is spoken to in another codec.
+    #[test]
+    fn rfc3952_5_frames_of_ilbc_are_as_long_as_our_turns() {
+        let settings = settings(&[Codec::Ilbc, Codec::Pcma]);
+        let ours = Ours {
+            settings: &settings,
+            key: None,
+            rtp: settings.rtp,
+            version: 1,
+        };
+        let offer = ours.offer(Direction::SendRecv);
+        let wanted = "a=rtpmap:96 iLBC/8000\r\na=fmtp:96 mode=20\r\n";
+        assert!(offer.contains(wanted), "{offer}");
+        for (mode, codec) in [
+            ("a=fmtp:97 mode=20\r\n", Codec::Ilbc),
+            ("a=fmtp:97 mode=30\r\n", Codec::Pcma),
+            ("", Codec::Pcma),
+        ] {
+            let theirs = format!(
+                "v=0\r\no=- 1 1 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\n\
+                 m=audio 4000 RTP/AVP 97 8\r\na=rtpmap:97 iLBC/8000\r\n{mode}"
+            );
+            let theirs = Sdp::parse(&theirs).unwrap();
+            let (answer, sound) = ours.answer(&theirs, Direction::SendRecv).unwrap();
+            assert_eq!(sound.codec, codec, "{mode}");
+            let answered = answer.contains("a=fmtp:97 mode=20\r\n");
+            assert_eq!(answered, codec == Codec::Ilbc, "{answer}");
+        }
+    }
+
+    /// RFC 4733 §2.5.1.1: keys are offered at the clock of each codec, and taken at that of the one agreed.
+    #[test]
+    fn rfc4733_2_5_1_1_keys_have_the_clock_of_the_sound() {
+        let mut settings = settings(&[Codec::Opus, Codec::G722, Codec::Pcma]);
         let text = |settings: &Settings| {
             let ours = Ours {
                 settings,

@@ -520,3 +520,41 @@ fn the_end_of_the_question_for_the_pin_is_not_that_of_the_question_for_the_name(
         });
     }
 }
+
+/// How many offers or answers of the server had both header extensions for audio levels.
+fn with_levels(world: &World) -> usize {
+    let sent = world.tap().all().iter().filter_map(|sent| sent.message());
+    let bodies = sent.map(|message| String::from_utf8_lossy(message.body()).into_owned());
+    let both =
+        |body: &String| body.contains("ssrc-audio-level") && body.contains("csrc-audio-level");
+    bodies.filter(both).count()
+}
+
+/// RFC 6464 §4, RFC 6465 §4: who calls a room without an offer, or is led into it, is offered both; who hears an echo
+/// is not.
+#[test]
+fn rfc6464_4_whom_we_invite_into_a_room_is_offered_audio_levels() {
+    calm(|world| {
+        let offerless = Manner {
+            offerless: true,
+            ..Manner::default()
+        };
+        let alice = registered(world, "1001", offerless);
+        dial(world, alice, "600");
+        up(world, &[alice]);
+        assert_eq!(with_levels(world), 0);
+        world.tell(alice, Command::HangUp);
+        world.run(secs(10));
+        dial(world, alice, "650");
+        up(world, &[alice]);
+        assert_eq!(with_levels(world), 1);
+
+        let [bob, carol] = ["1002", "1003"].map(|user| registered(world, user, Manner::default()));
+        dial(world, bob, "1003");
+        up(world, &[bob, carol]);
+        world.tell(carol, Command::Transfer("650".into()));
+        world.run(secs(20));
+        assert_eq!(names(world), ["1001", "1002"]);
+        assert_eq!(with_levels(world), 2);
+    });
+}

@@ -115,6 +115,51 @@ fn rfc8829_5_3_a_browser_hears_the_server_itself() -> Result<()> {
     })
 }
 
+/// Who is led to other ports agrees on keys anew there: RFC 8842 §4 makes the other certificate the word for it.
+#[test]
+fn rfc8842_4_a_browser_is_led_from_phone_to_phone_and_to_the_server() -> Result<()> {
+    with_office("browser-led", |office| {
+        let mut bob = office.phone("1002", 1000.0)?;
+        let mut carol = office.phone("1003", 1700.0)?;
+        let mut alice = office.browser("1001", 440.0)?;
+        alice.give("call", json!({ "to": "1002" }))?;
+        alice.event("confirmed")?;
+        alice.finds_tone(1000.0)?;
+        bob.command("transfer", "1003")?;
+        carol.event("CALL_ESTABLISHED")?;
+        alice.finds_tone(1700.0)?;
+        carol.hear(2.0)?;
+        carol.command("transfer", "601")?;
+        alice.finds_tone(1004.0)?;
+        carol.heard()?.ensure_tone(440.0, 2.0)?;
+        alice.give("hangup", json!({}))?;
+        alice.event("ended").map(drop)
+    })
+}
+
+#[test]
+fn rfc8842_4_a_browser_that_was_called_is_parked_and_fetched() -> Result<()> {
+    with_office("browser-parked", |office| {
+        let mut alice = office.browser("1001", 440.0)?;
+        let mut bob = office.phone("1002", 1000.0)?;
+        let mut carol = office.phone("1003", 1700.0)?;
+        bob.dial("1001")?;
+        alice.event("incoming")?;
+        alice.give("answer", json!({}))?;
+        bob.event("CALL_ESTABLISHED")?;
+        alice.finds_tone(1000.0)?;
+        bob.command("transfer", "701")?;
+        bob.event("CALL_CLOSED")?;
+        carol.dial("701")?;
+        carol.event("CALL_ESTABLISHED")?;
+        alice.finds_tone(1700.0)?;
+        carol.hear(2.0)?;
+        carol.hang_up()?;
+        alice.event("ended")?;
+        carol.heard()?.ensure_tone(440.0, 2.0)
+    })
+}
+
 /// The server looks for the way to the browser: it leads where it has made the offer, and follows where the
 /// browser has.
 #[test]

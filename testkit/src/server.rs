@@ -399,9 +399,13 @@ impl Ledger {
     }
 }
 
-/// What the simulated media workers' certificate is known by.
-const FINGERPRINT: &str = "sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:\
-                           00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF";
+/// What the simulated media workers' certificates are known by.
+const FINGERPRINTS: [&str; 2] = [
+    "sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:\
+                           00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF",
+    "sha-256 01:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:\
+                           00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF",
+];
 
 fn services(open: &Arc<AtomicBool>) -> Services {
     let open = Arc::clone(open);
@@ -421,6 +425,10 @@ fn services(open: &Arc<AtomicBool>) -> Services {
         way_out: Arc::new(|protocol, remote| {
             Some(crate::world::server_address(protocol, remote.is_ipv6()))
         }),
-        fingerprint: Arc::new(LazyLock::new(Box::new(|| Fingerprint::parse(FINGERPRINT)))),
+        fingerprints: Arc::new(LazyLock::new(Box::new(|| {
+            let both = FINGERPRINTS.map(Fingerprint::parse);
+            let [first, second] = both;
+            Some([first?, second?])
+        }))),
     }
 }

@@ -16,7 +16,8 @@ use srtp::{MasterKey, Profile};
 
 use crate::dtls::{Fingerprint, Setup};
 use crate::{
-    Bundled, Ice, IcePeer, MAX_PAYLOADS, Payload, PayloadKind, Remote, Security, Side, StreamPorts,
+    Bundled, Ice, IcePeer, MAX_PAYLOADS, OwnCertificate, Payload, PayloadKind, Remote, Security,
+    Side, StreamPorts,
 };
 
 /// Every codec that was compiled in, the better ones first.
@@ -53,7 +54,7 @@ pub fn remote(plan: &Plan<'_>) -> Option<Remote> {
         mux: plan.mux,
         security: match carried {
             true => Security::Plain,
-            false => security(plan.security)?,
+            false => security(plan)?,
         },
         ice: ice(plan).filter(|_| !carried),
         payloads: own.chain(odd.map(|p| payload(p, p.received))).collect(),
@@ -207,8 +208,8 @@ fn kind(map: &RtpMap<'_>, fmtp: &str) -> PayloadKind {
     }
 }
 
-fn security(agreed: &bridge::Security) -> Option<Security> {
-    Some(match agreed {
+fn security(plan: &Plan<'_>) -> Option<Security> {
+    Some(match plan.security {
         // Keys that we have no part in pass with the packets.
         bridge::Security::Plain | bridge::Security::EndToEnd => Security::Plain,
         bridge::Security::Sdes(sdes) => {
@@ -225,6 +226,10 @@ fn security(agreed: &bridge::Security) -> Option<Security> {
             setup: match setup {
                 bridge::Setup::Active => Setup::Active,
                 _ => Setup::Passive,
+            },
+            certificate: match plan.second {
+                false => OwnCertificate::First,
+                true => OwnCertificate::Second,
             },
         },
     })
@@ -334,6 +339,7 @@ mod tests {
             direction: sdp::Direction::SendRecv,
             bundled: None,
             levels: sdp::Levels::default(),
+            second: false,
         }
     }
 
@@ -397,7 +403,10 @@ mod tests {
         let setup = bridge::Setup::Active;
         let security = bridge::Security::Dtls { fingerprint, setup };
         let remote = remote(&plan(&security, &[])).unwrap();
-        let Security::Dtls { fingerprint, setup } = remote.security else {
+        let Security::Dtls {
+            fingerprint, setup, ..
+        } = remote.security
+        else {
             panic!("{:?}", remote.security);
         };
         assert_eq!(setup, Setup::Active);

@@ -15,7 +15,7 @@ use srtp::Profile;
 use crate::alarms::{Alarm, Watch};
 use crate::broadcast::Broadcasts;
 use crate::bundle::{Bundle, Carried};
-use crate::certificate::Certificate;
+use crate::certificate::Certificates;
 use crate::checks::{Checks, Place};
 use crate::convert::{Converter, Own, Scratch, Way};
 use crate::dialing::Dialing;
@@ -172,7 +172,7 @@ impl Leg {
         &mut self,
         mut remote: Option<Box<Remote>>,
         (number, seed): (usize, [u8; 32]),
-        certificate: &Certificate,
+        certificates: &Certificates,
         now: Instant,
     ) -> Result<(), Insecurity> {
         let before = self.latch.source();
@@ -205,7 +205,7 @@ impl Leg {
         self.remote = remote;
         // A stream that is withdrawn may come back and go on.
         security.map_or(Ok(()), |security| {
-            Protection::agree(&mut self.protection, security, certificate, now)
+            Protection::agree(&mut self.protection, security, certificates, now)
         })
     }
 

@@ -85,6 +85,7 @@ mod transport;
 mod worker;
 
 pub use alarms::Alarm;
+pub use certificate::OwnCertificate;
 pub use codec::Parameters;
 pub use codec::dtmf::Key;
 pub use codec::indication::{Cadence, Signal, countries};

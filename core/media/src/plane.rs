@@ -3,7 +3,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::certificate::Certificate;
+use crate::certificate::{Certificates, OwnCertificate};
 use crate::dtls::{self, Fingerprint};
 use crate::mailbox::Mailbox;
 use crate::ports::pairs;
@@ -54,15 +54,15 @@ impl Plane {
                 mailboxes: Arc::from([]),
                 deliver: Arc::clone(&deliver),
                 radio: Arc::clone(library.radio()),
-                certificate: Certificate::new(),
+                certificates: Certificates::new(),
             },
             threads: Vec::new(),
         };
-        plane.handle.certificate.prepare();
+        plane.handle.certificates.prepare();
         let (way, looking) = shortcuts::open(&config)?;
         plane.threads.extend(looking);
         let common = Common {
-            certificate: plane.handle.certificate.clone(),
+            certificates: plane.handle.certificates.clone(),
             library: library.clone(),
             recorder: Recorder::start(config.recordings.clone(), Arc::clone(&deliver))?,
             rooms: Arc::new(Rooms::new(workers)),
@@ -125,17 +125,17 @@ pub struct Handle {
     mailboxes: Arc<[Arc<Mailbox>]>,
     deliver: Deliver,
     radio: Arc<Radio>,
-    certificate: Certificate,
+    certificates: Certificates,
 }
 
 impl Handle {
-    /// The fingerprint of the certificate that DTLS shows, for SDP. The certificate is made when the
+    /// The fingerprint of a certificate that DTLS shows, for SDP. The certificates are made when the
     /// plane starts, which takes some milliseconds: this waits for it.
     ///
     /// # Errors
     /// There is none: the provider of cryptography has failed.
-    pub fn fingerprint(&self) -> Result<Fingerprint, dtls::Error> {
-        self.certificate.fingerprint()
+    pub fn fingerprint(&self, which: OwnCertificate) -> Result<Fingerprint, dtls::Error> {
+        self.certificates.fingerprint(which)
     }
 
     /// What [`Source::Music`](crate::Source::Music) is from now on; none: silence.

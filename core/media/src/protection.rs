@@ -6,7 +6,7 @@ use std::time::Instant;
 use srtp::{Error, MasterKey, Profile, Receiver, Sender};
 
 use crate::Insecurity;
-use crate::certificate::Certificate;
+use crate::certificate::Certificates;
 use crate::dtls::{Endpoint, Keys};
 use crate::remote::Security;
 
@@ -32,7 +32,7 @@ impl Protection {
     pub(crate) fn agree(
         place: &mut Option<Box<Self>>,
         security: Security,
-        certificate: &Certificate,
+        certificates: &Certificates,
         now: Instant,
     ) -> Result<(), Insecurity> {
         if security == Security::Plain {
@@ -50,7 +50,7 @@ impl Protection {
         if protection.agreed == security {
             return Ok(());
         }
-        let result = protection.change(&security, certificate, now);
+        let result = protection.change(&security, certificates, now);
         protection.agreed = security;
         if result.is_err() {
             (protection.keys, protection.endpoint) = (None, None);
@@ -61,7 +61,7 @@ impl Protection {
     fn change(
         &mut self,
         security: &Security,
-        certificate: &Certificate,
+        certificates: &Certificates,
         now: Instant,
     ) -> Result<(), Insecurity> {
         match security {
@@ -84,7 +84,11 @@ impl Protection {
                 let installed = self.install(*profile, local, remote);
                 installed.map_err(|_| Insecurity::KeyLength)
             }
-            Security::Dtls { fingerprint, setup } => {
+            Security::Dtls {
+                fingerprint,
+                setup,
+                certificate,
+            } => {
                 let peer = match &self.agreed {
                     Security::Dtls { fingerprint, .. } => Some(fingerprint),
                     _ => None,
@@ -93,7 +97,9 @@ impl Protection {
                 if peer != Some(fingerprint) {
                     self.keys = None;
                 }
-                let identity = certificate.identity().map_err(Insecurity::Dtls)?;
+                let identity = certificates
+                    .identity(*certificate)
+                    .map_err(Insecurity::Dtls)?;
                 let endpoint = Endpoint::new(identity, *setup, *fingerprint, now);
                 self.endpoint = Some(Box::new(endpoint));
                 Ok(())

@@ -7,8 +7,8 @@ use ice::{Candidate, Credentials};
 use sdp::Levels;
 use srtp::{MasterKey, Profile};
 
-use crate::Keys;
 use crate::dtls::{Fingerprint, Setup};
+use crate::{Keys, OwnCertificate};
 
 /// Where a party receives a stream, and what it takes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -215,6 +215,8 @@ pub enum Security {
         fingerprint: Fingerprint,
         /// Our side of the handshake.
         setup: Setup,
+        /// What we show in it.
+        certificate: OwnCertificate,
     },
 }
 

@@ -13,7 +13,7 @@ use slab::Slab;
 
 use crate::alarms;
 use crate::broadcast::Broadcasts;
-use crate::certificate::Certificate;
+use crate::certificate::Certificates;
 use crate::clock::{Clock, Due};
 use crate::convert::{self, Converter, Own, Scratch};
 use crate::dialing::Press;
@@ -65,7 +65,7 @@ pub(crate) struct Sessions {
     pub(crate) room_clock: Clock,
     broadcasts: Broadcasts,
     pub(crate) scratch: Box<Scratch>,
-    certificate: Certificate,
+    certificates: Certificates,
     /// When time was 0.
     pub(crate) epoch: Instant,
     pub(crate) alarms: Alarms,
@@ -85,7 +85,7 @@ impl Sessions {
         common: Common,
     ) -> Self {
         let Common {
-            certificate,
+            certificates,
             library,
             recorder,
             rooms,
@@ -115,7 +115,7 @@ impl Sessions {
             mixers: Slab::new(),
             room_clock: Clock::new(),
             scratch: Scratch::new(),
-            certificate,
+            certificates,
             epoch,
             alarms: Alarms::default(),
             shortcuts: Shortcuts::new(way, config.dscp.min(63)),
@@ -193,7 +193,7 @@ impl Sessions {
             return;
         };
         let seed = seed(&mut self.mint);
-        let agreed = self.legs[key].signal(remote, (key, seed), &self.certificate, at);
+        let agreed = self.legs[key].signal(remote, (key, seed), &self.certificates, at);
         self.bundle(id, side, key);
         let Some(session) = self.table.get_mut(&id) else {
             return;

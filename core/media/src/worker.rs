@@ -12,7 +12,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::rand::GetRandomFlags;
 use udp::Inbox;
 
-use crate::certificate::Certificate;
+use crate::certificate::Certificates;
 use crate::mailbox::Mailbox;
 use crate::pace::Pace;
 use crate::plane::Deliver;
@@ -41,7 +41,7 @@ pub(crate) struct Worker {
 /// What all workers share.
 #[derive(Clone, Debug)]
 pub(crate) struct Common {
-    pub(crate) certificate: Certificate,
+    pub(crate) certificates: Certificates,
     pub(crate) library: Library,
     pub(crate) recorder: Recorder,
     pub(crate) rooms: Arc<Rooms>,

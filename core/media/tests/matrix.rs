@@ -17,7 +17,7 @@ use common::handshake::{IDENTITY, by_dtls, shake};
 use common::talker::{Guard, Talker};
 use common::{Call, V4, World};
 use media::dtls::{Endpoint, Setup};
-use media::{Config, Profile, Remote, Side};
+use media::{Config, OwnCertificate, Profile, Remote, Side};
 
 /// How a side is protected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,7 +92,11 @@ fn set_up(world: &mut World, codecs: [(Codec, u8, f32); 2], kinds: [Kind; 2]) ->
         world.connect(&call, SIDES[n], 0, Some(remote));
     }
     world.settle();
-    let ours = world.plane.handle().fingerprint().unwrap();
+    let ours = world
+        .plane
+        .handle()
+        .fingerprint(OwnCertificate::First)
+        .unwrap();
     for n in 0..2 {
         if kinds[n] == Kind::Dtls {
             let identity = Arc::clone(&IDENTITY);

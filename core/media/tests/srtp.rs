@@ -16,7 +16,8 @@ use common::talker::{Guard, Talker};
 use common::{Call, PATIENCE, Phone, V4, World, is_quiet, receive};
 use media::dtls::{self, Endpoint, Output, Setup};
 use media::{
-    Command, Config, Event, Format, Insecurity, MasterKey, Profile, Remote, Security, Side, Source,
+    Command, Config, Event, Format, Insecurity, MasterKey, OwnCertificate, Profile, Remote,
+    Security, Side, Source,
 };
 use rtp::rtcp;
 
@@ -389,7 +390,11 @@ fn secured(world: &mut World, call: &Call) -> (Side, Profile) {
 #[test]
 fn rfc5763_5_dtls_keys_a_party_that_begins_or_waits() {
     let mut world = world();
-    let ours = world.plane.handle().fingerprint().unwrap();
+    let ours = world
+        .plane
+        .handle()
+        .fingerprint(OwnCertificate::First)
+        .unwrap();
     for (setup, theirs) in [
         (Setup::Active, Setup::Passive),
         (Setup::Passive, Setup::Active),
@@ -429,7 +434,11 @@ fn rfc5763_5_dtls_keys_a_party_that_begins_or_waits() {
 #[test]
 fn rfc5763_5_a_party_with_another_certificate_is_not_heard() {
     let mut world = world();
-    let ours = world.plane.handle().fingerprint().unwrap();
+    let ours = world
+        .plane
+        .handle()
+        .fingerprint(OwnCertificate::First)
+        .unwrap();
     let mut caller = party(1, Codec::Pcmu, 0, None);
     let call = world.allocate([Some(V4), Some(V4)], 1).unwrap();
     // Ours instead of the party's.
@@ -474,7 +483,11 @@ fn rfc5763_5_a_party_with_another_certificate_is_not_heard() {
 #[test]
 fn a_lost_flight_of_the_handshake_is_sent_again() {
     let mut world = world();
-    let ours = world.plane.handle().fingerprint().unwrap();
+    let ours = world
+        .plane
+        .handle()
+        .fingerprint(OwnCertificate::First)
+        .unwrap();
     let mut caller = party(1, Codec::Pcmu, 0, None);
     let callee = party(2, Codec::Pcmu, 0, None);
     let call = world.allocate([Some(V4), Some(V4)], 1).unwrap();

@@ -53,9 +53,9 @@ pub struct Services {
     pub calls_open: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Our own address on the way to a peer that we have not heard of yet.
     pub way_out: WayOut,
-    /// What the media workers' certificate is known by; none: they have none, and keys by DTLS pass from
-    /// end to end. Whoever asks waits while the certificate is being made, in a server's first milliseconds.
-    pub fingerprint: Arc<Promised<Fingerprint>>,
+    /// What the media workers' two certificates are known by; none: they have none, and keys by DTLS pass from
+    /// end to end. Whoever asks waits while they are being made, in a server's first milliseconds.
+    pub fingerprints: Arc<Promised<[Fingerprint; 2]>>,
 }
 
 /// Something that is made while others work already, or can't be made.

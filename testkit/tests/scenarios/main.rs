@@ -1,6 +1,7 @@
 //! What a phone user expects, one scenario at a time, in calm weather and in rough.
 
 mod ends;
+mod led;
 mod operating;
 mod pictures;
 mod proxy;

@@ -105,15 +105,20 @@ impl Parts {
             way_out: Arc::new(move |protocol, remote| {
                 network::way_out(&listening, protocol, remote)
             }),
-            fingerprint: Arc::new(LazyLock::new(Box::new(move || fingerprint(&media)))),
+            fingerprints: Arc::new(LazyLock::new(Box::new(move || fingerprints(&media)))),
         }
     }
 }
 
-/// What the certificate for DTLS is known by.
-fn fingerprint(media: &media::Handle) -> Option<sdp::bridge::Fingerprint> {
-    match media.fingerprint() {
-        Ok(ours) => media::agreement::fingerprint(&ours),
+/// What the certificates for DTLS are known by.
+fn fingerprints(media: &media::Handle) -> Option<[sdp::bridge::Fingerprint; 2]> {
+    let known = |which| media.fingerprint(which);
+    let first = known(media::OwnCertificate::First);
+    match first.and_then(|first| Ok([first, known(media::OwnCertificate::Second)?])) {
+        Ok([first, second]) => {
+            let described = media::agreement::fingerprint;
+            Some([described(&first)?, described(&second)?])
+        }
         Err(error) => {
             tracing::error!(%error, "no certificate for DTLS could be made: who needs one is not served");
             None

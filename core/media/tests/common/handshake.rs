@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use media::dtls::{self, Endpoint, Fingerprint, Identity, Output, Setup};
-use media::{Remote, Security};
+use media::{OwnCertificate, Remote, Security};
 
 use super::PATIENCE;
 use super::talker::{Guard, Talker};
@@ -18,7 +18,11 @@ pub(crate) static IDENTITY: LazyLock<Arc<Identity>> =
 pub(crate) fn by_dtls(talker: &Talker, fingerprint: Fingerprint, setup: Setup) -> Remote {
     let mut remote = talker.remote();
     (remote.rtcp, remote.mux) = (remote.rtp, true);
-    remote.security = Security::Dtls { fingerprint, setup };
+    remote.security = Security::Dtls {
+        fingerprint,
+        setup,
+        certificate: OwnCertificate::First,
+    };
     remote
 }
 

@@ -499,8 +499,12 @@ impl Call {
             exchange.asker.refuse(ctx, status.0);
             return self.end(ctx, lost(status, other), Some(other));
         }
+        let session = self.session.as_ref().map(|session| session.id);
         if let Some(other) = self.side(other) {
             other.take_back(&exchange.agreed);
+            if let Some(session) = session {
+                other.stays_in(session);
+            }
         }
         let again = matches!(status.0, 491 | 500 | 503);
         if again && exchange.asker.pending().is_none() {

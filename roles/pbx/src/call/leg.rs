@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use base::Token;
-use media::Side;
+use media::{SessionId, Side};
 use sdp::Trickled;
 use sdp::bridge::Endpoint;
 use sip::{
@@ -42,6 +42,10 @@ pub(crate) struct Leg {
     pub(super) knows_timer: bool,
     /// Encryption and payload types as they are agreed with the party.
     pub(super) end: Endpoint,
+    /// The media session that the last description is of.
+    session: Option<SessionId>,
+    /// The one that it was led away from, and what was agreed there.
+    left: Option<(SessionId, Box<Endpoint>)>,
     /// Session id and version of what we describe to the party.
     pub(super) origin: (u64, u64),
     /// The last description that we gave.
@@ -205,6 +209,8 @@ impl Leg {
             takes_update: false,
             knows_timer: false,
             end: Endpoint::default(),
+            session: None,
+            left: None,
             origin: (described, 0),
             sent: String::new(),
             heard: Box::default(),
@@ -400,6 +406,32 @@ impl Leg {
         };
         self.taken_back = true;
         self.sent = format!("{head}{origin}{} {tail}", self.origin.1 + 1);
+    }
+
+    /// The next description is of this media session. True: the party is led there from another one, and shall agree
+    /// on keys anew.
+    pub(super) fn moves_to(&mut self, session: SessionId) -> bool {
+        let before = self.session.replace(session);
+        let Some(before) = before.filter(|before| *before != session) else {
+            return false;
+        };
+        self.left = Some((before, Box::new(self.end.clone())));
+        self.end.change_certificate();
+        true
+    }
+
+    /// It has not followed, and is still in this session.
+    pub(super) fn stays_in(&mut self, session: SessionId) {
+        if let Some((_, end)) = self.left.take_if(|(left, _)| *left == session) {
+            self.end = *end;
+            self.session = Some(session);
+        }
+    }
+
+    /// What is agreed with the party in a session.
+    pub(super) fn end_in(&self, session: SessionId) -> &Endpoint {
+        let left = self.left.as_ref().filter(|(left, _)| *left == session);
+        left.map_or(&self.end, |(_, end)| end)
     }
 
     /// The description that holds, to be given again.

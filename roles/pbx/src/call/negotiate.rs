@@ -47,7 +47,7 @@ impl Leg {
         offer: &Sdp<'_>,
     ) -> Result<(), Refusal> {
         let policy = self.policy(ctx);
-        let terms = terms(&policy, ctx.services, ctx.config.network.ice);
+        let terms = terms(&policy, &self.end, ctx.services, ctx.config.network.ice);
         self.end.hear_offer(offer, &terms, &mut Minted(ctx.mint))
     }
 
@@ -62,6 +62,9 @@ impl Leg {
         said: &Sdp<'_>,
         by: (&Endpoint, &Policy),
     ) -> Result<String, Refusal> {
+        if self.moves_to(session.id) {
+            self.end.restart_checks();
+        }
         let policy = sound::across(self.policy(ctx), by.1);
         let policy = sound::otherwise(policy, self.refusals);
         let anchors = self.anchors(ctx, session, said);
@@ -73,7 +76,7 @@ impl Leg {
         let candidates = self.candidates(ctx, session);
         let ours = self.ours(ctx, &anchors, &candidates);
         let mut text = String::with_capacity(512);
-        let terms = terms(&policy, ctx.services, ctx.config.network.ice);
+        let terms = terms(&policy, &self.end, ctx.services, ctx.config.network.ice);
         let random = &mut Minted(ctx.mint);
         self.end
             .offer(&said, &self.heard, &ours, &terms, random, &mut text)?;
@@ -117,12 +120,13 @@ impl Leg {
         answer: &Sdp<'_>,
         by: &mut Endpoint,
     ) -> Result<String, Refusal> {
+        self.moves_to(session.id);
         let policy = self.policy(ctx);
         let anchors = self.anchors(ctx, session, offer);
         let candidates = self.candidates(ctx, session);
         let ours = self.ours(ctx, &anchors, &candidates);
         let mut text = String::with_capacity(512);
-        let terms = terms(&policy, ctx.services, ctx.config.network.ice);
+        let terms = terms(&policy, &self.end, ctx.services, ctx.config.network.ice);
         self.end
             .answer(offer, answer, by, &ours, &terms, &mut text)?;
         Ok(text)
@@ -139,12 +143,13 @@ impl Leg {
         offer: &Sdp<'_>,
         agreed: (&Agreed, Option<&Pictures>),
     ) -> Result<String, Refusal> {
+        self.moves_to(session.id);
         let policy = self.policy(ctx);
         let anchors = self.anchors(ctx, session, offer);
         let candidates = self.candidates(ctx, session);
         let ours = self.ours(ctx, &anchors, &candidates);
         let mut text = String::with_capacity(512);
-        let terms = terms(&policy, ctx.services, ctx.config.network.ice);
+        let terms = terms(&policy, &self.end, ctx.services, ctx.config.network.ice);
         self.end.serve(offer, agreed, &ours, &terms, &mut text)?;
         Ok(self.versioned(text))
     }
@@ -160,12 +165,15 @@ impl Leg {
         codecs: &[Codec],
         room: bool,
     ) -> Result<String, Refusal> {
+        if self.moves_to(session.id) {
+            self.end.restart_checks();
+        }
         let policy = self.policy(ctx);
         let anchors = self.anchor(ctx, session, 0);
         let candidates = self.candidates(ctx, session);
         let ours = self.ours(ctx, std::slice::from_ref(&anchors), &candidates);
         let mut text = String::with_capacity(512);
-        let terms = terms(&policy, ctx.services, ctx.config.network.ice);
+        let terms = terms(&policy, &self.end, ctx.services, ctx.config.network.ice);
         let random = &mut Minted(ctx.mint);
         let heard = Sdp::parse(&self.heard).ok();
         let heard = heard.as_ref().and_then(|heard| heard.media_at(0));
@@ -300,10 +308,12 @@ impl Call {
     }
 }
 
-fn terms<'a>(policy: &'a Policy, services: &'a Services, ice: Mode) -> Terms<'a> {
+fn terms<'a>(policy: &'a Policy, end: &Endpoint, services: &'a Services, ice: Mode) -> Terms<'a> {
     Terms {
         policy,
-        fingerprint: LazyLock::force(&services.fingerprint).as_ref(),
+        fingerprint: LazyLock::force(&services.fingerprints)
+            .as_ref()
+            .map(|both| &both[usize::from(end.shows_second())]),
         ice: Some(ice),
     }
 }

@@ -129,7 +129,10 @@ impl Session {
         let heard = with_more.as_ref().unwrap_or(heard);
         let rtp = |index| heard.media_at(index).is_some_and(|media| media.is_rtp());
         for index in 0..self.ports.len() {
-            let plan = leg.end.plan(index, heard).filter(|_| rtp(index));
+            let plan = leg
+                .end_in(self.id)
+                .plan(index, heard)
+                .filter(|_| rtp(index));
             let asking = heard.media_at(index).and_then(|media| Asking::of(&media));
             let by_info = asking == Some(Asking::Info) && leg.hears_wishes();
             ctx.out.media.push(Command::Connect {

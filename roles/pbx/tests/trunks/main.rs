@@ -300,7 +300,7 @@ fn services() -> Services {
         registrations_open: Arc::new(|| true),
         calls_open: Arc::new(|| true),
         way_out: Arc::new(|_, _| "192.0.2.1:5060".parse().ok()),
-        fingerprint: Arc::new(LazyLock::new(Box::new(|| None))),
+        fingerprints: Arc::new(LazyLock::new(Box::new(|| None))),
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use codec::{Codec, Parameters};
 use media::dtls::{Fingerprint, Setup};
-use media::{MasterKey, Profile, Security};
+use media::{MasterKey, OwnCertificate, Profile, Security};
 use sdp::{Direction, Media, Sdp};
 use srtp::sdes::Crypto;
 
@@ -179,7 +179,13 @@ impl Ours<'_> {
                 let setup = Setup::towards(media.inherited("setup")?)?;
                 let fingerprint = Fingerprint::parse(print)?;
                 let fits = proto.starts_with("UDP/TLS/RTP/SAVP") && media.mux();
-                fits.then_some((Security::Dtls { fingerprint, setup }, 0))
+                let certificate = OwnCertificate::First;
+                let security = Security::Dtls {
+                    fingerprint,
+                    setup,
+                    certificate,
+                };
+                fits.then_some((security, 0))
             }
         }
     }

@@ -72,7 +72,9 @@ impl Guard {
                 let sender = Sender::new(*profile, local)?;
                 Self::Keyed(Box::new((sender, Receiver::new(*profile, remote)?)))
             }
-            Security::Dtls { fingerprint, setup } => {
+            Security::Dtls {
+                fingerprint, setup, ..
+            } => {
                 let identity = Arc::clone(identity);
                 Self::Shaking(Box::new(Endpoint::new(identity, *setup, *fingerprint, now)))
             }

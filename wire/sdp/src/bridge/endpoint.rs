@@ -24,6 +24,8 @@ pub struct Endpoint {
     pub(super) open: bool,
     pub(super) ice: Option<Checks>,
     pub(super) next_ice: Option<Checks>,
+    /// We show the second one of our certificates.
+    second: bool,
 }
 
 /// A stream of a side. There are at most [`Sdp::MAX_MEDIA`].
@@ -212,6 +214,29 @@ impl Endpoint {
         }
     }
 
+    /// By our next offer the party is led to other ports: connectivity checks begin afresh there.
+    ///
+    /// # Source
+    /// RFC 8839 §4.4.1.1.1
+    pub fn restart_checks(&mut self) {
+        self.ice = None;
+    }
+
+    /// From our next description on we show the other one of our two certificates, so that the party takes part in
+    /// another handshake.
+    ///
+    /// # Source
+    /// RFC 8842 §4
+    pub fn change_certificate(&mut self) {
+        self.second = !self.second;
+    }
+
+    /// Whether we show the second one of our two certificates: [`Terms::fingerprint`] is to be its.
+    #[must_use]
+    pub const fn shows_second(&self) -> bool {
+        self.second
+    }
+
     /// What holds for a stream of which the party's last description is `heard`. None: it is
     /// refused, or nobody knows yet where it goes.
     #[must_use]
@@ -238,6 +263,7 @@ impl Endpoint {
             direction: media.direction(),
             bundled: agreed.bundled,
             levels: agreed.levels,
+            second: self.second,
         })
     }
 

@@ -30,6 +30,8 @@ pub struct Plan<'a> {
     pub bundled: Option<usize>,
     /// Header extensions that say how loud it is, in a call that ends at us.
     pub levels: Levels,
+    /// We show the second one of our certificates.
+    pub second: bool,
 }
 
 /// How a stream is protected.

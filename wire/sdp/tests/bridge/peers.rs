@@ -324,6 +324,23 @@ fn rfc8839_4_4_1_1_new_credentials_of_a_browser_call_for_new_ones_of_ours() {
 }
 
 #[test]
+fn rfc8839_4_4_1_1_1_a_browser_that_is_led_elsewhere_begins_afresh() {
+    let mut scene = scene([browser(), phone()]);
+    scene.offer(0, CHROMIUM).unwrap();
+    let first = scene.answer(0, BARESIP).unwrap();
+    assert_eq!(scene.plan(0, 0, |plan| plan.second), Some(false));
+    scene.ends[0].restart_checks();
+    scene.ends[0].change_certificate();
+    assert!(scene.ends[0].shows_second());
+    let offer = scene.offer(1, BARESIP).unwrap();
+    assert_ne!(values(&first, "ice-ufrag"), values(&offer, "ice-ufrag"));
+    assert!(has(&offer, "a=setup:actpass"), "{offer}");
+    let answer = CHROMIUM.replace("actpass", "active");
+    scene.answer(1, &answer).unwrap();
+    assert_eq!(scene.plan(0, 0, |plan| plan.second), Some(true));
+}
+
+#[test]
 fn fax_and_refused_lines_keep_their_place() {
     let fax = "v=0\r\no=- 1 1 IN IP4 10.0.0.9\r\ns=-\r\nc=IN IP4 10.0.0.9\r\nt=0 0\r\n\
         m=audio 0 RTP/AVP 0\r\nm=image 4002 udptl t38\r\na=T38FaxVersion:0\r\n\

@@ -142,9 +142,12 @@ fn machine(server: &Server, plane: &media::Plane) -> Result<Relay> {
         delete_delay: server.relay.delete_delay,
         offer_timeout: server.relay.offer_timeout,
     };
-    let fingerprint = plane.handle().fingerprint().map_err(|error| {
-        tracing::error!(%error, "there is no certificate for DTLS");
-    });
+    let fingerprint = plane
+        .handle()
+        .fingerprint(media::OwnCertificate::First)
+        .map_err(|error| {
+            tracing::error!(%error, "there is no certificate for DTLS");
+        });
     let fingerprint = fingerprint
         .ok()
         .and_then(|f| media::agreement::fingerprint(&f));

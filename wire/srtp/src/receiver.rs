@@ -18,6 +18,8 @@ pub struct Receiver {
     previous: Option<Previous>,
     rtp: Sources<Heard>,
     rtcp: Sources<Heard>,
+    /// A rollover counter to try for a source that nobody has heard of; each that is wrong makes place for the next.
+    late: u64,
 }
 
 struct Previous {
@@ -37,6 +39,7 @@ impl Receiver {
             previous: None,
             rtp: Sources::default(),
             rtcp: Sources::default(),
+            late: 1,
         })
     }
 
@@ -69,6 +72,9 @@ impl Receiver {
 
     /// Checks and decrypts an RTP packet in place and returns its length without the tag.
     ///
+    /// A source that has sent to others before, as one does that is transferred with its keys, may be hours ahead:
+    /// its rollover counter, of 66 at most, is found within as many packets as it is high.
+    ///
     /// # Errors
     /// [`Error::Authentication`], [`Error::Replayed`], [`Error::Malformed`]. The packet may have
     /// been overwritten and is to be dropped.
@@ -76,12 +82,18 @@ impl Receiver {
         let rtp = Rtp::parse(packet)?;
         let attempts = match self.rtp.find(rtp.ssrc) {
             Some(source) => source.rtp_attempts(rtp.sequence),
-            None => first_rtp_attempts(rtp.sequence),
+            None => first_rtp_attempts(rtp.sequence, self.late),
         };
         let open = |session: &Session, packet: &mut [u8], index| {
             session.open_rtp(packet, rtp, rtp_index(index)?)
         };
-        let opened = self.attempt(attempts, packet, open)?;
+        let opened = match self.attempt(attempts, packet, open) {
+            Err(Error::Authentication) if self.rtp.find(rtp.ssrc).is_none() => {
+                self.late = self.late % MOST_LATE + 1;
+                return Err(Error::Authentication);
+            }
+            result => result?,
+        };
         let restarted = self.rtp.note(rtp.ssrc, &opened.attempt);
         self.retire(opened.attempt.current, restarted);
         Ok(opened.len)
@@ -102,6 +114,7 @@ impl Receiver {
             None => [
                 Attempt::current(index),
                 previous.and_then(Attempt::previous),
+                None,
                 None,
             ],
         };
@@ -198,7 +211,7 @@ impl Attempt {
     }
 }
 
-type Attempts = [Option<Attempt>; 3];
+type Attempts = [Option<Attempt>; 4];
 
 struct Opened {
     attempt: Attempt,
@@ -220,12 +233,13 @@ impl Heard {
             self.current(index),
             anew.and_then(Attempt::current),
             self.previous(index),
+            None,
         ]
     }
 
     fn rtcp_attempts(&self, index: u64, previous: Option<u64>) -> Attempts {
         let previous = previous.and_then(|index| self.previous(index));
-        [self.current(index), previous, None]
+        [self.current(index), previous, None, None]
     }
 
     /// Under a key that was not heard yet, nothing is a repetition.
@@ -265,16 +279,20 @@ impl Sources<Heard> {
 }
 
 /// A source begins with rollover counter 0; with 1, if its very first packets were just before the
-/// turn and are still under way.
-fn first_rtp_attempts(sequence: u16) -> Attempts {
+/// turn and are still under way; or has begun long ago, and has the counter `late`.
+fn first_rtp_attempts(sequence: u16, late: u64) -> Attempts {
     let index = u64::from(sequence);
     let turned = (sequence < 1 << 15).then_some(1 << 16 | index);
     [
         Attempt::current(index),
         turned.and_then(Attempt::current),
         Attempt::previous(index),
+        Attempt::current(late << 16 | index),
     ]
 }
+
+/// The highest rollover counter of a source that is heard late: a day of packets of 20 ms.
+const MOST_LATE: u64 = 66;
 
 /// How many packets of a new key come before the old one is wiped: ten seconds of sound.
 const PATIENCE: u32 = 500;

@@ -144,6 +144,38 @@ fn rfc3711_3_3_1_a_stream_whose_first_packets_are_late_is_understood() {
     }
 }
 
+/// What nobody has told us is found out: a party is transferred with its keys after hours.
+#[test]
+fn rfc3711_3_3_1_a_source_that_has_begun_long_ago_is_understood() {
+    for profile in [Profile::Aes128CmSha1_80, Profile::AeadAes256Gcm] {
+        let (mut sender, mut receiver) = pair(profile);
+        // Forty turns, a quarter of one at a time.
+        let mut sequence = 100u16;
+        for _ in 0..160 {
+            protect(&mut sender, &rtp(1, sequence));
+            sequence = sequence.wrapping_add(1 << 14);
+        }
+        let mut lost = 0;
+        let heard = loop {
+            sequence += 1;
+            let packet = protect(&mut sender, &rtp(1, sequence));
+            match unprotect(&mut receiver, &packet) {
+                Ok(plain) => break (packet, plain),
+                Err(error) => assert_eq!(error, Error::Authentication),
+            }
+            lost += 1;
+            assert!(lost < 66, "{profile:?}");
+        };
+        assert_eq!(heard.1, rtp(1, sequence));
+        assert_eq!(unprotect(&mut receiver, &heard.0), Err(Error::Replayed));
+        let next = protect(&mut sender, &rtp(1, sequence + 1));
+        assert!(unprotect(&mut receiver, &next).is_ok());
+        // Another one begins, as most do, at the beginning.
+        let other = protect(&mut sender, &rtp(2, 7));
+        assert!(unprotect(&mut receiver, &other).is_ok());
+    }
+}
+
 #[test]
 fn a_source_that_restarts_under_another_ssrc_begins_anew() {
     let (mut sender, mut receiver) = pair(Profile::AeadAes128Gcm);

@@ -34,8 +34,8 @@ pub fn binary() -> Result<PathBuf> {
     Ok(root.join(path))
 }
 
-/// Starts it with `users` callers, as many called ones, and silent phones: keep-alive and log would be load that the peers don't
-/// have.
+/// Starts it with `users` callers, as many called ones, and silent phones: keep-alive and log would be load that the
+/// peers don't have.
 ///
 /// # Errors
 /// If it does not come up.

@@ -27,8 +27,8 @@ impl Plane {
     /// Starts the workers. Events go to `deliver`.
     ///
     /// # Errors
-    /// The system refuses threads, file descriptors, or a way through the kernel that is required; or the range has no even port followed by
-    /// an odd one.
+    /// The system refuses threads, file descriptors, or a way through the kernel that is required; or the range has
+    /// no even port followed by an odd one.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "both are handed over for good"

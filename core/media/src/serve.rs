@@ -41,8 +41,8 @@ pub(crate) enum Tick {
 }
 
 impl Server {
-    /// A server of `source` for a party that agreed to `payloads`. If it [makes sound](Self::plays) of its own, it wants turns of the
-    /// clock, under `ticket`; its end is told with `number`.
+    /// A server of `source` for a party that agreed to `payloads`. If it [makes sound](Self::plays) of its own, it
+    /// wants turns of the clock, under `ticket`; its end is told with `number`.
     pub(crate) fn new(
         source: &Source,
         (format, payloads): (Format, &[Payload]),

@@ -51,7 +51,8 @@ impl Public {
 }
 
 /// Asks the STUN server that is `wanted` from time to time, if there is one, and says when the address that it tells has
-/// `changed`. Beside the server there are addresses to ask from. What was learnt is kept while the server does not answer.
+/// `changed`. Beside the server there are addresses to ask from. What was learnt is kept while the server does not
+/// answer.
 ///
 /// # Source
 /// RFC 8489 §1, RFC 8445 §5.1.1.2

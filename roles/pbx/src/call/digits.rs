@@ -57,8 +57,8 @@ impl Call {
         Some(self)
     }
 
-    /// The party at `to` has answered INFO with a key, or not: then `response` is none. What it does not understand is pressed in its RTP, and
-    /// so are all keys that follow.
+    /// The party at `to` has answered INFO with a key, or not: then `response` is none. What it does not understand
+    /// is pressed in its RTP, and so are all keys that follow.
     ///
     /// # Source
     /// RFC 3261 §8.1.3.5, §21.4.6, §21.4.13, §21.5.2; §22.2

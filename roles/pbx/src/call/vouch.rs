@@ -61,8 +61,8 @@ impl Call {
             _ => self.next_step(ctx),
         }
     }
-    /// The user part of the caller's address with a word on whether it is the caller's, for our phones; nothing if nobody
-    /// looked, or the caller wants to stay unknown.
+    /// The user part of the caller's address with a word on whether it is the caller's, for our phones; nothing if
+    /// nobody looked, or the caller wants to stay unknown.
     ///
     /// # Source
     /// TS 24.229 §7.2A.20: a parameter of the number in P-Asserted-Identity.

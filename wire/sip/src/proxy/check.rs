@@ -49,7 +49,8 @@ impl Refusal {
 }
 
 /// Whether a request may be forwarded for which [`Message::check`] holds: one with a fault is answered
-/// with [`ParseError::status`] before anybody thinks of forwarding it (§16.3 steps 1 and 2). `supported` are the option tags that a Proxy-Require may name.
+/// with [`ParseError::status`] before anybody thinks of forwarding it (§16.3 steps 1 and 2). `supported` are the
+/// option tags that a Proxy-Require may name.
 ///
 /// # Errors
 /// Why not.

@@ -166,8 +166,8 @@ fn stun(server: &Server) -> Option<(Stun, Vec<IpAddr>)> {
     Some((stun, ours.collect()))
 }
 
-/// The interfaces of the settings, or the machine's own addresses, one of each family. The outside sees the latter as the
-/// settings say, or as was `learnt`.
+/// The interfaces of the settings, or the machine's own addresses, one of each family. The outside sees the latter as
+/// the settings say, or as was `learnt`.
 fn interfaces(server: &Server, learnt: Option<IpAddr>) -> Vec<relay::Interface> {
     if !server.relay.interfaces.is_empty() {
         return server.relay.interfaces.clone();

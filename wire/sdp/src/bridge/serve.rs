@@ -120,7 +120,7 @@ impl Endpoint {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
     use super::*;
     use crate::anchor::{Anchor, Origin};
@@ -137,23 +137,32 @@ mod tests {
         a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n\
         a=extmap:4 urn:ietf:params:rtp-hdrext:csrc-audio-level\r\n";
 
-    /// What is answered, and what holds then.
-    fn served(end: &mut Endpoint, policy: &Policy) -> (String, Levels) {
-        let terms = Terms {
+    const RTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 20_000);
+
+    fn terms(policy: &Policy) -> Terms<'_> {
+        Terms {
             policy,
             fingerprint: None,
             ice: None,
-        };
-        let rtp = SocketAddr::from(([192, 0, 2, 1], 20_000));
-        let ours = Ours {
+        }
+    }
+
+    fn at(media: &[Anchor]) -> Ours<'_> {
+        Ours {
             origin: Origin {
                 session_id: 5,
                 version: 1,
-                address: rtp.ip(),
+                address: RTP.ip(),
             },
-            media: &[Anchor::At(rtp)],
+            media,
             candidates: &[],
-        };
+        }
+    }
+
+    /// What is answered, and what holds then.
+    fn served(end: &mut Endpoint, policy: &Policy) -> (String, Levels) {
+        let anchors = [Anchor::At(RTP)];
+        let (terms, ours) = (terms(policy), at(&anchors));
         let offer = Sdp::parse(OFFER).unwrap();
         end.hear_offer(&offer, &terms, &mut Nothing).unwrap();
         let agreed = end.agree(&offer, &Codec::ALL).unwrap();
@@ -190,21 +199,8 @@ mod tests {
 
     /// What we offer on our own, and what holds once the party has answered with these extensions.
     fn invited(policy: &Policy, answered: &str) -> (String, Levels) {
-        let terms = Terms {
-            policy,
-            fingerprint: None,
-            ice: None,
-        };
-        let rtp = SocketAddr::from(([192, 0, 2, 1], 20_000));
-        let ours = Ours {
-            origin: Origin {
-                session_id: 5,
-                version: 1,
-                address: rtp.ip(),
-            },
-            media: &[Anchor::At(rtp)],
-            candidates: &[],
-        };
+        let anchors = [Anchor::At(RTP)];
+        let (terms, ours) = (terms(policy), at(&anchors));
         let (mut end, mut text) = (Endpoint::default(), String::new());
         let wanted = (&Codec::ALL[..], Levels::offered(None));
         end.invite(wanted, &ours, &terms, &mut Nothing, &mut text)

@@ -62,8 +62,9 @@ impl<'s, 'a> Media<'s, 'a> {
         self.formats()
             .filter_map(|format| format.parse().ok())
             .filter_map(move |payload_type: u8| {
-                let value = written.get(usize::from(payload_type)).copied().flatten();
-                payload::rtpmap(payload_type, value)
+                let mut written = written.iter();
+                let said = written.find(|(written, _)| *written == payload_type);
+                payload::rtpmap(payload_type, said.map(|(_, value)| *value))
             })
     }
 

@@ -1,5 +1,7 @@
 //! Payload types and the codecs behind them.
 
+use memchr::memchr2;
+
 use crate::session::{Line, attributes};
 
 /// The codec behind a payload type.
@@ -17,7 +19,7 @@ pub struct RtpMap<'a> {
 
 impl<'a> RtpMap<'a> {
     fn parse(payload_type: u8, value: &'a str) -> Option<Self> {
-        let mut fields = value.trim().split('/');
+        let mut fields = value.trim_ascii().split('/');
         let name = fields.next().filter(|name| !name.is_empty())?;
         let clock_rate = fields.next()?.parse().ok()?;
         let channels = fields.next().and_then(|n| n.parse().ok()).unwrap_or(1);
@@ -112,15 +114,11 @@ pub(crate) fn rtpmap(payload_type: u8, written: Option<&str>) -> Option<RtpMap<'
     }
 }
 
-/// What the first `a=rtpmap` of each payload type says.
-pub(crate) fn written_rtpmaps<'a>(lines: &[Line<'a>]) -> [Option<&'a str>; 128] {
-    let mut written = [None; 128];
-    for (payload_type, rest) in attributes(lines, "rtpmap").filter_map(split_payload_type) {
-        if let Some(slot) = written.get_mut(usize::from(payload_type)) {
-            slot.get_or_insert(rest);
-        }
-    }
-    written
+/// What the `a=rtpmap` lines say of payload types, in order.
+pub(crate) fn written_rtpmaps<'a>(lines: &[Line<'a>]) -> Vec<(u8, &'a str)> {
+    attributes(lines, "rtpmap")
+        .filter_map(split_payload_type)
+        .collect()
 }
 
 /// What follows the payload type in the first attribute `name` that starts with it.
@@ -136,8 +134,8 @@ pub(crate) fn of_payload_type<'a>(
 }
 
 fn split_payload_type(value: &str) -> Option<(u8, &str)> {
-    let (number, rest) = value.split_once([' ', '\t'])?;
-    Some((number.parse().ok()?, rest.trim()))
+    let space = memchr2(b' ', b'\t', value.as_bytes())?;
+    Some((value[..space].parse().ok()?, value[space..].trim_ascii()))
 }
 
 /// Payload types that need no `a=rtpmap` line.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use memchr::{memchr, memchr_iter, memchr2};
+
 use crate::media::{Head, Media};
 
 /// A description as its lines, borrowed from the text it was parsed from.
@@ -43,11 +45,15 @@ impl<'a> Sdp<'a> {
             lines: Vec::with_capacity(32),
             sections: Vec::new(),
         };
-        for (index, text) in text.split('\n').enumerate() {
-            let text = text.strip_suffix('\r').unwrap_or(text);
-            if !text.is_empty() {
-                sdp.push(Line::parse(text).ok_or(Error::Line(index + 1))?, index + 1)?;
+        let mut from = 0;
+        let ends = memchr_iter(b'\n', text.as_bytes()).chain([text.len()]);
+        for (number, end) in (1..).zip(ends) {
+            let line = &text[from..end];
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            if !line.is_empty() {
+                sdp.push(Line::parse(line).ok_or(Error::Line(number))?, number)?;
             }
+            from = end + 1;
         }
         match sdp.lines.first() {
             Some(Line { kind: b'v', .. }) => Ok(sdp),
@@ -158,20 +164,23 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn parse(text: &'a str) -> Option<Self> {
-        let (kind, value) = text.split_once('=')?;
-        let &[kind] = kind.as_bytes() else {
+        let &[kind, b'=', ref value @ ..] = text.as_bytes() else {
             return None;
         };
-        let clean = !value.bytes().any(|b| matches!(b, 0 | b'\r'));
-        (kind.is_ascii_alphabetic() && clean).then_some(Self { kind, value })
+        let clean = memchr2(0, b'\r', value).is_none();
+        (kind.is_ascii_alphabetic() && clean).then(|| Self {
+            kind,
+            value: &text[2..],
+        })
     }
 
     /// Name and value of an `a=` line; the value is empty if it has none.
     #[must_use]
     pub fn attribute(&self) -> Option<(&'a str, &'a str)> {
-        (self.kind == b'a').then(|| match self.value.split_once(':') {
-            Some((name, value)) => (name.trim(), value.trim()),
-            None => (self.value.trim(), ""),
+        let (text, colon) = (self.value, memchr(b':', self.value.as_bytes()));
+        (self.kind == b'a').then(|| match colon {
+            Some(colon) => (text[..colon].trim_ascii(), text[colon + 1..].trim_ascii()),
+            None => (text.trim_ascii(), ""),
         })
     }
 
@@ -260,7 +269,7 @@ pub(crate) fn attributes<'a>(
     lines
         .iter()
         // Most lines are none of that name: a glance at their front settles it.
-        .filter(move |line| line.value.trim_start().starts_with(name))
+        .filter(move |line| line.kind == b'a' && line.value.trim_ascii_start().starts_with(name))
         .filter_map(Line::attribute)
         .filter(move |(found, _)| *found == name)
         .map(|(_, value)| value)

@@ -82,12 +82,15 @@ impl Trickled {
     /// The description with all candidates that belong to it, if there are any.
     #[must_use]
     pub fn added_to(&self, description: &Sdp<'_>) -> Option<String> {
+        if self.is_empty() {
+            return None;
+        }
         let mut text = String::new();
         write_lines(&mut text, description.session_lines());
         let mut added = false;
         for (place, media) in description.media().enumerate() {
             write_lines(&mut text, media.lines());
-            if media.inherited("ice-ufrag") == Some(&self.generation) && !self.is_empty() {
+            if media.inherited("ice-ufrag") == Some(&self.generation) {
                 added |= self.write(place, &media, &mut text);
             }
         }

@@ -18,6 +18,8 @@ use crate::transports::Transports;
 /// The machines of one thread's slots, and what they want done.
 pub(crate) struct Residents<M: Machine> {
     machines: Vec<Resident<M>>,
+    /// When each machine wants to be called; by themselves, because all are looked at again and again.
+    deadlines: Vec<Option<Instant>>,
     threads: usize,
     /// Not later than any machine's deadline.
     next: Option<Instant>,
@@ -35,7 +37,6 @@ pub(crate) type Build<M> = Arc<Mutex<dyn FnMut(Slot) -> M + Send>>;
 struct Resident<M> {
     slot: Slot,
     machine: M,
-    deadline: Option<Instant>,
 }
 
 /// Who wants a message sent, and whether records of the same call must be safe before.
@@ -58,16 +59,13 @@ impl<M: Machine> Residents<M> {
             .map(|number| {
                 let slot = Slot::new(number as u8);
                 let machine = make(&build, slot);
-                let deadline = machine.deadline();
-                Resident {
-                    slot,
-                    machine,
-                    deadline,
-                }
+                Resident { slot, machine }
             })
             .collect();
+        let deadlines: Vec<_> = machines.iter().map(|m| m.machine.deadline()).collect();
         Self {
-            next: machines.iter().filter_map(|m| m.deadline).min(),
+            next: deadlines.iter().flatten().min().copied(),
+            deadlines,
             machines,
             threads,
             out: Out::new(),
@@ -92,20 +90,22 @@ impl<M: Machine> Residents<M> {
         tally: &Tally,
     ) {
         let before = Lengths::of(&self.out);
-        let resident = &mut self.machines[slot.index() / self.threads];
+        let index = slot.index() / self.threads;
+        let resident = &mut self.machines[index];
         let out = &mut self.out;
         let called = catch_unwind(AssertUnwindSafe(|| {
             resident.machine.handle(now, input, out);
             resident.machine.deadline()
         }));
-        resident.deadline = called.unwrap_or_else(|_| {
+        let deadline = called.unwrap_or_else(|_| {
             tracing::error!(%slot, "the machine of this slot failed; its calls are lost and it starts afresh");
             tally.one(Counter::Panics);
             before.cut(out);
             resident.machine = make(&self.build, slot);
             resident.machine.deadline()
         });
-        self.next = earlier(self.next, resident.deadline);
+        self.deadlines[index] = deadline;
+        self.next = earlier(self.next, deadline);
         if !self.out.events.is_empty() {
             (self.services.events)(slot, &mut self.out.events);
             self.out.events.clear();
@@ -137,16 +137,14 @@ impl<M: Machine> Residents<M> {
         if self.next.is_none_or(|next| next > now) {
             return;
         }
-        for index in 0..self.machines.len() {
-            let resident = &self.machines[index];
-            if resident.deadline.is_some_and(|deadline| deadline <= now) {
-                self.handle(now, resident.slot, Input::Timer, tally);
-                let resident = &mut self.machines[index];
+        for index in 0..self.deadlines.len() {
+            if self.deadlines[index].is_some_and(|deadline| deadline <= now) {
+                self.handle(now, self.machines[index].slot, Input::Timer, tally);
                 // A machine that does not move its deadline must not keep the thread from its work.
-                resident.deadline = resident.deadline.map(|at| at.max(now + SHORTEST));
+                self.deadlines[index] = self.deadlines[index].map(|at| at.max(now + SHORTEST));
             }
         }
-        self.next = self.machines.iter().filter_map(|m| m.deadline).min();
+        self.next = self.deadlines.iter().flatten().min().copied();
     }
 
     /// Does all that the machines wanted since the last time: writes the records, then sends.

@@ -11,8 +11,8 @@ use engine::{Out, Server};
 use media::{SessionId, Side};
 use sdp::bridge::Fingerprint;
 use sip::{
-    ClientKey, Dialog, Flow, HeaderName, Message, Method, Protocol, ServerKey, StatusCode, TlsPeer,
-    Transactions, Writer,
+    ClientKey, Dialog, Flow, HeaderName, Message, Method, OwnedMessage, Protocol, ServerKey,
+    StatusCode, TlsPeer, Transactions, Writer,
 };
 use store::{Bindings, Guesses, Lines, Mailboxes, Messages, Publications, Watchers};
 
@@ -254,7 +254,7 @@ pub(crate) enum Waiter {
 pub(crate) struct Pending {
     pub(crate) server: ServerKey,
     pub(crate) flow: Flow,
-    pub(crate) request: Box<[u8]>,
+    request: OwnedMessage,
 }
 
 impl Pending {
@@ -262,13 +262,13 @@ impl Pending {
         Self {
             server,
             flow,
-            request: bytes.into(),
+            request: OwnedMessage::new(bytes),
         }
     }
 
     /// The request. It parsed when it came, so it parses now.
-    pub(crate) fn message(&self) -> Option<Message<'_>> {
-        Message::parse(&self.request).ok()
+    pub(crate) fn message(&self) -> Option<&Message<'_>> {
+        self.request.get()
     }
 }
 
@@ -319,7 +319,7 @@ impl Context<'_> {
     /// Answers a request that has waited, without a body.
     pub(crate) fn refuse_pending(&mut self, pending: &Pending, status: u16, tag: &str) {
         if let Some(request) = pending.message() {
-            self.refuse(pending.server, &pending.flow, &request, status, tag);
+            self.refuse(pending.server, &pending.flow, request, status, tag);
         }
     }
 

@@ -214,7 +214,7 @@ impl Call {
         };
         let streams = offer.map_or(0, streams_of);
         if is_invite && let Some(request) = pending.message() {
-            ctx.refuse(pending.server, &pending.flow, &request, 100, "");
+            ctx.refuse(pending.server, &pending.flow, request, 100, "");
         }
         if streams > session.wanted {
             session.grow(ctx, streams);
@@ -605,7 +605,7 @@ impl Call {
             Asker::Nobody | Asker::Served => self.resume_change(ctx),
             Asker::Party(pending) => {
                 if let (Some(request), Some(leg)) = (pending.message(), self.side(from)) {
-                    leg.hear(&request);
+                    leg.hear(request);
                 }
                 self.accept_change(ctx, from, &pending, Some(sdp));
                 self.resume_change(ctx)
@@ -629,7 +629,7 @@ impl Call {
             return;
         };
         let Some(leg) = self.side(from) else { return };
-        leg.accept(ctx, pending, &request, sdp);
+        leg.accept(ctx, pending, request, sdp);
     }
 
     /// Whoever asked for a change gives it up.

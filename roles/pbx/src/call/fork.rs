@@ -485,7 +485,7 @@ impl Call {
             return;
         };
         if let Some((request, caller)) = invite.message().zip(self.legs[CALLER].as_mut()) {
-            caller.accept(ctx, &invite, &request, Some(sdp));
+            caller.accept(ctx, &invite, request, Some(sdp));
         }
     }
 

@@ -172,7 +172,7 @@ impl Call {
         let Some(leg) = self.side(self.subject) else {
             return Some(self);
         };
-        leg.accept(ctx, &pending, &request, sdp.as_deref());
+        leg.accept(ctx, &pending, request, sdp.as_deref());
         match sdp {
             Some(_) => Some(self),
             None => self.end(ctx, Cause::Refused, None),
@@ -233,9 +233,9 @@ impl Call {
         ctx.transactions.keep(pending.server, leg.tag());
         if let Some(request) = pending.message() {
             // Whoever stays may think for a while, and ports have to be found.
-            ctx.refuse(pending.server, &pending.flow, &request, 100, "");
-            leg.learn(&request, pending.flow);
-            leg.hear(&request);
+            ctx.refuse(pending.server, &pending.flow, request, 100, "");
+            leg.learn(request, pending.flow);
+            leg.hear(request);
         }
         Newcomer {
             leg,

@@ -408,7 +408,7 @@ impl Call {
         let pending = self.invite.as_ref()?;
         pending
             .message()
-            .map(|message| look(&message, pending.flow))
+            .map(|message| look(message, pending.flow))
     }
 }
 

@@ -295,7 +295,7 @@ impl Call {
     ) -> Option<String> {
         let invite = self.invite.clone()?;
         let request = invite.message()?;
-        let offer = offer_of(&request).ok().flatten()?;
+        let offer = offer_of(request).ok().flatten()?;
         let fork = &mut self.forks.first_mut()?.leg;
         let (session, caller) = (self.sessions.first()?, self.legs[CALLER].as_mut()?);
         fork.end.hear_answer(answer).ok()?;

@@ -68,9 +68,9 @@ impl Call {
         ctx.scratch.clear();
         let tag = self.id.as_str();
         let code = StatusCode(status);
-        let mut writer = Writer::response_to(ctx.scratch, &request, &invite.flow, code, tag);
+        let mut writer = Writer::response_to(ctx.scratch, request, &invite.flow, code, tag);
         ctx.config.put_server(&mut writer);
-        writer.copy(&request, HeaderName::RecordRoute);
+        writer.copy(request, HeaderName::RecordRoute);
         put_capabilities(&mut writer, &contact, sdp);
         if reliable {
             self.provisional.rseq += 1;

@@ -58,11 +58,11 @@ impl Call {
         let Some(request) = pending.message() else {
             return Some(self);
         };
-        if let Some(unknown) = super::unsupported(&request) {
-            entrant.demand_less(ctx, &request, &unknown);
+        if let Some(unknown) = super::unsupported(request) {
+            entrant.demand_less(ctx, request, &unknown);
             return Some(self);
         }
-        let offer = match offer_of(&request) {
+        let offer = match offer_of(request) {
             Ok(offer) if offer.as_ref().is_none_or(|o| o.media().any(|m| m.is_rtp())) => offer,
             _ => {
                 entrant.refuse(ctx, 488);
@@ -160,7 +160,7 @@ impl Call {
             return false;
         };
         let source = self.source.replace(Source::Silence);
-        let sdp = match offer_of(&request) {
+        let sdp = match offer_of(request) {
             Ok(Some(offer)) => self.serve_offer(ctx, &offer),
             _ => Some(self.own_offer(ctx)),
         };
@@ -233,7 +233,7 @@ impl Call {
             session,
         } = newcomer;
         if let Some(request) = pending.message() {
-            leg.accept(ctx, &pending, &request, Some(sdp));
+            leg.accept(ctx, &pending, request, Some(sdp));
         }
         self.abandon_forks(ctx, Some(PICKED_UP));
         for session in std::mem::take(&mut self.sessions) {

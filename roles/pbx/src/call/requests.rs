@@ -311,9 +311,9 @@ impl Call {
             }
             learned
         });
-        let bytes = pending.request.clone();
-        if asks && let Ok(request) = Message::parse(&bytes) {
-            self.relay_to(ctx, to, pending, &request);
+        let again = pending.clone();
+        if asks && let Some(request) = again.message() {
+            self.relay_to(ctx, to, pending, request);
             return Some(self);
         }
         answer_relayed(ctx, &pending, response);
@@ -336,7 +336,7 @@ pub(crate) fn answer_relayed(
     let body = response
         .and_then(|response| Some((response.header(HeaderName::ContentType)?, response.body())));
     let (server, flow) = (pending.server, &pending.flow);
-    ctx.respond(server, flow, &request, status.0, "", |writer| match body {
+    ctx.respond(server, flow, request, status.0, "", |writer| match body {
         Some((content_type, body)) => writer.body(content_type, body),
         None => writer.finish(),
     });

@@ -59,7 +59,7 @@ impl Call {
         let Some(request) = invite.message() else {
             return Some(self);
         };
-        let sdp = match offer_of(&request) {
+        let sdp = match offer_of(request) {
             Ok(Some(offer)) => match self.serve_offer(ctx, &offer) {
                 Some(sdp) => sdp,
                 None => return self.refuse(ctx, StatusCode(488), Cause::Refused),

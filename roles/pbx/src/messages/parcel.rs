@@ -111,7 +111,7 @@ impl Parcel {
         ctx.respond(
             server,
             flow,
-            &request,
+            request,
             status,
             tag.as_str(),
             |mut writer| {

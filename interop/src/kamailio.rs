@@ -109,6 +109,16 @@ impl Kamailio {
         })
     }
 
+    /// How many lines of its log so far have all of these words.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub fn count(&self, words: &[&str]) -> Result<usize> {
+        let log = self.process.output()?;
+        let has_all = |line: &&str| words.iter().all(|word| line.contains(word));
+        Ok(log.lines().filter(has_all).count())
+    }
+
     /// Ends it as a crash would.
     ///
     /// # Errors

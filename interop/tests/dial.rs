@@ -11,12 +11,13 @@ use codec::tone::Tone;
 use codec::{Codec, Encoder, Parameters};
 use interop::baresip::Account;
 use interop::capture::Capture;
+use interop::kamailio::Provider;
 use interop::process::Process;
 use interop::pulse::Pulse;
 use interop::server::binary;
 use interop::sound::{Recording, write_tone};
 use interop::tls::Authority;
-use interop::{Baresip, Lab, Server, peer, rtp};
+use interop::{Baresip, Kamailio, Lab, Server, peer, rtp};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -339,6 +340,62 @@ fn rfc3261_18_calls_go_over_tcp_to_another_server() -> Result<()> {
         ensure!(
             said.contains("by TCP") && said.contains("answered"),
             "{said}"
+        );
+        Ok(())
+    })
+}
+
+/// RFC 3261 §26.3.1: with somebody else's server over TLS, whom the caller has an authority for, and not without.
+#[test]
+fn rfc3261_26_3_1_calls_go_over_tls_to_another_server() -> Result<()> {
+    if !peer::ensure_all(&[peer::BARESIP, peer::KAMAILIO])? {
+        return Ok(());
+    }
+    Lab::run_quietly("dial-tls-kamailio", |lab| {
+        let authority = lab.authority()?;
+        let provider = Provider {
+            customer: ("1001", "secret"),
+            certificate: Some(authority.vouch(&["127.0.0.1"])?),
+            ..Provider::default()
+        };
+        let provider = Kamailio::start(lab, &provider)?;
+        let mut bob = Account::new("1002", "secret", provider.sip());
+        (bob.hertz, bob.answers) = (1000.0, true);
+        let mut bob = Baresip::register(lab, &bob)?;
+        let (says, hears) = (lab.path("says.wav"), lab.path("hears.wav"));
+        write_tone(&says, 440.0, 8)?;
+        let call = || -> Result<Command> {
+            let mut command = Command::new(binary()?);
+            command
+                .args(["dial", "1002", "--as", "1001", "--password", "secret"])
+                .args(["--transport", "tls", "--codec", "pcmu"])
+                .args(["--server", &provider.tls().to_string(), "--play"])
+                .arg(&says);
+            Ok(command)
+        };
+        let mut trusting = call()?;
+        trusting.arg("--ca").arg(authority.root());
+        let output = trusting.arg("--record").arg(&hears).output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "{output:?}");
+        ensure!(said.contains("by TLS") && said.contains("MOS"), "{said}");
+        is_tone(&Recording::read(&hears)?, 1000.0, 4.0)?;
+        bob.hear(5.0)?;
+        is_tone(&bob.heard()?, 440.0, 5.0)?;
+        bob.event("CALL_CLOSED")?;
+        for method in ["INVITE", "ACK", "BYE"] {
+            provider.sees(&["got", method, "from=1001", "transport=tls"])?;
+        }
+        let calls = provider.count(&["got", "INVITE"])?;
+        // Nobody vouches for it now, and so it hears of no call.
+        let output = call()?.output()?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(1), "{said}");
+        ensure!(said.contains("invalid peer certificate"), "{said}");
+        ensure!(said.contains("--ca"), "{said}");
+        ensure!(
+            provider.count(&["got", "INVITE"])? == calls,
+            "it was called"
         );
         Ok(())
     })

@@ -1,4 +1,4 @@
-//! A small Debian system in a folder, and packages for it.
+//! A small Debian system in a folder, and packages for it; [`crate::booted`] has it run.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::lab::Lab;
 use crate::process::Process;
 
-/// A small Debian system. No service runs in it; it shares our network.
+/// A small Debian system. By itself no service runs in it, and it shares our network.
 #[derive(Debug)]
 pub struct System {
     root: PathBuf,
@@ -78,6 +78,17 @@ impl Package {
         Ok(Self { path })
     }
 
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file's name.
+    pub(crate) fn file_name(&self) -> Result<String> {
+        let name = self.path.file_name().context("a package has a name")?;
+        Ok(name.to_string_lossy().into_owned())
+    }
+
     /// A field of its control file.
     ///
     /// # Errors
@@ -95,9 +106,23 @@ impl System {
     /// # Errors
     /// When we are not root, or Debian's mirror can't be reached.
     pub fn make(lab: &Lab) -> Result<Self> {
+        Self::make_with(lab, "adduser")
+    }
+
+    /// Makes one that can be booted too.
+    ///
+    /// # Errors
+    /// When we are not root, or Debian's mirror can't be reached.
+    pub fn make_bootable(lab: &Lab) -> Result<Self> {
+        Self::make_with(lab, "adduser,systemd-sysv,dbus")
+    }
+
+    /// Makes one with these packages.
+    fn make_with(lab: &Lab, packages: &str) -> Result<Self> {
         let root = lab.path("system");
         let mut command = Command::new("debootstrap");
-        command.args(["--variant=minbase", "--include=adduser", SUITE]);
+        command.arg("--variant=minbase");
+        command.arg(format!("--include={packages}")).arg(SUITE);
         done(command.arg(&root))?;
         Ok(Self { root })
     }
@@ -113,9 +138,9 @@ impl System {
     /// # Errors
     /// When dpkg fails.
     pub fn install(&self, package: &Package) -> Result<String> {
-        let name = package.path.file_name().context("a package has a name")?;
-        fs::copy(&package.path, self.root.join("tmp").join(name))?;
-        let path = format!("/tmp/{}", name.to_string_lossy());
+        let name = package.file_name()?;
+        fs::copy(&package.path, self.root.join("tmp").join(&name))?;
+        let path = format!("/tmp/{name}");
         self.run(&["dpkg", "--force-confold", "--install", &path])
     }
 
@@ -205,7 +230,7 @@ fn append(path: &Path, line: &str) -> Result<()> {
     Ok(fs::write(path, content)?)
 }
 
-fn done(command: &mut Command) -> Result<Output> {
+pub(crate) fn done(command: &mut Command) -> Result<Output> {
     let output = command
         .output()
         .with_context(|| format!("start {command:?}"))?;
@@ -217,7 +242,7 @@ fn done(command: &mut Command) -> Result<Output> {
     Ok(output)
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 

@@ -25,7 +25,7 @@
 //! - [`attack`]: floods and odd packets.
 //! - [`slow`]: clients that take their time.
 //! - [`bad_network`]: loss and jitter.
-//! - [`debian`]: a small Debian system, and packages for it.
+//! - [`debian`]: a small Debian system, and packages for it. - [`booted`]: the same, with systemd.
 //! - [`dns`]: a name server for names that a test makes up.
 //! - [`podman`]: the image. - [`compose`]: the compose files.
 //! - [`nginx`]: a reverse proxy.
@@ -44,6 +44,7 @@
 pub mod attack;
 pub mod bad_network;
 pub mod baresip;
+pub mod booted;
 pub mod capture;
 pub mod chromium;
 pub mod compose;

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::cli::{Mwi, Output, Record, Room, RoomAction, Transfer};
 use crate::folder::Folder;
 use crate::settings::Invalid;
+use crate::systemd;
 use crate::terminal::{self, Style, Table, span, styled};
 
 /// A connection to the server of a folder, and where to print.
@@ -383,8 +384,17 @@ fn acknowledge(output: Output) -> Result<()> {
 pub(crate) fn print_problems(problems: &[api::Problem]) -> io::Result<()> {
     let mut stderr = io::stderr().lock();
     let colours = terminal::colours(&stderr);
+    let journal = systemd::has_journal();
     for problem in problems {
-        writeln!(stderr, "{}", terminal::problem(problem, colours))?;
+        let mut text = terminal::problem(problem, colours);
+        if journal {
+            let level = match problem.severity {
+                api::Severity::Error => tracing::Level::ERROR,
+                api::Severity::Warning => tracing::Level::WARN,
+            };
+            text = systemd::urgent(level, &text);
+        }
+        writeln!(stderr, "{text}")?;
     }
     Ok(())
 }

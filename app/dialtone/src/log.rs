@@ -7,6 +7,7 @@ use tracing_subscriber::prelude::*;
 use tracing_subscriber::{Registry, reload};
 
 use crate::settings::server::{Format, Level, Log};
+use crate::systemd::{self, Journal};
 
 /// The running log, whose level can be changed.
 #[derive(Clone, Debug)]
@@ -21,11 +22,19 @@ impl Logging {
         let (filter, handle) = reload::Layer::new(filter(log)?);
         let registry = tracing_subscriber::registry().with(filter);
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-        let started = match log.format {
-            Format::Json => registry.with(lines.json().flatten_event(true)).try_init(),
-            Format::Text => {
+        let started = match (log.format, systemd::has_journal()) {
+            (Format::Json, false) => registry.with(lines.json().flatten_event(true)).try_init(),
+            (Format::Json, true) => {
+                let lines = lines.with_writer(Journal).json().flatten_event(true);
+                registry.with(lines).try_init()
+            }
+            (Format::Text, false) => {
                 let colours = crate::terminal::colours(&std::io::stderr());
                 registry.with(lines.with_ansi(colours)).try_init()
+            }
+            (Format::Text, true) => {
+                let lines = lines.with_writer(Journal).with_ansi(false);
+                registry.with(lines.without_time()).try_init()
             }
         };
         started.context("logging can't be started")?;

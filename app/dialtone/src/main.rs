@@ -5,7 +5,7 @@
 //! - `dial`: a phone on the command line, as a feature.
 //! - [`environment`]: variables that other images know as well.
 //! - [`folder`]: the data folder. - [`seed`]: what an empty one gets. - [`settings`]: what it says.
-//! - [`server`]: the running server. - [`log`], [`terminal`]: what people see.
+//! - [`server`]: the running server. - [`log`], [`terminal`]: what people see. - [`systemd`]: and what it does.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -31,6 +31,7 @@ mod rooms;
 mod seed;
 mod server;
 mod settings;
+mod systemd;
 mod terminal;
 mod trace;
 mod user_file;
@@ -52,11 +53,27 @@ fn main() -> ExitCode {
             let word = terminal::styled("error", terminal::Style::Red, colours);
             // There is nowhere else to say it.
             let _ = ask::print_problems(&ask::refusal(&error).problems);
-            let _ = writeln!(io::stderr(), "{word}: {error:#}");
-            ExitCode::FAILURE
+            let mut text = format!("{word}: {error:#}");
+            if systemd::has_journal() {
+                text = systemd::urgent(tracing::Level::ERROR, &text);
+            }
+            let _ = writeln!(io::stderr(), "{text}");
+            failure(&cli.command, &error)
         }
     }
 }
+
+/// A server with a wrong configuration need not be started again until somebody has mended it, and says so.
+fn failure(command: &Command, error: &anyhow::Error) -> ExitCode {
+    match command {
+        Command::Run(_) if error.is::<settings::Invalid>() => ExitCode::from(EX_CONFIG),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// # Source
+/// sysexits.h(3head); systemd.exec(5), process exit codes.
+const EX_CONFIG: u8 = 78;
 
 fn dispatch(cli: &Cli) -> Result<ExitCode> {
     let folder = Folder::new(&cli.data);

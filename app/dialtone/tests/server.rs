@@ -228,11 +228,12 @@ fn a_wrong_configuration_is_refused_and_the_running_one_stays() {
 
 #[test]
 fn a_start_that_fails_says_why_and_what_to_do() {
-    let refusal = |data: &Path, args: &[&str]| {
+    let ends = |status, data: &Path, args: &[&str]| {
         let output = command(data, &["run"]).args(args).output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(status));
         String::from_utf8(output.stderr).unwrap()
     };
+    let refusal = |data: &Path, args: &[&str]| ends(1, data, args);
     let server = Server::new();
     let error = refusal(server.data.path(), &[]);
     assert!(
@@ -250,7 +251,8 @@ fn a_start_that_fails_says_why_and_what_to_do() {
         "{error}"
     );
 
-    let error = refusal(other.path(), &["--set", "media.ports=1-2"]);
+    // EX_CONFIG of sysexits: only people mend it.
+    let error = ends(78, other.path(), &["--set", "media.ports=1-2"]);
     assert!(
         error.contains("--set media.ports") && error.contains("remedy"),
         "{error}"

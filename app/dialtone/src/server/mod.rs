@@ -46,6 +46,7 @@ use crate::folder::Folder;
 use crate::log::Logging;
 use crate::seed;
 use crate::settings::{self, Override, Settings, snapshot};
+use crate::systemd;
 use control::Control;
 use observer::{Observed, Observer};
 use parts::Parts;
@@ -198,6 +199,7 @@ async fn attend(control: &Arc<Control>, asked: Asked) -> Result<()> {
     let router = api::router(Arc::clone(control) as _);
     let api = async { axum::serve(listener, router).await };
     tracing::info!(listen = %control.addresses().join(" "), "ready");
+    systemd::tell(systemd::READY);
     let stun = || public::wanted(&control.settings.load().server);
     let serve = async {
         tokio::select! {
@@ -218,6 +220,7 @@ async fn attend(control: &Arc<Control>, asked: Asked) -> Result<()> {
         };
         asked().await;
         control.stopping.store(true, Relaxed);
+        systemd::tell(systemd::STOPPING);
         tokio::select! { () = drain(control) => {}, () = asked() => {} }
         tokio::select! { () = finish(control) => {}, () = asked() => {} }
     };
@@ -242,6 +245,7 @@ async fn drain(control: &Control) {
         return;
     }
     tracing::info!(calls, seconds = patience.as_secs(), "waiting for calls");
+    systemd::tell(&format!("STATUS=waiting for calls: {calls}"));
     let end = tokio::time::Instant::now() + patience;
     while !control.observed.calls.is_empty() && tokio::time::Instant::now() < end {
         tokio::time::sleep(TICK).await;

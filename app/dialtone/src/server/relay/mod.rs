@@ -24,6 +24,7 @@ use crate::folder::Folder;
 use crate::log::Logging;
 use crate::seed;
 use crate::settings::{self, Override, Server, Stun};
+use crate::systemd;
 use clients::{Clients, Message};
 use control::Control;
 
@@ -70,6 +71,7 @@ async fn serve(
     let control = Arc::new(Control::new(folder, clients.addresses()));
     control::serve(&control)?;
     tracing::info!(listen = control.listen.join(" "), "ready");
+    systemd::tell(systemd::READY);
     let (public, changed) = (Public::default(), Notify::new());
     let learning = public::learn(&public, || stun(server), || changed.notify_one());
     let mut learning = std::pin::pin!(learning);
@@ -103,6 +105,7 @@ async fn serve(
         service.flush();
     }
     tracing::info!(calls = service.relay.calls(), "stopping");
+    systemd::tell(systemd::STOPPING);
     // Whoever looks for the server now shall not find it.
     let _ = std::fs::remove_file(folder.socket());
     Ok(())

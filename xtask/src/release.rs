@@ -144,6 +144,11 @@ fn cross(triple: &str) -> Result<Vec<(String, String)>> {
         "a build for {triple} needs {gcc}; on Debian: apt install {}",
         package_of(&gcc)
     );
+    ensure!(
+        has_c_library(&gcc),
+        "{gcc} has no C library to link with; on Debian: apt install {}",
+        library_package_of(&gcc)
+    );
     let name = triple.replace('-', "_");
     let linker = format!("CARGO_TARGET_{}_LINKER", name.to_uppercase());
     let mut told = vec![(linker, gcc.clone()), (format!("CC_{name}"), gcc)];
@@ -161,6 +166,22 @@ fn cross(triple: &str) -> Result<Vec<(String, String)>> {
 /// The Debian package of a C compiler for another machine: `x86_64-linux-gnu-gcc` is in `gcc-x86-64-linux-gnu`.
 fn package_of(gcc: &str) -> String {
     format!("gcc-{}", gcc.trim_end_matches("-gcc").replace('_', "-"))
+}
+
+/// Whether a C compiler has a static C library: Debian's only recommends it.
+fn has_c_library(gcc: &str) -> bool {
+    // It repeats the bare name of what it does not find.
+    let place = Cmd::new(gcc).args(["-print-file-name=libc.a"]).read();
+    place.is_ok_and(|place| Path::new(place.trim()).is_absolute())
+}
+
+/// The Debian package of the C library of a compiler for another machine.
+fn library_package_of(gcc: &str) -> &'static str {
+    if gcc.starts_with("x86_64-") {
+        "libc6-dev-amd64-cross"
+    } else {
+        "libc6-dev-arm64-cross"
+    }
 }
 
 /// Whether a compiler has the standard library for a target.
@@ -335,6 +356,13 @@ mod tests {
         image[64 + 56] = 3;
         assert!(!is_static_pie(&image), "it names an interpreter");
         assert!(!is_static_pie(&image[..100]), "it is cut off");
+    }
+
+    #[test]
+    fn a_compiler_without_a_library_is_noticed() {
+        assert!(has_c_library("cc"), "tests are linked by it");
+        assert!(!has_c_library("echo"), "it repeats what it does not know");
+        assert!(!has_c_library("no-such-gcc"));
     }
 
     #[test]

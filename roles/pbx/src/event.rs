@@ -112,6 +112,13 @@ pub enum Event {
     },
     /// Something has happened in a conference room.
     Room(Box<RoomEvent>),
+    /// More happened in a conference room at once than can be told.
+    RoomNewsLost {
+        /// The room's name.
+        room: Arc<str>,
+        /// How much.
+        lost: u64,
+    },
     /// The call is over. Exactly one for each [`CallStarted`](Self::CallStarted).
     CallEnded(Box<CallRecord>),
 }

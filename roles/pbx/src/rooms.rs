@@ -47,6 +47,8 @@ pub struct Room {
     takes: u32,
     /// What observers have not been told yet.
     news: Vec<News>,
+    /// News that there was no room for.
+    lost_news: u64,
     /// The speaker of whom they know.
     told_speaker: Option<Token>,
 }
@@ -240,6 +242,7 @@ impl Rooms {
                 announce: rules.announce,
                 takes: 0,
                 news: Vec::new(),
+                lost_news: 0,
                 told_speaker: None,
             });
         if room.seats.len() >= rules.max {
@@ -360,11 +363,13 @@ impl Room {
         Some(seat.call.slot())
     }
 
-    /// Notes something that observers are to be told. Beyond [`MOST_NEWS`] they are told no more until a
-    /// call of the room has passed on what waits.
+    /// Notes something that observers are to be told. Beyond [`MOST_NEWS`] they are told only how many there
+    /// were, until a call of the room has passed on what waits.
     fn tell(&mut self, whom: Option<(Token, Arc<str>)>, change: RoomChange) {
         if self.news.len() < MOST_NEWS {
             self.news.push((whom, change));
+        } else {
+            self.lost_news += 1;
         }
     }
 
@@ -519,11 +524,15 @@ impl Place {
         }
     }
 
-    /// What has been done in the room and not been told.
-    pub(crate) fn take_news(&self) -> Vec<News> {
+    /// What has been done in the room and not been told, and how much more was lost.
+    pub(crate) fn take_news(&self) -> (Vec<News>, u64) {
         let mut open = self.rooms.open();
         let room = open.get_mut(&self.room);
-        room.map_or_else(Vec::new, |room| std::mem::take(&mut room.news))
+        let news = room.map(|room| {
+            let lost = std::mem::take(&mut room.lost_news);
+            (std::mem::take(&mut room.news), lost)
+        });
+        news.unwrap_or_default()
     }
 
     /// The participant is about to leave. With the last one the recording is complete.
@@ -679,6 +688,19 @@ mod tests {
         assert_eq!(moderator.participant(), None);
         assert_eq!(rooms.moderate("800", Moderation::Kick, Some(call(9))), None);
         assert_eq!(rooms.moderate("801", Moderation::Kick, None), None);
+    }
+
+    #[test]
+    fn news_that_there_is_no_room_for_is_counted() {
+        let rooms = Arc::new(Rooms::default());
+        let place = join(&rooms, 1, true).unwrap();
+        for change in 0..MOST_NEWS + 7 {
+            let lock = Moderation::Lock(change % 2 == 0);
+            rooms.moderate("800", lock, None).unwrap();
+        }
+        let (news, lost) = place.take_news();
+        assert_eq!((news.len(), lost), (MOST_NEWS, 7));
+        assert_eq!(place.take_news(), (Vec::new(), 0));
     }
 
     #[test]

@@ -266,6 +266,10 @@ fn handle(observed: &Observed, refusals: &mut Throttle, event: Event) {
             in_room(&event);
             observed.rooms.tell(&event);
         }
+        Event::RoomNewsLost { room, lost } => {
+            tracing::warn!(%room, lost, "more happened in the conference room at once than can be told");
+            observed.rooms.missed_in(&room, lost);
+        }
         Event::CallEnded(record) => ended(observed, &record),
     }
 }

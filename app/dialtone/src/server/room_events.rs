@@ -15,6 +15,12 @@ struct Viewer {
     feed: Feed,
 }
 
+impl Viewer {
+    fn follows(&self, room: &str) -> bool {
+        self.room.as_deref().is_none_or(|followed| followed == room)
+    }
+}
+
 impl Viewers {
     /// Tells what happens from now on.
     pub(super) fn add(&self, filter: RoomFilter) -> Result<Lines, Refusal> {
@@ -37,7 +43,7 @@ impl Viewers {
     /// Something has happened.
     pub(super) fn tell(&self, event: &RoomEvent) {
         let mut viewers = self.lock();
-        let of_room = |viewer: &Viewer| viewer.room.as_deref().is_none_or(|r| r == &*event.room);
+        let of_room = |viewer: &Viewer| viewer.follows(&event.room);
         if !viewers.iter().any(of_room) {
             return;
         }
@@ -45,7 +51,14 @@ impl Viewers {
         viewers.retain(|viewer| !of_room(viewer) || viewer.feed.put(line.clone()));
     }
 
-    /// Something has happened that nobody was told of.
+    /// Something has happened in a room that nobody was told of.
+    pub(super) fn missed_in(&self, room: &str, count: u64) {
+        let viewers = self.lock();
+        let viewers = viewers.iter().filter(|viewer| viewer.follows(room));
+        viewers.for_each(|viewer| viewer.feed.missed(count));
+    }
+
+    /// Something has happened somewhere that nobody was told of.
     pub(super) fn missed(&self, count: u64) {
         let viewers = self.lock();
         viewers.iter().for_each(|viewer| viewer.feed.missed(count));
@@ -130,6 +143,7 @@ mod tests {
         let (every, one) = (viewers.add(all(None)), viewers.add(all(Some("8000"))));
         viewers.tell(&event("8000", true));
         viewers.tell(&event("8001", true));
+        viewers.missed_in("8001", 3);
         viewers.missed(2);
         viewers.close();
         let rooms = |lines: Vec<RoomLine>| -> Vec<String> {
@@ -141,7 +155,7 @@ mod tests {
             told.collect()
         };
         let told = rooms(read(every.unwrap()));
-        assert_eq!(told, ["8000 locked", "8001 locked", "missed 2"]);
+        assert_eq!(told, ["8000 locked", "8001 locked", "missed 5"]);
         assert_eq!(rooms(read(one.unwrap())), ["8000 locked", "missed 2"]);
         assert!(!viewers.is_being_read());
     }

@@ -40,13 +40,18 @@ impl Call {
             return;
         };
         let at = ctx.clock.unix(ctx.now);
-        for (participant, change) in place.take_news() {
+        let (news, lost) = place.take_news();
+        for (participant, change) in news {
             ctx.out.events.push(Event::Room(Box::new(RoomEvent {
                 room: Arc::clone(place.room()),
                 participant,
                 change,
                 at,
             })));
+        }
+        if lost > 0 {
+            let room = Arc::clone(place.room());
+            ctx.out.events.push(Event::RoomNewsLost { room, lost });
         }
     }
 

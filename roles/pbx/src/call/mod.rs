@@ -406,9 +406,7 @@ impl Call {
     /// Takes the caller's offer again; the INVITE was parsed when it came.
     fn with_invite<T>(&self, look: impl FnOnce(&Message<'_>, Flow) -> T) -> Option<T> {
         let pending = self.invite.as_ref()?;
-        pending
-            .message()
-            .map(|message| look(message, pending.flow))
+        pending.message().map(|message| look(message, pending.flow))
     }
 }
 

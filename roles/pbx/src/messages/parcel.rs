@@ -108,19 +108,12 @@ impl Parcel {
         };
         let tag = ctx.mint.token();
         let (server, flow) = (pending.server, &pending.flow);
-        ctx.respond(
-            server,
-            flow,
-            request,
-            status,
-            tag.as_str(),
-            |mut writer| {
-                if status == 503 {
-                    writer.number(HeaderName::RetryAfter, 60);
-                }
-                writer.finish();
-            },
-        );
+        ctx.respond(server, flow, request, status, tag.as_str(), |mut writer| {
+            if status == 503 {
+                writer.number(HeaderName::RetryAfter, 60);
+            }
+            writer.finish();
+        });
     }
 
     /// Sends it to all phones of the user (RFC 3428 §7).

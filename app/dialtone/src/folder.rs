@@ -167,6 +167,7 @@ fn write_owner(file: &mut File) -> io::Result<()> {
 /// new one is its owner's alone.
 pub(crate) fn replace_file(path: &Path, content: &str) -> io::Result<()> {
     let new = NewFile::write(path, content)?;
+    new.file.sync_all()?;
     fs::rename(&new.temporary, &new.path)?;
     sync_folder(&new.path)
 }
@@ -177,6 +178,10 @@ pub(crate) fn replace_files(files: &[(&Path, &str)]) -> Result<()> {
     let mut written = Vec::with_capacity(files.len());
     for (path, content) in files {
         written.push(NewFile::write(path, content).with_context(|| unwritten(path))?);
+    }
+    // What the first waits for takes the others along.
+    for new in &written {
+        new.file.sync_all().with_context(|| unwritten(&new.path))?;
     }
     for new in &written {
         fs::rename(&new.temporary, &new.path).with_context(|| unwritten(&new.path))?;
@@ -191,8 +196,9 @@ fn sync_folder(of: &Path) -> io::Result<()> {
     File::open(of.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// A file on disk that does not have its name yet; without one it goes.
+/// A file that does not have its name yet; without one it goes.
 struct NewFile {
+    file: File,
     temporary: PathBuf,
     path: PathBuf,
 }
@@ -204,19 +210,21 @@ impl NewFile {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = format!(".{name}.{}", std::process::id());
         let temporary = path.parent().unwrap_or(Path::new(".")).join(name);
-        let new = Self { temporary, path };
-        let mut options = OpenOptions::new();
-        let mut file = options
+        let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(0o600)
-            .open(&new.temporary)?;
+            .open(&temporary)?;
+        let mut new = Self {
+            file,
+            temporary,
+            path,
+        };
         if let Ok(old) = fs::metadata(&new.path) {
-            file.set_permissions(old.permissions())?;
+            new.file.set_permissions(old.permissions())?;
         }
-        file.write_all(content.as_bytes())?;
-        file.sync_all()?;
+        new.file.write_all(content.as_bytes())?;
         Ok(new)
     }
 }

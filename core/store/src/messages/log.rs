@@ -50,6 +50,8 @@ struct Writer {
     path: PathBuf,
     /// None before the first compaction.
     file: Option<File>,
+    /// The folder is on disk with the file's name in it.
+    is_named: bool,
     /// Octets that are whole.
     written: u64,
     /// Records of the messages that wait, framed, in order of arrival.
@@ -70,6 +72,7 @@ impl Log {
         let mut writer = Writer {
             path: path.to_owned(),
             file: None,
+            is_named: false,
             written: 0,
             live: BTreeMap::new(),
             live_octets: 0,
@@ -80,7 +83,7 @@ impl Log {
         for message in kept {
             writer.enter(message);
         }
-        writer.compact()?;
+        writer.begin()?;
         let queue = Arc::new(Queue::default());
         let orders = Arc::clone(&queue);
         let thread = Builder::new()
@@ -171,7 +174,10 @@ impl Writer {
 
     fn append(&mut self, frames: &[u8]) -> io::Result<()> {
         let file = self.file.as_mut().ok_or(io::ErrorKind::NotFound)?;
-        let result = file.write_all(frames).and_then(|()| file.sync_data());
+        let mut result = file.write_all(frames).and_then(|()| file.sync_data());
+        if result.is_ok() && !self.is_named {
+            result = self.sync_folder();
+        }
         match result {
             Ok(()) => self.written += frames.len() as u64,
             // Whatever was half written is replaced with the whole file, or not used any more.
@@ -205,6 +211,19 @@ impl Writer {
         }
     }
 
+    /// Takes the file as it is if nothing was ever in it: that needs not wait for the disk.
+    fn begin(&mut self) -> io::Result<()> {
+        let is_empty = match fs::metadata(&self.path) {
+            Ok(file) => file.len() == 0,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if !is_empty {
+            return self.compact();
+        }
+        self.file = Some(open(&self.path)?);
+        Ok(())
+    }
+
     /// Replaces the file by one with nothing but what waits.
     fn compact(&mut self) -> io::Result<()> {
         let framed: Vec<u8> = self
@@ -213,12 +232,20 @@ impl Writer {
             .flat_map(|(_, framed)| framed.iter().copied())
             .collect();
         let fresh = self.path.with_extension("new");
-        let file = create(&fresh, &framed)?;
+        let mut file = open(&fresh)?;
+        file.write_all(&framed)?;
+        file.sync_all()?;
         fs::rename(&fresh, &self.path)?;
+        self.sync_folder()?;
+        (self.file, self.written) = (Some(file), framed.len() as u64);
+        Ok(())
+    }
+
+    fn sync_folder(&mut self) -> io::Result<()> {
         if let Some(folder) = self.path.parent() {
             File::open(folder)?.sync_all()?;
         }
-        (self.file, self.written) = (Some(file), framed.len() as u64);
+        self.is_named = true;
         Ok(())
     }
 }
@@ -245,17 +272,14 @@ pub(super) fn read(path: &Path) -> io::Result<(Vec<TextMessage>, usize)> {
     Ok((kept, strange + damage.places))
 }
 
-/// A fresh file that only we may read.
-fn create(path: &Path, content: &[u8]) -> io::Result<File> {
-    let mut file = OpenOptions::new()
+/// An empty file that only we may read.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(path)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    Ok(file)
+        .open(path)
 }
 
 /// Octets of taken messages below which a file is not replaced.

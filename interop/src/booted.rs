@@ -24,6 +24,23 @@ pub struct Booted<'a> {
     group: String,
 }
 
+/// Why no system can be started on this machine; none: it can.
+///
+/// # Errors
+/// When that can't be found out.
+pub fn lacks(lab: &Lab) -> Result<Option<String>> {
+    let mut command = Command::new("unshare");
+    command.args([
+        "--mount", "--pid", "--fork", "--uts", "--ipc", "--cgroup", "--net",
+    ]);
+    command
+        .args(["sh", "-ec", TRY, "sh"])
+        .arg(lab.folder("try")?);
+    let output = command.output().context("start unshare")?;
+    let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Ok((!output.status.success()).then_some(error))
+}
+
 impl<'a> Booted<'a> {
     /// Starts a system and waits until systemd has started all that there is.
     ///
@@ -158,6 +175,17 @@ umount -l /run/outside
 rmdir /run/outside
 exec /lib/systemd/systemd --log-target=console --show-status=0
 "' sh "$1"
+"#;
+
+/// Whether all that [`BOOT`] wants of the kernel is allowed: `$1` is an empty folder.
+const TRY: &str = r#"
+mount -t cgroup2 none "$1"
+mkdir "$1/dialtone-test-try"
+rmdir "$1/dialtone-test-try"
+umount "$1"
+mount -t proc proc "$1"
+mount -t sysfs -o ro sysfs "$1"
+mount -t devpts -o newinstance devpts "$1"
 "#;
 
 /// Removes the control group `$1`, whose processes have ended.

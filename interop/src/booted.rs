@@ -107,10 +107,24 @@ impl<'a> Booted<'a> {
     /// # Errors
     /// When it is none.
     pub fn add_address(&self, address: &str) -> Result<()> {
+        self.ip(&["address", "add", address, "dev", "lo"])
+    }
+
+    /// Gives the machine an Ethernet interface with an address.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn add_ethernet(&self, address: &str) -> Result<()> {
+        self.ip(&["link", "add", "ours", "type", "veth", "peer", "theirs"])?;
+        self.ip(&["address", "add", address, "dev", "ours"])?;
+        self.ip(&["link", "set", "ours", "up"])?;
+        self.ip(&["link", "set", "theirs", "up"])
+    }
+
+    fn ip(&self, args: &[&str]) -> Result<()> {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &self.init, "--net"]);
-        command.args(["ip", "address", "add", address, "dev", "lo"]);
-        done(&mut command).map(drop)
+        command.args(["--target", &self.init, "--net", "ip"]);
+        done(command.args(args)).map(drop)
     }
 
     /// A program that will run in it.

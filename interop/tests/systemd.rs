@@ -31,6 +31,7 @@ fn the_service_of_the_package_is_run_by_systemd() -> Result<()> {
         comes_back(&system, &booted)?;
         let newer = package.revised(lab, "99.0.0", "# Theirs.", &[])?;
         is_upgraded(lab, &system, &booted, &newer)?;
+        may_more(&system, &booted)?;
         goes(&booted)
     })
 }
@@ -142,6 +143,34 @@ fn is_upgraded(lab: &Lab, system: &System, booted: &Booted<'_>, newer: &Package)
     ensure!(system.contains("etc/dialtone/dialtone.toml", "drain = \"1m\"")?);
     ensure!(system.contains("etc/dialtone/users.toml", "[user.1001]")?);
     was_whole(call)
+}
+
+/// With the rights that docs/guide/debian.md gives for it, calls pass in the kernel, also as a relay.
+fn may_more(system: &System, booted: &Booted<'_>) -> Result<()> {
+    let guide = include_str!("../../docs/guide/debian.md");
+    let rights = guide.split("```").find(|text| text.contains("[Service]"));
+    let rights = rights.context("the guide gives no rights")?;
+    let folder = system.path("etc/systemd/system/dialtone.service.d");
+    std::fs::create_dir(&folder)?;
+    std::fs::write(folder.join("override.conf"), rights.trim())?;
+    booted.run(&["systemctl", "daemon-reload"])?;
+    booted.add_ethernet("192.0.2.8/24")?;
+    let environment = system.path("etc/default/dialtone");
+    for role in ["pbx", "relay"] {
+        std::fs::write(&environment, format!("DIALTONE_ROLE={role}\n"))?;
+        booted.run(&["systemctl", "restart", SERVICE])?;
+        booted.run(&["dialtone", "health"])?;
+        let id = property(booted, "InvocationID")?;
+        let of_this = format!("_SYSTEMD_INVOCATION_ID={id}");
+        until("calls in the kernel", PATIENCE, || {
+            booted.run(&["journalctl", "--sync"])?;
+            let lines = booted.run(&["journalctl", "-o", "cat", &of_this])?;
+            let passes = lines.contains("established streams pass in the kernel");
+            Ok(passes.then_some(()))
+        })?;
+    }
+    std::fs::remove_dir_all(folder)?;
+    booted.run(&["systemctl", "daemon-reload"]).map(drop)
 }
 
 /// Stopped it has not failed; removed it is stopped; purged it has never been there.

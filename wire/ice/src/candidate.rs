@@ -214,7 +214,9 @@ impl Candidate {
                         .zip(port)
                         .map(|(ip, port)| SocketAddr::new(ip, port));
                 }
-                "ufrag" if value.len() <= 256 => self.ufrag = Some(value.to_owned()),
+                "ufrag" if value.len() <= 256 && value.bytes().all(is_ice_char) => {
+                    self.ufrag = Some(value.to_owned());
+                }
                 _ => {}
             }
         }
@@ -330,6 +332,14 @@ mod tests {
         assert_eq!(candidate.related, Some("0.0.0.0:0".parse().unwrap()));
         assert_eq!(candidate.ufrag.as_deref(), Some("Fv3d"));
         assert_eq!(Candidate::parse(&candidate.to_string()), Ok(candidate));
+    }
+
+    #[test]
+    fn rfc8839_5_4_a_username_fragment_has_no_other_characters() {
+        for strange in ["\u{b}", "a\0", "a:b"] {
+            let line = format!("1 1 udp 1 192.0.2.1 9 typ host ufrag {strange}");
+            assert_eq!(Candidate::parse(&line).unwrap().ufrag, None, "{strange:?}");
+        }
     }
 
     #[test]

@@ -60,27 +60,17 @@ impl Endpoint {
         let bundle = self.offered_bundle(said.sdp);
         let named = Sdp::parse(heard).ok();
         let heard = named.as_ref().filter(|_| self.touches(said, terms));
-        let sections: Vec<_> = (0..said.sdp.media_count())
-            .map(|index| {
-                let media = said.sdp.media_at(index)?;
-                let heard = heard.and_then(|heard| heard.media_at(index));
-                let chosen = self.choose(index, &media, said.policy, terms, heard);
-                if chosen.is_none() {
-                    self.lines[index].offer = None;
-                    refusal.get_or_insert(Refusal::Codecs);
-                }
-                Some((media, chosen?))
-            })
-            .collect();
+        let chosen = self.choose_all(said, terms, heard);
+        if chosen.iter().any(Option::is_none) {
+            refusal.get_or_insert(Refusal::Codecs);
+        }
         live &= self.lines.iter().any(|line| line.offer.is_some());
         if let Some(refusal) = refusal.filter(|_| !live) {
             return Err(refusal);
         }
-        let sections: Vec<_> = sections
-            .into_iter()
-            .enumerate()
-            .map(|(index, section)| match section {
-                Some((media, chosen)) => {
+        let sections: Vec<_> = (said.sdp.media().zip(chosen).enumerate())
+            .map(|(index, (media, chosen))| match chosen {
+                Some(chosen) => {
                     // RFC 8829 §5.2.2: a section that has had a name keeps it.
                     let own = named.as_ref().and_then(|named| named.media_at(index));
                     let mid = own.and_then(|media| media.attribute("mid").map(Into::into));
@@ -271,6 +261,26 @@ impl Endpoint {
     fn touches(&self, said: &Said<'_, '_>, terms: &Terms<'_>) -> bool {
         let any = said.policy.codecs.is_empty() && terms.policy.codecs.is_empty();
         !any || !terms.policy.transcode.is_empty()
+    }
+
+    /// The formats of all streams. One that is left with none is not offered.
+    fn choose_all(
+        &mut self,
+        said: &Said<'_, '_>,
+        terms: &Terms<'_>,
+        heard: Option<&Sdp<'_>>,
+    ) -> Vec<Option<Chosen>> {
+        let media = said.sdp.media().enumerate();
+        media
+            .map(|(index, media)| {
+                let heard = heard.and_then(|heard| heard.media_at(index));
+                let chosen = self.choose(index, &media, said.policy, terms, heard);
+                if chosen.is_none() {
+                    self.lines[index].offer = None;
+                }
+                chosen
+            })
+            .collect()
     }
 
     /// The formats of an offered stream.

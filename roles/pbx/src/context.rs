@@ -238,6 +238,16 @@ pub(crate) enum Owner {
     Nobody,
 }
 
+impl Owner {
+    /// Whether it wants to know of provisional responses.
+    pub(crate) const fn hears_provisional(&self) -> bool {
+        matches!(
+            self,
+            Self::Fork { .. } | Self::Leg { .. } | Self::Proxy { .. }
+        )
+    }
+}
+
 /// Who waits until a server is found. What it is needed for is kept where the waiter is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Waiter {

@@ -376,18 +376,12 @@ impl Pbx {
         let Some(key) = self.transactions.receive_response(now, response, out) else {
             return;
         };
-        let provisional = response.status().is_some_and(StatusCode::is_provisional);
-        let Some(owner) = self.transactions.client(key) else {
+        let status = response.status().unwrap_or(StatusCode(500));
+        let owner = self.transactions.client(key);
+        let hears = |owner: &&mut Owner| !status.is_provisional() || owner.hears_provisional();
+        let Some(owner) = owner.filter(hears) else {
             return;
         };
-        if provisional
-            && !matches!(
-                owner,
-                Owner::Fork { .. } | Owner::Leg { .. } | Owner::Proxy { .. }
-            )
-        {
-            return;
-        }
         match owner.clone() {
             Owner::Fork { call } => self.with_call(now, call, out, |call, ctx| {
                 call.fork_answered(ctx, key, response, flow)
@@ -414,25 +408,18 @@ impl Pbx {
                 sent,
             } => {
                 let rtt = now.saturating_duration_since(sent);
-                let ctx = self.context(now, out);
-                let reach = match response.status() {
-                    Some(FLOW_FAILED) => Reach::Unreachable,
+                let reach = match status {
+                    FLOW_FAILED => Reach::Unreachable,
                     _ => Reach::Reachable { rtt },
                 };
-                registrar::qualified(&ctx, &user, &contact, reg_id, reach);
+                registrar::qualified(&self.context(now, out), &user, &contact, reg_id, reach);
             }
-            Owner::Message { parcel } => {
-                let status = response.status().unwrap_or(StatusCode(500));
-                self.with_courier(now, out, |courier, ctx| {
-                    courier.answered(ctx, parcel, status);
-                });
-            }
-            Owner::Notify { subscription } => {
-                let status = response.status().unwrap_or(StatusCode(500));
-                self.with_notifier(now, out, |notifier, ctx| {
-                    notifier.answered(ctx, subscription, key, status);
-                });
-            }
+            Owner::Message { parcel } => self.with_courier(now, out, |courier, ctx| {
+                courier.answered(ctx, parcel, status);
+            }),
+            Owner::Notify { subscription } => self.with_notifier(now, out, |notifier, ctx| {
+                notifier.answered(ctx, subscription, key, status);
+            }),
             Owner::Trunk(errand) => self.with_trunks(now, out, |trunks, ctx| {
                 trunks.answered(ctx, key, &errand, Some(response));
             }),

@@ -9,7 +9,7 @@ use sdp::Sdp;
 use sip::transaction::GIVE_UP;
 use sip::{ClientKey, Dialog, Flow, HeaderName, Message, Method, StatusCode, Writer};
 
-use super::divert::{Vain, put_history};
+use super::divert::{Diversion, Vain, put_history};
 use super::hunt::{Outward, Progress};
 use super::leg::{Leg, Party, put_capabilities};
 use super::progress::News;
@@ -218,9 +218,8 @@ impl Call {
         let Some(fork) = self.forks.get_mut(index) else {
             return;
         };
-        let towards = fork.towards;
         let mut sessions = self.sessions.iter();
-        let Some(session) = sessions.find(|session| session.is_towards(towards)) else {
+        let Some(session) = sessions.find(|session| session.is_towards(fork.towards)) else {
             return;
         };
         let offer = offer.and_then(|text| Sdp::parse(text).ok());
@@ -235,18 +234,19 @@ impl Call {
         }
         let contact = fork.leg.contact(ctx);
         let owner = Owner::Fork { call: self.id };
-        let (diversions, intercom) = (&self.diversions, self.intercom);
-        let (number, flow) = (fork.leg.party.number.clone(), fork.leg.dialog.flow);
-        let host = host_of(ctx.config.network.signalling_address(&flow).ip());
+        let network = &ctx.config.network;
+        let host = host_of(network.signalling_address(&fork.leg.dialog.flow).ip());
         let transfer = self.transfer.as_ref();
         let wishes = Wishes {
             interval: fork.interval,
             min_se: ctx.config.calls.min_session_expires.as_secs(),
             replaces: fork.replaces.as_deref(),
             referred_by: transfer.and_then(|transfer| transfer.referred_by.as_deref()),
+            history: (&self.diversions, &fork.leg.party.number),
+            intercom: self.intercom,
+            caller: request,
         };
-        let cnonce = ctx.mint.token();
-        let unix = ctx.clock.unix(ctx.now).0;
+        let (cnonce, unix) = (ctx.mint.token(), ctx.clock.unix(ctx.now).0);
         let outward = fork.outward.as_deref();
         let trunk = fork.leg.trunk.as_deref_mut();
         let client = ctx.request(&mut fork.leg.dialog, Method::Invite, owner, |mut writer| {
@@ -259,13 +259,7 @@ impl Call {
                 let value = format_args!("<sip:{caller}@{host};user=phone>");
                 writer.header(HeaderName::PAssertedIdentity, value);
             }
-            wishes.put(&mut writer);
-            put_history(&mut writer, diversions, &number, &host);
-            if intercom {
-                put_intercom(&mut writer, &host);
-            } else if let Some(request) = &request {
-                pass_on(&mut writer, request);
-            }
+            wishes.put(&mut writer, &host);
             match sdp {
                 Some(sdp) => writer.body(SDP, sdp.as_bytes()),
                 None => writer.finish(),
@@ -692,17 +686,24 @@ fn pass_on(writer: &mut Writer<'_>, request: &Message<'_>) {
     }
 }
 
-/// What an INVITE wishes for the call that it begins.
+/// What an INVITE wishes for the call that it begins, and how that came about.
 struct Wishes<'a> {
     /// Seconds between two refreshes of the session (RFC 4028); 0: none.
     interval: u64,
     min_se: u64,
     replaces: Option<&'a str>,
     referred_by: Option<&'a str>,
+    /// By whom the call was diverted, and to which number.
+    history: (&'a [Diversion], &'a str),
+    /// The phone is to answer by itself.
+    intercom: bool,
+    /// The caller's INVITE.
+    caller: Option<&'a Message<'a>>,
 }
 
 impl Wishes<'_> {
-    fn put(&self, writer: &mut Writer<'_>) {
+    /// Writes it; our address is `host`.
+    fn put(&self, writer: &mut Writer<'_>, host: &str) {
         if self.interval > 0 {
             writer
                 .header(HeaderName::SessionExpires, self.interval)
@@ -713,6 +714,13 @@ impl Wishes<'_> {
         }
         if let Some(referred_by) = self.referred_by {
             writer.header(HeaderName::ReferredBy, referred_by);
+        }
+        let (diversions, number) = self.history;
+        put_history(writer, diversions, number, host);
+        if self.intercom {
+            put_intercom(writer, host);
+        } else if let Some(caller) = self.caller {
+            pass_on(writer, caller);
         }
     }
 }

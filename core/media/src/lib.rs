@@ -30,7 +30,7 @@
 //! - `relay`: the packet path; `latch`: whose packets are accepted; `protection`: SRTP.
 //! - `shortcuts`: streams that pass in the kernel.
 //! - `convert`: payload types and codecs that differ between the sides.
-//! - `room`: conference rooms.
+//! - `room`: conference rooms; [`playout`]: what comes out of a jitter buffer as sound.
 //! - [`dtls`]: keys that are agreed on in the media path; `handshakes`: when; `certificate`: ours.
 //! - `quality`: how good it sounds; `alarms`: what is wrong with it.
 //! - `digits`: keys that parties press; `ear`: those that come as tones; `dialing`: those that we press.
@@ -67,6 +67,7 @@ mod mailbox;
 mod pace;
 mod plane;
 mod player;
+pub mod playout;
 mod ports;
 mod prompt;
 mod protection;

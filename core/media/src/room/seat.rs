@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use codec::mix::{self, Activity};
 use codec::resample::Resampler;
-use codec::{Codec, Decoder, Parameters, stretch};
-use rtp::jitter_buffer::{self, JitterBuffer, Pace, Playout};
+use codec::{Codec, Decoder, Parameters};
+use rtp::jitter_buffer::{self, JitterBuffer, Playout};
 use rtp::{AudioLevel, Contributor, Header, Packet};
 
 use super::claims::Claims;
@@ -14,7 +14,7 @@ use super::name::Dictation;
 use super::{Participant, TURNS};
 use crate::encoder::Manner;
 use crate::sound::Clip;
-use crate::{Format, Payload, PayloadKind};
+use crate::{Format, Payload, PayloadKind, playout};
 
 /// What a leg has while it is in a room.
 #[derive(Debug)]
@@ -275,29 +275,17 @@ impl Seat {
                     let rate = decoder.sample_rate();
                     return self.change_rate(rate);
                 }
-                let start = self.pcm.len();
                 if muted || payload == NOTHING {
-                    self.pcm.resize(start + samples(step).max(1), 0);
-                    return;
+                    return playout::make_up(None, None, samples(step), &mut self.pcm);
                 }
-                let is_last = decoder.codec() == Codec::Opus && payload.len() <= MOST_SILENT_OPUS;
-                decode(decoder, payload, &mut self.pcm, samples(step));
-                if is_last {
+                if playout::append(decoder, payload, pace, samples(step), &mut self.pcm) {
                     self.buffer.pause();
                 }
-                adapt(&mut self.pcm, start, rate, pace);
             }
             Playout::Lost { ticks, next } => {
-                let start = self.pcm.len();
-                self.pcm.resize(start + samples(ticks).max(1), 0);
-                let lost = &mut self.pcm[start..];
                 // The codec that spoke last goes on.
-                if let Some(decoder) = last_decoder(&mut self.ears, rate).filter(|_| !muted) {
-                    match next {
-                        Some(next) => decoder.recover(next, lost),
-                        None => decoder.conceal(lost),
-                    };
-                }
+                let decoder = last_decoder(&mut self.ears, rate).filter(|_| !muted);
+                playout::make_up(decoder, next, samples(ticks), &mut self.pcm);
             }
             Playout::Silence => {
                 let turn = self.turn();
@@ -378,31 +366,6 @@ fn last_decoder(ears: &mut [Ear], rate: u32) -> Option<&mut Decoder> {
     made.find(|decoder| decoder.sample_rate() == rate)
 }
 
-/// Appends what a packet says; if that cannot be decoded, what may have been said in `expected`
-/// samples.
-fn decode(decoder: &mut Decoder, payload: &[u8], pcm: &mut Vec<i16>, expected: usize) {
-    let start = pcm.len();
-    pcm.resize(start + decoder.most_samples(payload), 0);
-    match decoder.decode(payload, &mut pcm[start..]) {
-        Ok(samples) => pcm.truncate(start + samples),
-        Err(_) => {
-            let most = decoder.sample_rate() as usize / 1000 * MOST_PACKET_MS;
-            pcm.resize(start + expected.clamp(1, most), 0);
-            let concealed = decoder.conceal(&mut pcm[start..]).max(1);
-            pcm.truncate(start + concealed);
-        }
-    }
-}
-
-/// Brings the delay nearer to what it should be.
-fn adapt(pcm: &mut Vec<i16>, start: usize, rate: u32, pace: Pace) {
-    match pace {
-        Pace::Steady => {}
-        Pace::Faster => _ = stretch::shorten(pcm, start, rate),
-        Pace::Slower => _ = stretch::lengthen(pcm, start, rate),
-    }
-}
-
 /// Octets that hold a third of a second and more.
 fn octets(codec: Codec) -> usize {
     match codec {
@@ -417,12 +380,8 @@ fn octets(codec: Codec) -> usize {
 const BETWEEN_SSRCS_MS: u64 = 1000;
 /// The payload of a packet that is not worth decoding.
 const NOTHING: &[u8] = &[];
-/// The longest packet, in milliseconds.
-const MOST_PACKET_MS: usize = 120;
 /// The most sound that waits between decoder and mixer: a packet, its stretching, and the rest of one.
 const MOST_WAITING_MS: usize = 160;
-/// Opus packets of this length say that nothing follows (RFC 7587 §3.1.3).
-const MOST_SILENT_OPUS: usize = 2;
 /// By how many decibels another speaker has to be louder to be heard instead.
 const PREFERENCE: f32 = 6.0;
 

@@ -1,8 +1,9 @@
 //! What is heard, in order and at its pace.
 
-use codec::{Codec, Decoder, stretch};
+use codec::{Codec, Decoder};
+use media::playout::{self, MOST_PACKET_MS};
 use rtp::Packet;
-use rtp::jitter_buffer::{Config, JitterBuffer, Pace, Playout as Next};
+use rtp::jitter_buffer::{Config, JitterBuffer, Playout as Next};
 
 /// Packets between the network and whoever listens to them as time goes on.
 #[derive(Debug)]
@@ -47,9 +48,9 @@ impl Playout {
         pcm.extend(self.left.drain(..turn));
     }
 
-    /// Decodes the next packet, or makes up for it: at least one sample.
+    /// Decodes the next packet, or makes up for it.
     fn take(&mut self, decoder: &mut Decoder, now_ms: u64, turn: usize) {
-        let (rate, clock, start) = (self.rate, self.codec.clock(), self.left.len());
+        let (rate, clock) = (self.rate, self.codec.clock());
         let samples = |ticks: u32| {
             let samples = u64::from(ticks) * u64::from(rate) / u64::from(clock.max(1));
             (samples as usize).clamp(1, rate as usize / 1000 * MOST_PACKET_MS)
@@ -57,40 +58,17 @@ impl Playout {
         let step = self.buffer.packet_ticks();
         match self.buffer.take(now_ms) {
             Next::Packet { payload, pace, .. } => {
-                let most = rate as usize / 1000 * MOST_PACKET_MS;
-                self.left.resize(start + most, 0);
-                let decoded = match decoder.decode(payload, &mut self.left[start..]) {
-                    Ok(decoded) => decoded,
-                    Err(_) => decoder.conceal(&mut self.left[start..start + samples(step)]),
-                };
-                self.left.truncate(start + decoded.max(1));
-                let is_last = self.codec == Codec::Opus && payload.len() <= MOST_SILENT_OPUS;
-                if is_last {
+                if playout::append(decoder, payload, pace, samples(step), &mut self.left) {
                     self.buffer.pause();
-                }
-                match pace {
-                    Pace::Steady => {}
-                    Pace::Faster => _ = stretch::shorten(&mut self.left, start, rate),
-                    Pace::Slower => _ = stretch::lengthen(&mut self.left, start, rate),
                 }
             }
             Next::Lost { ticks, next } => {
-                self.left.resize(start + samples(ticks), 0);
-                let lost = &mut self.left[start..];
-                match next {
-                    Some(next) => decoder.recover(next, lost),
-                    None => decoder.conceal(lost),
-                };
+                playout::make_up(Some(decoder), next, samples(ticks), &mut self.left);
             }
             Next::Silence => self.left.resize(turn, 0),
         }
     }
 }
-
-/// The longest packet, in milliseconds.
-const MOST_PACKET_MS: usize = 120;
-/// A packet of Opus that is no longer says that nothing follows for a while (RFC 7587 §3.1.3).
-const MOST_SILENT_OPUS: usize = 2;
 
 #[cfg(test)]
 mod tests {

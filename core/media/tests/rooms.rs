@@ -54,6 +54,12 @@ impl Member {
         Self::new(world, host, tone, codec).join(world, Participant::default())
     }
 
+    /// One for each tone.
+    fn all(world: &mut World, tones: &[f32], codec: (Codec, u8)) -> Vec<Self> {
+        let seated = |tone: &f32| Self::seated(world, V4, *tone, codec);
+        tones.iter().map(seated).collect()
+    }
+
     fn of(world: &mut World, talker: Talker, tone: f32) -> Self {
         let host = talker.phone.host();
         let call = world.allocate([Some(host), None], 1).unwrap();
@@ -130,9 +136,14 @@ impl Member {
 fn converse(members: &mut [Member], turns: u32) {
     for _ in 0..turns {
         members.iter_mut().for_each(Member::speak);
-        members
-            .iter_mut()
-            .for_each(|member| _ = member.talker.hear());
+        listen(members);
+    }
+}
+
+/// All hear what comes next.
+fn listen(members: &mut [Member]) {
+    for member in members {
+        member.talker.hear();
     }
 }
 
@@ -179,10 +190,7 @@ fn each_hears_all_others_and_not_itself_whatever_the_codec() {
 #[test]
 fn a_room_spreads_over_workers() {
     let mut world = world(2);
-    let mut members: Vec<Member> = TONES
-        .into_iter()
-        .map(|tone| Member::seated(&mut world, V4, tone, (Codec::Pcmu, 0)))
-        .collect();
+    let mut members = Member::all(&mut world, &TONES, (Codec::Pcmu, 0));
     // Pairs of ports are dealt out to the workers in turn.
     let worker = |member: &Member| member.call.rtp(Side::Caller, 0).port() / 2 % 2;
     assert!(members.iter().any(|m| worker(m) == 0));
@@ -229,10 +237,7 @@ fn packets_of_any_length_and_keys_of_ones_own() {
 #[test]
 fn who_is_muted_is_not_heard_and_who_is_deaf_does_not_hear() {
     let mut world = world(1);
-    let mut members: Vec<Member> = TONES[..3]
-        .iter()
-        .map(|tone| Member::seated(&mut world, V4, *tone, (Codec::G722, 9)))
-        .collect();
+    let mut members = Member::all(&mut world, &TONES[..3], (Codec::G722, 9));
     converse(&mut members, 40);
     assert_mix_minus(&members);
 
@@ -271,10 +276,7 @@ fn who_is_muted_is_not_heard_and_who_is_deaf_does_not_hear() {
 #[test]
 fn who_leaves_is_gone_and_may_come_back() {
     let mut world = world(1);
-    let mut members: Vec<Member> = TONES[..3]
-        .iter()
-        .map(|tone| Member::seated(&mut world, V4, *tone, (Codec::Pcma, 8)))
-        .collect();
+    let mut members = Member::all(&mut world, &TONES[..3], (Codec::Pcma, 8));
     converse(&mut members, 30);
     let last = members.pop().unwrap();
     world.submit(Command::Leave {
@@ -392,9 +394,7 @@ fn losses_and_disorder_are_made_up_for() {
                 member.talker.phone.rtp.send_to(&late, to).unwrap();
             }
         }
-        members
-            .iter_mut()
-            .for_each(|member| _ = member.talker.hear());
+        listen(&mut members);
     }
     assert_mix_minus(&members);
 }
@@ -402,10 +402,7 @@ fn losses_and_disorder_are_made_up_for() {
 #[test]
 fn who_speaks_is_told() {
     let mut world = world(2);
-    let mut members: Vec<Member> = TONES[..2]
-        .iter()
-        .map(|tone| Member::seated(&mut world, V4, *tone, (Codec::Pcmu, 0)))
-        .collect();
+    let mut members = Member::all(&mut world, &TONES[..2], (Codec::Pcmu, 0));
     let sessions: Vec<SessionId> = members.iter().map(Member::session).collect();
     let told = |(session, ssrc): (SessionId, u32), talking| {
         move |event: &Event| match event {
@@ -425,17 +422,13 @@ fn who_speaks_is_told() {
     for at in [0, 1] {
         for _ in 0..60 {
             members[at].speak();
-            members
-                .iter_mut()
-                .for_each(|member| _ = member.talker.hear());
+            listen(&mut members);
         }
         world.event(told((sessions[at], members[at].talker.phone.ssrc), true));
         world.event(leads(sessions[at]));
         // The other one's turn: this one falls silent.
         for _ in 0..40 {
-            members
-                .iter_mut()
-                .for_each(|member| _ = member.talker.hear());
+            listen(&mut members);
         }
         world.event(told((sessions[at], members[at].talker.phone.ssrc), false));
     }

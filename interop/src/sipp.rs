@@ -7,9 +7,34 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::Server;
 use crate::lab::Lab;
 use crate::process::Process;
 use crate::wait::until;
+
+/// Registers a phone of 1002 and leaves it to a scenario; also returns its port.
+///
+/// # Errors
+/// When the registration fails, or the scenario does not start.
+pub fn phone(lab: &mut Lab, server: &Server, scenario: &str) -> Result<(Running, u16)> {
+    let password = server.password("1002")?;
+    let registration = lab
+        .sipp("register.xml")?
+        .to(server.sip())
+        .user("1002", &password)?;
+    let port = registration.port();
+    registration.run()?;
+    Ok((lab.sipp(scenario)?.at(port).start()?, port))
+}
+
+/// 1001 calls `number` in a scenario.
+///
+/// # Errors
+/// When the scenario does not start.
+pub fn call(lab: &mut Lab, server: &Server, scenario: &str, number: &str) -> Result<Running> {
+    let call = lab.sipp(scenario)?.to(server.sip()).numbers([number])?;
+    call.auth("1001", &server.password("1001")?).start()
+}
 
 /// One run of one scenario.
 #[derive(Debug)]

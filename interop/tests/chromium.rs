@@ -212,20 +212,26 @@ fn rfc8829_5_3_browsers_hear_and_see_each_other() -> Result<()> {
         for browser in [&mut alice, &mut bob] {
             browser.sees(20.0)?;
         }
-        alice.give("hold", json!({}))?;
-        bob.event("hold")?;
-        bob.finds_silence()?;
-        alice.give("resume", json!({}))?;
-        bob.event("unhold")?;
-        bob.finds_tone(440.0)?;
-        alice.finds_tone(1000.0)?;
-        for browser in [&mut alice, &mut bob] {
-            let before = browser.inbound("video")?.frames;
-            browser.sees(before + 20.0)?;
-        }
-        bob.give("hangup", json!({}))?;
-        alice.event("ended").map(drop)
+        holds_and_goes_on(&mut alice, &mut bob)
     })
+}
+
+/// `alice`, whose tone is 440 Hz, puts the other one on hold and fetches it back; then they hear and see each other
+/// again, until `bob` hangs up.
+fn holds_and_goes_on(alice: &mut Chromium, bob: &mut Chromium) -> Result<()> {
+    alice.give("hold", json!({}))?;
+    bob.event("hold")?;
+    bob.finds_silence()?;
+    alice.give("resume", json!({}))?;
+    bob.event("unhold")?;
+    bob.finds_tone(440.0)?;
+    alice.finds_tone(1000.0)?;
+    for browser in [&mut *alice, &mut *bob] {
+        let before = browser.inbound("video")?.frames;
+        browser.sees(before + 20.0)?;
+    }
+    bob.give("hangup", json!({}))?;
+    alice.event("ended").map(drop)
 }
 
 /// Three browsers in a room: who is heard is seen, by those who speak too.
@@ -265,11 +271,7 @@ fn rfc7741_4_2_browsers_in_a_room_see_who_speaks() -> Result<()> {
             let before = browser.inbound("video")?.frames;
             browser.sees(before + 20.0)?;
         }
-        for browser in &mut browsers {
-            browser.give("hangup", json!({}))?;
-            browser.event("ended")?;
-        }
-        Ok(())
+        all_leave(&mut browsers)
     })
 }
 
@@ -303,12 +305,16 @@ fn rfc3550_7_1_pages_show_who_speaks_in_a_room_and_how_loud() -> Result<()> {
         browsers[1].shows_speakers(&[first, third])?;
         browsers[2].shows_speakers(&[first])?;
         ensure!(second != first && second != third);
-        for browser in &mut browsers {
-            browser.give("hangup", json!({}))?;
-            browser.event("ended")?;
-        }
-        Ok(())
+        all_leave(&mut browsers)
     })
+}
+
+fn all_leave(browsers: &mut [Chromium]) -> Result<()> {
+    for browser in browsers {
+        browser.give("hangup", json!({}))?;
+        browser.event("ended")?;
+    }
+    Ok(())
 }
 
 /// The tone and the hue of each of three browsers.
@@ -333,19 +339,7 @@ fn rfc9143_7_2_1_browsers_with_one_port_for_all_hear_and_see_each_other() -> Res
             browser.sees(20.0)?;
             ensure!(browser.transports()? == 1, "there is more than one port");
         }
-        alice.give("hold", json!({}))?;
-        bob.event("hold")?;
-        bob.finds_silence()?;
-        alice.give("resume", json!({}))?;
-        bob.event("unhold")?;
-        bob.finds_tone(440.0)?;
-        alice.finds_tone(1000.0)?;
-        for browser in [&mut alice, &mut bob] {
-            let before = browser.inbound("video")?.frames;
-            browser.sees(before + 20.0)?;
-        }
-        bob.give("hangup", json!({}))?;
-        alice.event("ended").map(drop)
+        holds_and_goes_on(&mut alice, &mut bob)
     })
 }
 

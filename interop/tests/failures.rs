@@ -1,8 +1,8 @@
 //! Calls that fail, and messages that come twice or never; each scenario is a file of its own.
 
 use anyhow::{Result, ensure};
-use interop::sipp::Running;
-use interop::{Lab, Server, peer};
+use interop::sipp::{Running, call, phone};
+use interop::{Lab, peer};
 
 #[test]
 fn a_wrong_password_is_refused() -> Result<()> {
@@ -158,23 +158,6 @@ fn between(name: &str, calling: &str, called: &str) -> Result<()> {
         callee.finish()?;
         server.settles()
     })
-}
-
-/// Registers a phone of 1002 and leaves it to a scenario; also returns its port.
-fn phone(lab: &mut Lab, server: &Server, scenario: &str) -> Result<(Running, u16)> {
-    let password = server.password("1002")?;
-    let registration = lab
-        .sipp("register.xml")?
-        .to(server.sip())
-        .user("1002", &password)?;
-    let port = registration.port();
-    registration.run()?;
-    Ok((lab.sipp(scenario)?.at(port).start()?, port))
-}
-
-/// 1001 calls `number` in a scenario.
-fn call(lab: &mut Lab, server: &Server, scenario: &str, number: &str) -> Result<Running> {
-    caller(lab, scenario, number, &server.password("1001")?)
 }
 
 fn caller(lab: &mut Lab, scenario: &str, number: &str, password: &str) -> Result<Running> {

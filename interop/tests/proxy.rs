@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
-use interop::sipp::Running;
+use interop::sipp::{call, phone};
 use interop::{Lab, Server, peer};
 
 #[test]
@@ -140,24 +140,6 @@ fn between(name: &str, calling: &str, called: &str) -> Result<()> {
         callee.finish()?;
         server.settles()
     })
-}
-
-/// Registers a phone of 1002 and leaves it to a scenario; also returns its port.
-fn phone(lab: &mut Lab, server: &Server, scenario: &str) -> Result<(Running, u16)> {
-    let password = server.password("1002")?;
-    let registration = lab
-        .sipp("register.xml")?
-        .to(server.sip())
-        .user("1002", &password)?;
-    let port = registration.port();
-    registration.run()?;
-    Ok((lab.sipp(scenario)?.at(port).start()?, port))
-}
-
-/// 1001 calls `number` in a scenario.
-fn call(lab: &mut Lab, server: &Server, scenario: &str, number: &str) -> Result<Running> {
-    let call = lab.sipp(scenario)?.to(server.sip()).numbers([number])?;
-    call.auth("1001", &server.password("1001")?).start()
 }
 
 /// The media port in one line of the trace.

@@ -119,13 +119,7 @@ fn one_that_encrypts_and_one_with_another_codec_hear_each_other() -> Result<()> 
 
         alice.dial("1002")?;
         alice.event("CALL_ESTABLISHED")?;
-        alice.hear(3.0)?;
-        bob.hear(3.0)?;
-        alice.hang_up()?;
-        bob.event("CALL_CLOSED")?;
-
-        alice.heard()?.ensure_tone(1000.0, 3.0)?;
-        bob.heard()?.ensure_tone(440.0, 3.0)?;
+        talk(&mut alice, &mut bob)?;
         server.settles()
     })
 }
@@ -164,50 +158,36 @@ fn dtls_call(name: &str, encryption: [&str; 2]) -> Result<()> {
         bob.event("CALL_INCOMING")?;
         bob.accept()?;
         alice.event("CALL_ESTABLISHED")?;
-        alice.hear(3.0)?;
-        bob.hear(3.0)?;
-        alice.hang_up()?;
-        bob.event("CALL_CLOSED")?;
-
-        alice.heard()?.ensure_tone(1000.0, 3.0)?;
-        bob.heard()?.ensure_tone(440.0, 3.0)?;
+        talk(&mut alice, &mut bob)?;
         server.settles()
     })
 }
 
 #[test]
 fn a_phone_that_encrypts_hears_the_server_s_tone() -> Result<()> {
-    Lab::run("srtp-tone", &[peer::BARESIP], |lab| {
-        let server = lab.server()?;
-        let password = server.password("1001")?;
-        let mut alice = Account::new("1001", &password, server.sip());
-        alice.encryption = "srtp-mand";
-        let mut alice = Baresip::register(lab, &alice)?;
-
-        alice.dial("601")?;
-        alice.event("CALL_ESTABLISHED")?;
-        alice.hear(3.0)?;
-        alice.hang_up()?;
-
-        alice.heard()?.ensure_tone(1004.0, 3.0)?;
-        server.settles()
-    })
+    tone_call("srtp-tone", "srtp-mand")
 }
 
 /// Its certificate is RSA.
 #[test]
 fn rfc5763_5_a_phone_with_dtls_hears_the_server_s_tone() -> Result<()> {
-    Lab::run("dtls-tone", &[peer::BARESIP], |lab| {
+    tone_call("dtls-tone", "dtls_srtp")
+}
+
+/// A phone with this encryption calls the server's tone.
+fn tone_call(name: &str, encryption: &str) -> Result<()> {
+    Lab::run(name, &[peer::BARESIP], |lab| {
         let server = lab.server()?;
         let password = server.password("1001")?;
         let mut alice = Account::new("1001", &password, server.sip());
-        alice.encryption = "dtls_srtp";
+        alice.encryption = encryption;
         let mut alice = Baresip::register(lab, &alice)?;
 
         alice.dial("601")?;
         alice.event("CALL_ESTABLISHED")?;
         alice.hear(3.0)?;
         alice.hang_up()?;
+
         alice.heard()?.ensure_tone(1004.0, 3.0)?;
         server.settles()
     })
@@ -230,13 +210,18 @@ fn rfc3261_21_4_26_a_phone_that_refuses_plain_rtp_is_offered_srtp() -> Result<()
 
         alice.dial("1002")?;
         alice.event("CALL_ESTABLISHED")?;
-        alice.hear(3.0)?;
-        bob.hear(3.0)?;
-        alice.hang_up()?;
-        bob.event("CALL_CLOSED")?;
-
-        alice.heard()?.ensure_tone(1000.0, 3.0)?;
-        bob.heard()?.ensure_tone(440.0, 3.0)?;
+        talk(&mut alice, &mut bob)?;
         server.settles()
     })
+}
+
+/// In a call that has begun each hears the other's tone, 440 Hz of `alice` and 1000 Hz of `bob`, until `alice` hangs up.
+fn talk(alice: &mut Baresip, bob: &mut Baresip) -> Result<()> {
+    alice.hear(3.0)?;
+    bob.hear(3.0)?;
+    alice.hang_up()?;
+    bob.event("CALL_CLOSED")?;
+
+    alice.heard()?.ensure_tone(1000.0, 3.0)?;
+    bob.heard()?.ensure_tone(440.0, 3.0)
 }

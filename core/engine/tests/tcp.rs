@@ -20,6 +20,11 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
+fn ask(stream: &mut TcpStream, method: &str, call: &str, cseq: u32) {
+    let request = request(method, call, cseq);
+    stream.write_all(request.as_bytes()).unwrap();
+}
+
 /// Reads one message without a body.
 fn answer(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
@@ -132,18 +137,14 @@ fn silent_connections_end_and_proven_ones_stay_longer() {
         ..Limits::default()
     });
     let mut proven = connect(rig.address(0));
-    proven
-        .write_all(request("OPTIONS", "a", 1).as_bytes())
-        .unwrap();
+    ask(&mut proven, "OPTIONS", "a", 1);
     answer(&mut proven);
     let mut silent = connect(rig.address(0));
     let mut ping = connect(rig.address(0));
     ping.write_all(b"\r\n\r\n").unwrap();
     assert!(is_closed(&mut silent));
     assert!(is_closed(&mut ping));
-    proven
-        .write_all(request("OPTIONS", "a", 2).as_bytes())
-        .unwrap();
+    ask(&mut proven, "OPTIONS", "a", 2);
     assert!(answer(&mut proven).contains("CSeq: 2 "));
 }
 
@@ -189,9 +190,7 @@ fn malformed_requests_are_refused_and_the_connection_stays() {
     let text = request("OPTIONS", "a", 1).replace("CSeq: 1 OPTIONS", "CSeq: 1 BYE");
     stream.write_all(text.as_bytes()).unwrap();
     assert!(answer(&mut stream).starts_with("SIP/2.0 400 "));
-    stream
-        .write_all(request("OPTIONS", "a", 2).as_bytes())
-        .unwrap();
+    ask(&mut stream, "OPTIONS", "a", 2);
     assert!(answer(&mut stream).starts_with("SIP/2.0 200 "));
 }
 
@@ -205,16 +204,12 @@ fn too_many_connections_of_one_peer_are_refused() {
     rig.await_count(Counter::Accepted, 3);
     let mut fourth = connect(rig.address(0));
     assert!(is_closed(&mut fourth));
-    streams[0]
-        .write_all(request("OPTIONS", "a", 1).as_bytes())
-        .unwrap();
+    ask(&mut streams[0], "OPTIONS", "a", 1);
     assert!(answer(&mut streams[0]).starts_with("SIP/2.0 200 "));
     drop(streams);
     rig.await_count(Counter::Closed, 3);
     let mut fifth = connect(rig.address(0));
-    fifth
-        .write_all(request("OPTIONS", "a", 2).as_bytes())
-        .unwrap();
+    ask(&mut fifth, "OPTIONS", "a", 2);
     assert!(answer(&mut fifth).starts_with("SIP/2.0 200 "));
 }
 
@@ -230,23 +225,17 @@ fn silent_connections_make_room_for_others() {
         Services::none(),
     );
     let mut proven = connect(rig.address(0));
-    proven
-        .write_all(request("OPTIONS", "a", 1).as_bytes())
-        .unwrap();
+    ask(&mut proven, "OPTIONS", "a", 1);
     answer(&mut proven);
     let mut oldest = connect(rig.address(0));
     rig.await_count(Counter::Accepted, 2);
     let _silent = connect(rig.address(0));
     rig.await_count(Counter::Accepted, 3);
     let mut newest = connect(rig.address(0));
-    newest
-        .write_all(request("OPTIONS", "a", 2).as_bytes())
-        .unwrap();
+    ask(&mut newest, "OPTIONS", "a", 2);
     assert!(answer(&mut newest).starts_with("SIP/2.0 200 "));
     assert!(is_closed(&mut oldest));
-    proven
-        .write_all(request("OPTIONS", "a", 3).as_bytes())
-        .unwrap();
+    ask(&mut proven, "OPTIONS", "a", 3);
     assert!(answer(&mut proven).starts_with("SIP/2.0 200 "));
 }
 
@@ -272,9 +261,7 @@ fn requests_to_one_address_share_one_connection_whichever_slot_sends_them() {
     assert_eq!(numbers, (0..40).collect::<Vec<_>>());
     assert_eq!(rig.count(Counter::Connected), 1);
     // What comes back on it arrives with its connection.
-    stream
-        .write_all(request("OPTIONS", "back", 1).as_bytes())
-        .unwrap();
+    ask(&mut stream, "OPTIONS", "back", 1);
     answer(&mut stream);
     let report = rig.report_that(|report| matches!(report.seen, Seen::Message { .. }));
     assert!(message_flow(&report).connection.is_some());
@@ -284,9 +271,7 @@ fn requests_to_one_address_share_one_connection_whichever_slot_sends_them() {
 fn a_peer_is_reached_over_the_connection_that_it_made() {
     let rig = Rig::new(&["tcp:127.0.0.1:0"], 2);
     let mut stream = connect(rig.address(0));
-    stream
-        .write_all(request("INFO", "a", 1).as_bytes())
-        .unwrap();
+    ask(&mut stream, "INFO", "a", 1);
     let way = message_flow(&rig.report());
     let by_address = Flow {
         connection: None,
@@ -307,9 +292,7 @@ fn a_peer_is_reached_over_the_connection_that_it_made() {
 fn an_id_of_an_earlier_process_leads_to_the_right_peer_or_nowhere() {
     let rig = Rig::new(&["tcp:127.0.0.1:0"], 2);
     let mut stream = connect(rig.address(0));
-    stream
-        .write_all(request("INFO", "a", 1).as_bytes())
-        .unwrap();
+    ask(&mut stream, "INFO", "a", 1);
     let way = message_flow(&rig.report());
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let remote = other.local_addr().unwrap();
@@ -333,9 +316,7 @@ fn an_id_of_an_earlier_process_leads_to_the_right_peer_or_nowhere() {
     let (mut made, _) = other.accept().unwrap();
     made.set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(answer(&mut made).starts_with("OPTIONS "));
-    stream
-        .write_all(request("OPTIONS", "c", 9).as_bytes())
-        .unwrap();
+    ask(&mut stream, "OPTIONS", "c", 9);
     assert!(answer(&mut stream).contains("CSeq: 9 "));
 }
 
@@ -381,9 +362,7 @@ fn a_connection_that_is_never_made_is_reported_in_time() {
 fn slots_learn_that_a_connection_they_used_is_gone() {
     let rig = Rig::new(&["tcp:127.0.0.1:0"], 2);
     let mut stream = connect(rig.address(0));
-    stream
-        .write_all(request("INFO", "a", 1).as_bytes())
-        .unwrap();
+    ask(&mut stream, "INFO", "a", 1);
     let way = message_flow(&rig.report());
     for slot in [10, 11] {
         rig.command(slot, Command::Send(way, request("OPTIONS", "b", 1)));
@@ -407,9 +386,7 @@ fn a_peer_that_does_not_read_is_cut_off() {
         ..Limits::default()
     });
     let mut stream = connect(rig.address(0));
-    stream
-        .write_all(request("INFO", "a", 1).as_bytes())
-        .unwrap();
+    ask(&mut stream, "INFO", "a", 1);
     let way = message_flow(&rig.report());
     let text = request("OPTIONS", "b", 1).replace(
         "\r\n\r\n",
@@ -441,9 +418,7 @@ fn a_thousand_idle_connections_hinder_nobody() {
     let _idle: Vec<TcpStream> = (0..1000).map(|_| connect(rig.address(0))).collect();
     rig.await_count(Counter::Accepted, 1000);
     let mut stream = connect(rig.address(0));
-    stream
-        .write_all(request("OPTIONS", "a", 1).as_bytes())
-        .unwrap();
+    ask(&mut stream, "OPTIONS", "a", 1);
     assert!(answer(&mut stream).starts_with("SIP/2.0 200 "));
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Pace {
     urgent: u32,
     /// How far apart looks are, if packets are to gather.
     period: Option<Duration>,
+    /// The last look did not find an end: what waits is to be handled without a rest.
+    behind: bool,
 }
 
 impl Pace {
@@ -29,12 +31,14 @@ impl Pace {
             packets: 0,
             urgent: 0,
             period: None,
+            behind: false,
         }
     }
 
-    /// Notes a look at the sockets at `now` that found so many packets, of which so many are `urgent`.
-    pub(crate) fn note(&mut self, packets: usize, urgent: u32, now: Instant) {
-        self.looked = now;
+    /// Notes a look at the sockets at `now` that found so many packets, of which so many are `urgent`, and
+    /// whether it was `full`, so that more may wait.
+    pub(crate) fn note(&mut self, packets: usize, urgent: u32, full: bool, now: Instant) {
+        (self.looked, self.behind) = (now, full);
         self.packets = self.packets.saturating_add(packets as u32);
         self.urgent = self.urgent.saturating_add(urgent);
         let span = now.saturating_duration_since(self.since);
@@ -59,7 +63,7 @@ impl Pace {
         due: impl FnOnce() -> Option<Instant>,
         now: Instant,
     ) -> Option<Duration> {
-        let period = self.period?;
+        let period = self.period.filter(|_| !self.behind)?;
         let mut until = self.looked + period;
         if period > MAX_PERIOD {
             until = due().map_or(until, |due| until.min(due));
@@ -86,7 +90,7 @@ mod tests {
         let mut pace = Pace::new(now);
         for _ in 0..50 {
             now += MAX_PERIOD;
-            pace.note(packets, urgent, now);
+            pace.note(packets, urgent, false, now);
         }
         (pace, now)
     }
@@ -114,9 +118,18 @@ mod tests {
     }
 
     #[test]
+    fn who_is_behind_does_not_rest() {
+        let (mut pace, now) = after(32, 32);
+        pace.note(256, 256, true, now);
+        assert_eq!(pace.pause(|| None, now), None);
+        pace.note(32, 32, false, now);
+        assert_eq!(pace.pause(|| None, now), Some(MAX_PERIOD / 2));
+    }
+
+    #[test]
     fn a_burst_that_ends_is_forgotten() {
         let (mut pace, now) = after(10, 10);
-        pace.note(1, 1, now + Duration::from_secs(1));
+        pace.note(1, 1, false, now + Duration::from_secs(1));
         assert_eq!(pace.pause(|| None, now + Duration::from_secs(1)), None);
     }
 
@@ -129,7 +142,7 @@ mod tests {
         assert_eq!(pace.pause(|| Some(turn), now), Some(rest));
         assert_eq!(pace.pause(|| Some(turn), turn), None);
         // Somebody speaks to one other party: who waits for that waits no longer than ever.
-        (1..=16).for_each(|ms| pace.note(2, 1, now + MAX_PERIOD * ms));
+        (1..=16).for_each(|ms| pace.note(2, 1, false, now + MAX_PERIOD * ms));
         assert_eq!(pace.pause(|| None, now + MAX_PERIOD * 16), None);
     }
 }

@@ -128,9 +128,10 @@ impl Worker {
         // A phone may talk as soon as it has its answer. Signalling says so here before it sends the answer, so who
         // looks at the mail after the wait knows about every packet that the wait has found.
         self.obey_mail(self.now());
+        let full = events.len() >= BATCH;
         let packets = self.read(events);
         let urgent = std::mem::take(&mut self.sessions.urgent);
-        self.pace.note(packets, urgent, Instant::now());
+        self.pace.note(packets, urgent, full, Instant::now());
     }
 
     /// Does what is due by the clock, or was left to do by commands and packets.

@@ -19,9 +19,10 @@ fuzz_target!(|text: &str| {
         assert_eq!(verdict, Freshness::Forged);
     }
     if let Ok(challenge) = Challenge::parse(text) {
-        if let Ok(again) = Challenge::parse(&challenge.to_string()) {
-            assert_eq!(again.algorithm, challenge.algorithm);
-        }
+        let written = challenge.to_string();
+        let again = Challenge::parse(&written).expect("what we write parses");
+        assert_eq!(again.opaque, challenge.opaque);
+        assert_eq!(again.algorithm, challenge.algorithm);
         answer(&challenge);
     }
 });

@@ -124,12 +124,13 @@ fn split_quoted(text: &str) -> Option<(&str, &str)> {
     Some((&text[..length - 1], &text[length..]))
 }
 
-/// How long a value without quotes is. It may hold more than a token, such as base64, but no quote.
+/// How long a value without quotes is. It may hold more than a token, such as base64, but nothing
+/// that would mean something else within quotes.
 fn bare_length(text: &str) -> Option<usize> {
     let ends = |byte| is_space(byte) || byte == b',';
     let length = text.bytes().position(ends).unwrap_or(text.len());
-    let quoted = text.as_bytes()[..length].contains(&b'"');
-    (!quoted).then_some(length)
+    let plain = |byte: &u8| !matches!(byte, b'"' | b'\\') && !byte.is_ascii_control();
+    text.as_bytes()[..length].iter().all(plain).then_some(length)
 }
 
 /// Sets a parameter that may stand once.
@@ -188,6 +189,9 @@ mod tests {
             "a b=c",
             "a=\"b\" c=d",
             "a=\"\\",
+            "a=b\\",
+            "a=b\\c",
+            "a=b\0",
             "ä=1",
         ] {
             let text = format!("Digest {bad}");

@@ -130,7 +130,10 @@ fn bare_length(text: &str) -> Option<usize> {
     let ends = |byte| is_space(byte) || byte == b',';
     let length = text.bytes().position(ends).unwrap_or(text.len());
     let plain = |byte: &u8| !matches!(byte, b'"' | b'\\') && !byte.is_ascii_control();
-    text.as_bytes()[..length].iter().all(plain).then_some(length)
+    text.as_bytes()[..length]
+        .iter()
+        .all(plain)
+        .then_some(length)
 }
 
 /// Sets a parameter that may stand once.

@@ -3,7 +3,8 @@
 // chromium_page.js.
 //
 // Usage: chromium_phone.mjs SETTINGS, a JSON file: user, password, domain, url, hertz, modules, profile,
-// relay (address, port) if media are to go through it, and peer_connection, the configuration of that.
+// at, the address of the name in the URL if no name server knows it, relay (address, port) if media are to
+// go through it, and peer_connection, the configuration of that.
 
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -49,6 +50,9 @@ const address = await serve({
   '/jssip.js': await bundle(),
   '/page.js': readFileSync(page, 'utf8'),
 });
+const names = settings.at
+  ? [`--host-resolver-rules=MAP ${new URL(settings.url).hostname} ${settings.at}`]
+  : [];
 const context = await chromium.launchPersistentContext(settings.profile, {
   executablePath: '/usr/bin/chromium',
   headless: true,
@@ -66,6 +70,7 @@ const context = await chromium.launchPersistentContext(settings.profile, {
     '--autoplay-policy=no-user-gesture-required',
     '--use-fake-device-for-media-stream',
     '--use-fake-ui-for-media-stream',
+    ...names,
   ],
 });
 const tab = await context.newPage();

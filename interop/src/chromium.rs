@@ -2,7 +2,7 @@
 //! measured by Web Audio.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub struct Account<'a> {
     pub domain: SocketAddr,
     /// Where the WebSocket is, `wss://…`.
     pub url: &'a str,
+    /// Where the name in that leads, if no name server knows it.
+    pub at: Option<IpAddr>,
     /// Frequency of the tone that it says.
     pub hertz: f64,
     /// Where its media go instead of to the server.
@@ -77,6 +79,7 @@ impl Chromium {
             "password": account.password,
             "domain": account.domain.to_string(),
             "url": account.url,
+            "at": account.at,
             "hertz": account.hertz,
             "relay": relay.map(|at| json!({ "address": at.ip(), "port": at.port() })),
             "peer_connection": account.peer_connection,

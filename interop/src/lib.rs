@@ -28,7 +28,8 @@
 //! - [`debian`]: a small Debian system, and packages for it. - [`booted`]: the same, with systemd.
 //! - [`dns`]: a name server for names that a test makes up.
 //! - [`podman`]: the image. - [`compose`]: the compose files.
-//! - [`nginx`]: a reverse proxy.
+//! - [`nginx`]: a reverse proxy. - [`traefik`]: what the compose files say to another.
+//! - [`network`]: a network where every port is free.
 //! - [`pulse`]: a sound server.
 //! - [`kamailio`]: a provider. - [`relay`]: media relays, and a proxy that has one.
 //! - [`mod@tls`]: certificates of an authority that phones are told to trust.
@@ -56,6 +57,7 @@ pub mod kamailio;
 pub mod lab;
 pub mod libsrtp;
 pub mod linphone;
+pub mod network;
 pub mod nginx;
 pub mod peer;
 pub mod pjsua;
@@ -70,6 +72,7 @@ pub mod sipp;
 pub mod slow;
 pub mod sound;
 pub mod tls;
+pub mod traefik;
 pub mod wait;
 
 pub use bad_network::BadNetwork;
@@ -80,5 +83,6 @@ pub use jssip::JsSip;
 pub use kamailio::Kamailio;
 pub use lab::{Lab, Site};
 pub use linphone::Linphone;
+pub use network::Network;
 pub use pjsua::Pjsua;
 pub use server::Server;

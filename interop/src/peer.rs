@@ -83,6 +83,11 @@ pub const PODMAN_COMPOSE: Peer = Peer {
     program: "podman-compose-1.6.0",
     source: Source::PyPi("podman-compose==1.6.0"),
 };
+/// Compares files with schemas, among them that of the Compose Specification.
+pub const CHECK_JSONSCHEMA: Peer = Peer {
+    program: "check-jsonschema-0.39.0",
+    source: Source::PyPi("check-jsonschema==0.39.0"),
+};
 /// An ICE agent in a library for Python.
 pub const AIOICE: Peer = Peer {
     program: "aioice-0.13.0",

@@ -98,7 +98,7 @@ impl Image {
         Ok(String::from_utf8_lossy(&both).into_owned())
     }
 
-    fn ask(&self, args: &[&str]) -> Result<String> {
+    pub(crate) fn ask(&self, args: &[&str]) -> Result<String> {
         self.podman(args.iter().map(OsStr::new), "")
     }
 

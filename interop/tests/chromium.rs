@@ -465,6 +465,7 @@ impl Office<'_> {
             password: &password,
             domain: self.server.sip(),
             url: &self.url,
+            at: None,
             hertz,
             relay: None,
             peer_connection: json!({}),

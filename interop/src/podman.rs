@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::lab::Lab;
+use crate::peer;
 use crate::server::binary;
 use crate::wait::until;
 
@@ -18,6 +19,8 @@ use crate::wait::until;
 pub struct Image {
     name: String,
     settings: PathBuf,
+    /// Whether it is for another machine, so that an emulator runs the program.
+    emulated: bool,
 }
 
 /// A container of it, with a volume of its own at `/srv`.
@@ -33,19 +36,44 @@ impl Image {
     /// # Errors
     /// When it can't be made, or podman does not like it.
     pub fn load(lab: &Lab) -> Result<Self> {
+        let (image, loaded) = Self::load_archive(lab, &Self::archive(lab, "image.tar")?)?;
+        // Other tests load one of the same name.
+        image.ask(&["tag", &loaded, &image.name])?;
+        Ok(image)
+    }
+
+    /// Makes the image for arm64 with this binary and loads it; [`peer::QEMU`] is what runs it.
+    ///
+    /// # Errors
+    /// When it can't be made, or podman does not like it.
+    pub fn load_for_arm64(lab: &Lab, binary: &Path) -> Result<Self> {
+        let archive = lab.path("arm64.tar");
+        make(&archive, binary, &["--arch", "arm64"])?;
+        let (mut image, loaded) = Self::load_archive(lab, &archive)?;
+        image.emulated = true;
+        let id = image.ask(&["image", "inspect", "--format", "{{.Id}}", &loaded])?;
+        // Nobody shall find it by a name that is that of an image for this machine.
+        image.ask(&["untag", &id])?;
+        image.ask(&["tag", &id, &image.name])?;
+        Ok(image)
+    }
+
+    /// Loads an archive; returns the name that it had there, too.
+    fn load_archive(lab: &Lab, archive: &Path) -> Result<(Self, String)> {
         let settings = lab.path("containers.conf");
         fs::write(&settings, SETTINGS)?;
         // Other tests have images too, some of them in this process.
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("localhost/dialtone-test:{}-{number}", std::process::id());
-        let image = Self { name, settings };
-        let archive = Self::archive(lab, "image.tar")?;
-        let loaded = image.podman(["load", "-q", "-i"].map(OsStr::new), &archive)?;
+        let image = Self {
+            name,
+            settings,
+            emulated: false,
+        };
+        let loaded = image.podman(["load", "-q", "-i"].map(OsStr::new), archive)?;
         let loaded = loaded.rsplit("Loaded image: ").next().unwrap_or_default();
-        // Other tests load one of the same name.
-        image.ask(&["tag", loaded.trim(), &image.name])?;
-        Ok(image)
+        Ok((image, loaded.trim().to_owned()))
     }
 
     /// Makes the image's archive and returns its path.
@@ -54,11 +82,7 @@ impl Image {
     /// When it can't be made.
     pub fn archive(lab: &Lab, name: &str) -> Result<PathBuf> {
         let archive = lab.path(name);
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        command.args(["run", "-q", "-p", "xtask", "--", "image", "--binary"]);
-        command.arg(binary()?).arg("--output").arg(&archive);
-        command.current_dir(env!("CARGO_MANIFEST_DIR"));
-        done(&mut command)?;
+        make(&archive, &binary()?, &[])?;
         Ok(archive)
     }
 
@@ -82,8 +106,13 @@ impl Image {
 
     /// Waits until the health check of a container succeeds.
     pub(crate) fn becomes_healthy(&self, container: &str) -> Result<()> {
+        let emulated = [&["exec", container][..], &self.program(), &["health"]].concat();
         until("a healthy container", PATIENCE, || {
-            let checked = self.ask(&["healthcheck", "run", container]);
+            // The check in the image starts the program without an emulator.
+            let checked = match self.emulated {
+                true => self.ask(&emulated),
+                false => self.ask(&["healthcheck", "run", container]),
+            };
             Ok(checked.ok().map(drop))
         })
         .with_context(|| self.log(container).unwrap_or_default())
@@ -96,6 +125,14 @@ impl Image {
         let output = done(command.args(["logs", container]))?;
         let both = [output.stdout, output.stderr].concat();
         Ok(String::from_utf8_lossy(&both).into_owned())
+    }
+
+    /// How its program is started in a container.
+    fn program(&self) -> Vec<&'static str> {
+        match self.emulated {
+            true => vec![EMULATOR, PROGRAM],
+            false => vec![PROGRAM],
+        }
     }
 
     pub(crate) fn ask(&self, args: &[&str]) -> Result<String> {
@@ -148,7 +185,15 @@ impl<'a> Container<'a> {
         for (key, value) in own.iter().chain(settings) {
             args.push(format!("--env={key}={value}"));
         }
+        if image.emulated {
+            let volume = format!("--volume=/usr/bin/{}:{EMULATOR}:ro", peer::EMULATOR);
+            args.extend([volume, format!("--entrypoint={EMULATOR}")]);
+            args.push("--platform=linux/arm64".to_owned());
+        }
         args.push(image.name.clone());
+        if image.emulated {
+            args.extend([PROGRAM, "run"].map(str::to_owned));
+        }
         let container = Self { image, name };
         let args: Vec<_> = args.iter().map(String::as_str).collect();
         image.ask(&args)?;
@@ -185,8 +230,8 @@ impl<'a> Container<'a> {
     /// # Errors
     /// When it fails.
     pub fn exec(&self, args: &[&str]) -> Result<String> {
-        let program = ["exec", &self.name, "/usr/bin/dialtone"];
-        self.ask(&[&program, args].concat())
+        let program = self.image.program();
+        self.ask(&[&["exec", &self.name][..], &program, args].concat())
     }
 
     /// Sends it SIGTERM.
@@ -228,6 +273,15 @@ impl Drop for Container<'_> {
     }
 }
 
+/// Makes an image's archive.
+fn make(archive: &Path, binary: &Path, more: &[&str]) -> Result<()> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    command.args(["run", "-q", "-p", "xtask", "--", "image", "--binary"]);
+    command.arg(binary).arg("--output").arg(archive).args(more);
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    done(&mut command).map(drop)
+}
+
 /// The password that a first start prints for a user.
 pub(crate) fn password(log: &str, user: &str) -> Result<String> {
     let words = log.lines().find_map(|line| {
@@ -247,6 +301,10 @@ pub(crate) fn done(command: &mut Command) -> Result<Output> {
     Ok(output)
 }
 
+/// Where the image has its program.
+const PROGRAM: &str = "/usr/bin/dialtone";
+/// Where an emulator is put beside it.
+const EMULATOR: &str = "/emulator";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// For machines without systemd, and such as have small limits themselves.

@@ -196,7 +196,7 @@ fn interop() -> Result<()> {
         .run()
 }
 
-/// The binary for arm64 and its Debian package, in an emulator.
+/// The binary for arm64, its Debian package and its image, in an emulator.
 fn arm64() -> Result<()> {
     let binary = release::build_by(EMULATED, release::triple("arm64")?, release::USUAL)?;
     let program = emulated(&binary)?;
@@ -206,7 +206,8 @@ fn arm64() -> Result<()> {
         cargo(["test", "--no-fail-fast", "-p", INTEROP])
     };
     command
-        .args(["--test", "deb", "--test", "startup", "--test", "crash"])
+        .args(["--test", "deb", "--test", "image"])
+        .args(["--test", "startup", "--test", "crash"])
         .args(["--", "for_arm64", "wrong", "taken", "after_a_crash"])
         .env("DIALTONE_BIN", program)
         .env("DIALTONE_BIN_ARM64", binary)

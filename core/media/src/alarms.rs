@@ -151,12 +151,11 @@ impl Leg {
     /// Looks at an accepted packet, for what is told of the quality and of what is wrong.
     pub(crate) fn look(&mut self, datagram: &[u8], header: &Header, now: u64) {
         self.watch.go_on(now);
-        let payloads = self.remote.as_ref().map_or(&[][..], |r| r.meaning());
-        if payloads.is_empty() {
-            return;
+        if self.gist.is_meaningful {
+            let payloads = || self.remote.as_ref().map_or(&[][..], |r| r.meaning());
+            self.quality.note(header, payloads, now);
+            self.watch.note(datagram, self.quality.codec());
         }
-        self.quality.note(header, payloads, now);
-        self.watch.note(datagram, self.quality.codec());
     }
 }
 

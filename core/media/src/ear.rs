@@ -132,8 +132,7 @@ impl Ear {
 impl Leg {
     /// Whether tones of this side are to be listened to, beside those of `other`, if there is one.
     pub(crate) fn is_listened_to(&self, other: Option<&Self>) -> bool {
-        let tones = self.remote.as_ref().is_some_and(|remote| remote.keys.tones);
-        tones
+        self.gist.keys.tones
             && match other.filter(|_| self.seat.is_none() && !self.is_served()) {
                 None => true,
                 Some(other) => other.takes_events() || other.is_told(),
@@ -147,7 +146,7 @@ impl Leg {
 
     /// Whether this side is told of keys otherwise than in its RTP.
     pub(crate) fn is_told(&self) -> bool {
-        self.remote.as_ref().is_some_and(|remote| remote.keys.told)
+        self.gist.keys.told
     }
 
     /// Listens to an accepted packet.

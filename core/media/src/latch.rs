@@ -40,11 +40,13 @@ pub(crate) enum Verdict {
     Reject,
 }
 
+/// What each packet needs comes first.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Latch {
+    source: Option<Source>,
     latching: Latching,
     signalled: Option<SocketAddr>,
-    source: Option<Source>,
     /// On probation: a source on the signalled host, and one elsewhere.
     candidates: [Option<Candidate>; 2],
 }

@@ -59,16 +59,17 @@ pub struct Reported {
     pub jitter_us: u32,
 }
 
-/// Follows what one side sends.
+/// Follows what one side sends. What each packet needs comes first.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Quality {
     stream: Option<Stream>,
     ssrc: u32,
     jitter: Jitter,
     /// In microseconds.
     worst_jitter: u32,
-    /// Sender reports that the side was sent last: the middle of their NTP time, and when they went.
-    reports: [Option<(u32, u64)>; REPORTS],
+    /// Sender reports that the side was sent last.
+    reports: [Option<Sent>; REPORTS],
     next_report: usize,
     /// In milliseconds.
     round_trip: Option<u32>,
@@ -83,6 +84,13 @@ pub(crate) struct Quality {
     strange: Option<(u8, u32)>,
 }
 
+/// A sender report: the middle of its NTP time, and when it went, in milliseconds that begin anew after 49 days.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    ntp: u32,
+    at: u32,
+}
+
 /// The sound that is sent.
 #[derive(Clone, Copy, Debug)]
 struct Stream {
@@ -93,12 +101,17 @@ struct Stream {
 }
 
 impl Quality {
-    /// Counts a packet of the party, whose `payloads` mean something.
-    pub(crate) fn note(&mut self, header: &Header, payloads: &[Payload], now: u64) {
+    /// Counts a packet of the party, whose `payloads` mean something; they are asked for when their type changes.
+    pub(crate) fn note<'p>(
+        &mut self,
+        header: &Header,
+        payloads: impl FnOnce() -> &'p [Payload],
+        now: u64,
+    ) {
         if self
             .stream
             .is_none_or(|stream| stream.number != header.payload_type)
-            && !self.change(header.payload_type, payloads)
+            && !self.change(header.payload_type, payloads())
         {
             return;
         }
@@ -170,7 +183,8 @@ impl Quality {
     pub(crate) fn told(&mut self, datagram: &[u8], now: u64) {
         for packet in Packets::new(datagram).flatten() {
             if let Packet::SenderReport(info, _) = packet {
-                self.reports[self.next_report] = Some(((info.ntp >> 16) as u32, now));
+                let ntp = (info.ntp >> 16) as u32;
+                self.reports[self.next_report] = Some(Sent { ntp, at: now as u32 });
                 self.next_report = (self.next_report + 1) % REPORTS;
             }
         }
@@ -195,14 +209,12 @@ impl Quality {
     fn read(&mut self, blocks: Blocks<'_>, now: u64) {
         for block in blocks {
             let mut reports = self.reports.iter().flatten();
-            let Some((_, sent)) = reports.find(|(ntp, _)| *ntp == block.last_report) else {
+            let Some(sent) = reports.find(|sent| sent.ntp == block.last_report) else {
                 continue;
             };
             let lay = (u64::from(block.delay) * 1000) >> 16;
-            let since = now.saturating_sub(*sent);
-            if let Some(round_trip) = since.checked_sub(lay.min(since)) {
-                self.round_trip = u32::try_from(round_trip).ok();
-            }
+            let since = (now as u32).wrapping_sub(sent.at);
+            self.round_trip = Some(since.saturating_sub(lay as u32));
             let clock = self.stream.map_or(8, |stream| stream.clock);
             self.reported = Some(Reported {
                 lost: block.lost,
@@ -362,16 +374,16 @@ mod tests {
 
     /// 500 packets that come so many milliseconds late in turns.
     fn heard(late: u64) -> Quality {
-        let mut quality = Quality::default();
+        let (mut quality, payloads) = (Quality::default(), payloads());
         for n in 0..500 {
             let now = 1000 + u64::from(n) * 20 + u64::from(n % 2) * late;
-            quality.note(&header(n, 0), &payloads(), now);
+            quality.note(&header(n, 0), || &payloads, now);
             // An event keeps its timestamp, which is no jitter.
             let event = Header {
                 timestamp: 0,
                 ..header(n, 101)
             };
-            quality.note(&event, &payloads(), now);
+            quality.note(&event, || &payloads, now);
         }
         quality
     }
@@ -442,8 +454,8 @@ mod tests {
 
     #[test]
     fn payload_types_that_nobody_agreed_to_show() {
-        let mut quality = heard(0);
-        (0..50).for_each(|n| quality.note(&header(n, 18), &payloads(), 0));
+        let (mut quality, payloads) = (heard(0), payloads());
+        (0..50).for_each(|n| quality.note(&header(n, 18), || &payloads, 0));
         assert_eq!((quality.strange(50), quality.strange(51)), (Some(18), None));
     }
 

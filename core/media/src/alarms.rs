@@ -170,14 +170,16 @@ pub(crate) fn find(
         let key = legs[side.index()]?;
         let (leg, other) = (&all[key], legs[side.other().index()].map(|key| &all[key]));
         // Nobody waits for pictures.
-        let sound = stream == 0 || !leg.meaning().is_empty();
+        let sound = stream == 0 || leg.gist.is_meaningful;
         let ends_here = leg.server.is_some() || leg.seat.is_some();
         let expected = ends_here || other.is_some_and(Leg::is_open);
         if !(leg.is_open() && sound && expected) {
             return None;
         }
-        let theirs = other.map_or(&[][..], Leg::meaning);
-        let known = |number: &u8| theirs.iter().any(|payload| payload.number == *number);
+        let known = |number: &u8| {
+            let mut theirs = other.map_or(&[][..], Leg::meaning).iter();
+            theirs.any(|payload| payload.number == *number)
+        };
         let strange = leg.quality.strange(STRANGE_PACKETS);
         let strange = strange.filter(|number| !known(number));
         let heard = other.is_some_and(|other| other.stats().packets > 0);

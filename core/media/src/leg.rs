@@ -1,6 +1,7 @@
 //! One side of one stream: its sockets, whom it talks to, what it has received.
 
 mod carried;
+mod fetch;
 mod gist;
 mod keyframe;
 mod received;
@@ -33,6 +34,7 @@ use crate::report::Reporter;
 use crate::room::{Screen, Seat};
 use crate::serve::{Server, Tick};
 use crate::transport::Transport;
+pub(crate) use fetch::{AHEAD, fetch};
 use gist::Gist;
 use keyframe::Keyframes;
 use received::Received;

@@ -184,7 +184,10 @@ impl Quality {
         for packet in Packets::new(datagram).flatten() {
             if let Packet::SenderReport(info, _) = packet {
                 let ntp = (info.ntp >> 16) as u32;
-                self.reports[self.next_report] = Some(Sent { ntp, at: now as u32 });
+                self.reports[self.next_report] = Some(Sent {
+                    ntp,
+                    at: now as u32,
+                });
                 self.next_report = (self.next_report + 1) % REPORTS;
             }
         }

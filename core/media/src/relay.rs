@@ -2,8 +2,8 @@
 
 use crate::Event;
 use crate::hub;
-use crate::leg::Leg;
-use crate::sessions::{Port, Sessions, Token};
+use crate::leg::{self, Leg};
+use crate::sessions::{Port, Readable, Sessions, Token};
 use crate::transport::Transport;
 use std::net::SocketAddr;
 
@@ -34,6 +34,15 @@ struct Arrived {
 pub(crate) type Buffer = [u8; SIZE];
 
 impl Sessions {
+    /// Fetches from memory what the datagrams need that are to be read for these tokens.
+    pub(crate) fn fetch(&self, tokens: impl Iterator<Item = u64> + Clone) {
+        let key = |token| match Readable::decode(token) {
+            Readable::Port(token) => Some(token.leg),
+            Readable::Hub { .. } => None,
+        };
+        leg::fetch(&self.legs, tokens.filter_map(key));
+    }
+
     /// Takes one datagram from a readable socket and passes it on. `now` is in milliseconds.
     pub(crate) fn readable(
         &mut self,
@@ -168,10 +177,12 @@ impl Sessions {
         }
         let carrier = key;
         let key = self.member_of(carrier, &buffer[..len], &header);
-        let arrival = match (key == carrier, self.legs[carrier].vouches(from)) {
-            (true, _) => self.legs[key].admit_rtp(from, &header, len, now),
-            (false, true) => Some(self.legs[key].admit_carried_rtp(&header, len, now)),
-            (false, false) => None,
+        let arrival = if key == carrier {
+            self.legs[key].admit_rtp(from, &header, len, now)
+        } else if self.legs[carrier].vouches(from) {
+            Some(self.legs[key].admit_carried_rtp(&header, len, now))
+        } else {
+            None
         };
         let (leg, Some(arrival)) = (&mut self.legs[key], arrival) else {
             return;

@@ -13,6 +13,7 @@ use rustix::rand::GetRandomFlags;
 use udp::Inbox;
 
 use crate::certificate::Certificates;
+use crate::leg::AHEAD;
 use crate::mailbox::Mailbox;
 use crate::pace::Pace;
 use crate::plane::Deliver;
@@ -161,30 +162,36 @@ impl Worker {
     }
 
     /// Handles what has come, and returns how many packets that were.
-    fn read(&mut self, events: &mut Vec<epoll::Event>) -> usize {
-        let (now, deliver) = (self.now(), &*self.deliver);
-        let mut packets = events.len();
-        for event in events.drain(..) {
-            match event.data.u64() {
-                BELL => self.mailbox.silence(),
-                token => match Readable::decode(token) {
-                    Readable::Port(token) => {
-                        self.sessions
-                            .readable(token, &mut self.buffer, now, deliver);
-                    }
-                    Readable::Hub { hub, socket } => {
-                        packets += self.sessions.readable_hub(
-                            (hub, socket),
-                            &mut self.inbox,
-                            now,
-                            deliver,
-                        );
-                    }
-                },
+    fn read(&mut self, events: &[epoll::Event]) -> usize {
+        let (now, mut packets) = (self.now(), 0);
+        for events in events.chunks(AHEAD) {
+            let tokens = events.iter().map(|event| event.data.u64());
+            self.sessions.fetch(tokens.clone());
+            for token in tokens {
+                packets += self.read_one(token, now);
+                self.sessions.flush_bundles(&mut self.buffer);
             }
-            self.sessions.flush_bundles(&mut self.buffer);
         }
         packets
+    }
+
+    fn read_one(&mut self, token: u64, now: u64) -> usize {
+        if token == BELL {
+            self.mailbox.silence();
+            return 1;
+        }
+        let deliver = &*self.deliver;
+        match Readable::decode(token) {
+            Readable::Port(token) => {
+                let sessions = &mut self.sessions;
+                sessions.readable(token, &mut self.buffer, now, deliver);
+                1
+            }
+            Readable::Hub { hub, socket } => {
+                let (place, inbox) = ((hub, socket), &mut self.inbox);
+                1 + self.sessions.readable_hub(place, inbox, now, deliver)
+            }
+        }
     }
 
     /// Milliseconds since the worker was made.
@@ -346,6 +353,7 @@ impl Worker {
                 at.saturating_duration_since(Instant::now())
             }),
         };
+        events.clear();
         let limit: Option<Timespec> = limit.map(|l| l.try_into().unwrap_or_default());
         let spare = rustix::buffer::spare_capacity(events);
         // An interrupted wait is an empty one.

@@ -142,6 +142,20 @@ impl Protection {
         }
     }
 
+    /// Reads what the next packet to the side needs.
+    pub(crate) fn fetch_sender(&self) {
+        if let Some((sender, _)) = &self.keys {
+            sender.fetch();
+        }
+    }
+
+    /// Reads what the next packet of the side needs.
+    pub(crate) fn fetch_receiver(&self) {
+        if let Some((_, receiver)) = &self.keys {
+            receiver.fetch();
+        }
+    }
+
     /// Checks and decrypts RTP in place; `None` without keys.
     pub(crate) fn unprotect_rtp(&mut self, packet: &mut [u8]) -> Option<Result<usize, Error>> {
         let (_, receiver) = self.keys.as_mut()?;

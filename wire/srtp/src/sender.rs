@@ -50,6 +50,13 @@ impl Sender {
         Ok(())
     }
 
+    /// Reads what the next RTP packet needs, so that it is in the processor's cache by then. That is of use where many
+    /// streams take turns: who does it for several at once waits for memory once.
+    pub fn fetch(&self) {
+        self.session.fetch();
+        self.rtp.fetch();
+    }
+
     /// Protects the RTP packet in the first `len` bytes of `buffer` and returns its new length.
     /// `buffer` needs [`Profile::rtp_overhead`] bytes of room behind it.
     ///

@@ -1,5 +1,7 @@
 //! What is remembered of each source.
 
+use std::hint::black_box;
+
 use crate::Error;
 
 /// The sources of one direction, by SSRC.
@@ -30,6 +32,11 @@ impl<S> Sources<S> {
         self.clock += 1;
         entry.used = self.clock;
         Some(&mut entry.source)
+    }
+
+    /// Reads what the next packet of the last one's source needs.
+    pub(crate) fn fetch(&self) {
+        black_box(self.entries.get(self.last).map(|entry| entry.used));
     }
 
     /// Adds a source that was not found.

@@ -1,5 +1,7 @@
 //! The ciphers, applied to one packet in place.
 
+use std::hint::black_box;
+
 use aes::cipher::consts::U16;
 use aes::cipher::{
     BlockCipherEncrypt, BlockSizeUser, InnerIvInit, KeyInit, StreamCipher, StreamCipherCoreWrapper,
@@ -54,6 +56,19 @@ impl Session {
 
     pub(crate) fn profile(&self) -> Profile {
         self.profile
+    }
+
+    /// Reads what the next RTP packet needs, as far as the ciphers let us see it.
+    pub(crate) fn fetch(&self) {
+        match &self.keys {
+            Keys::Cm(keys) => {
+                black_box(keys.rtp.salt[0] == 0);
+                keys.rtp.hmac.fetch();
+            }
+            Keys::Gcm(keys) => {
+                black_box(keys.rtp.salt[0] == 0);
+            }
+        }
     }
 
     /// Protects the RTP packet in the first `len` bytes of `buffer`, which has room for the tag.

@@ -22,12 +22,18 @@ pub(crate) fn fetch(legs: &Slab<Leg>, keys: impl Iterator<Item = usize> + Clone)
     for other in come.filter_map(|leg| legs.get(leg.other?)) {
         black_box(other.own.is_some());
         black_box(other.connected);
+        if let Some(protection) = &other.protection {
+            protection.fetch_sender();
+        }
     }
 }
 
 impl Leg {
     /// Reads one value of each line that a received packet needs.
     fn fetch(&self) {
+        if let Some(protection) = &self.protection {
+            protection.fetch_receiver();
+        }
         black_box(self.session.is_some());
         black_box(self.bundle.is_some());
         black_box(self.received.at);

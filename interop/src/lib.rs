@@ -28,7 +28,8 @@
 //! - [`debian`]: a small Debian system, and packages for it. - [`booted`]: the same, with systemd.
 //! - [`dns`]: a name server for names that a test makes up.
 //! - [`podman`]: the image. - [`compose`]: the compose files.
-//! - [`nginx`]: a reverse proxy. - [`traefik`]: what the compose files say to another.
+//! - [`nginx`]: a reverse proxy.
+//! - [`traefik`]: what the compose files say to another.
 //! - [`network`]: a network where every port is free.
 //! - [`pulse`]: a sound server.
 //! - [`kamailio`]: a provider. - [`relay`]: media relays, and a proxy that has one.

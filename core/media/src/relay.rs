@@ -7,7 +7,7 @@ use crate::sessions::{Port, Readable, Sessions, Token};
 use crate::transport::Transport;
 use std::net::SocketAddr;
 
-use rtp::{Header, Kind};
+use rtp::{Arrival, Header, Kind};
 use slab::Slab;
 use udp::Inbox;
 
@@ -177,16 +177,10 @@ impl Sessions {
         }
         let carrier = key;
         let key = self.member_of(carrier, &buffer[..len], &header);
-        let arrival = if key == carrier {
-            self.legs[key].admit_rtp(from, &header, len, now)
-        } else if self.legs[carrier].vouches(from) {
-            Some(self.legs[key].admit_carried_rtp(&header, len, now))
-        } else {
-            None
-        };
-        let (leg, Some(arrival)) = (&mut self.legs[key], arrival) else {
+        let Some(arrival) = self.admit_rtp((key, carrier), from, &header, len, now) else {
             return;
         };
+        let leg = &mut self.legs[key];
         leg.note_rtp(&header, now);
         let aside = leg.ask_for_keyframe(now);
         leg.look(&buffer[..len], &header, now);
@@ -220,6 +214,25 @@ impl Sessions {
         {
             let scratch = &mut self.scratch;
             leg.pass_rtp(other, buffer, len, &header, arrival, scratch, now);
+        }
+    }
+
+    /// Counts an RTP datagram of `len` bytes for the leg `key` that has come to `carrier`; `None` if it does not
+    /// belong to the stream.
+    fn admit_rtp(
+        &mut self,
+        (key, carrier): (usize, usize),
+        from: SocketAddr,
+        header: &Header,
+        len: usize,
+        now: u64,
+    ) -> Option<Arrival> {
+        if key == carrier {
+            self.legs[key].admit_rtp(from, header, len, now)
+        } else if self.legs[carrier].vouches(from) {
+            Some(self.legs[key].admit_carried_rtp(header, len, now))
+        } else {
+            None
         }
     }
 
